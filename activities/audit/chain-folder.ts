@@ -1,0 +1,89 @@
+import { createReadStream } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import type { CheckedLine } from '../../domain/audit-chain.ts';
+import { checkLine, continueChain, emptyChain } from '../../domain/audit-chain.ts';
+import { AUDIT_MAX_LINE_BYTES } from '../../domain/audit.ts';
+import type { Digest, Sha256 } from '../../domain/digest.ts';
+import { ConnectorError } from '../../domain/errors.ts';
+import type { Line } from '../../domain/line-splitter.ts';
+import { LineSplitter } from '../../domain/line-splitter.ts';
+
+/** Reads what `log.ts` wrote: the folder of one chain, a file for each UTC day. */
+
+const DAY_FILE = /^\d{4}-\d\d-\d\d\.jsonl$/;
+
+/** Names of the day files, oldest first. */
+export async function dayFiles(folder: string): Promise<string[]> {
+  const names = await readdir(folder);
+  return names.filter((name) => DAY_FILE.test(name)).sort();
+}
+
+export async function* readLines(path: string): AsyncGenerator<Line> {
+  const splitter = new LineSplitter(AUDIT_MAX_LINE_BYTES);
+  for await (const chunk of createReadStream(path, { highWaterMark: 256 * 1024 })) yield* splitter.push(chunk);
+  const rest = splitter.end();
+  if (rest) yield rest;
+}
+
+/** Where the chain ends on disk, and what is needed to go on from there. */
+export interface ChainTail {
+  readonly seq: number;
+  readonly hash: Digest;
+  /** Of the last entry; empty when there is none. */
+  readonly time: string;
+  /** The newest day file, where there is one; a torn tail can only be in it. */
+  readonly file?: { readonly name: string; readonly goodBytes: number; readonly tornBytes: number };
+  /** What the last days recorded, oldest first. */
+  readonly events: ReadonlyMap<string, { readonly seq: number; readonly hash: Digest }>;
+}
+
+/**
+ * Reads the newest files of a chain.
+ * @param days how many that hold something
+ * @throws {ConnectorError} AUDIT_BROKEN when they hold anything else than what a crash can leave: whole entries, then at
+ *   most a piece of one. A whole line with a wrong hash was never a crash, and going on would bury it.
+ */
+export async function readTail(folder: string, chain: string, days: number, sha256: Sha256): Promise<ChainTail> {
+  const names = await dayFiles(folder);
+  const sizes = await Promise.all(names.map(async (name) => (await stat(join(folder, name))).size));
+  let from = names.length;
+  for (let filled = 0; from > 0 && filled < days; from -= 1) if ((sizes[from - 1] ?? 0) > 0) filled += 1;
+
+  const events = new Map<string, { seq: number; hash: Digest }>();
+  let state = emptyChain(chain);
+  let file: ChainTail['file'];
+  for (const name of names.slice(from)) {
+    if (file?.tornBytes) throw broken(join(folder, file.name), 'it ends in a piece of a line, yet is not the newest');
+    let goodBytes = 0;
+    let tornBytes = 0;
+    let number = 0;
+    for await (const line of readLines(join(folder, name))) {
+      const place = `${join(folder, name)}:${(number += 1)}`;
+      const checked = checkLine(line.bytes, sha256);
+      if (isTorn(line, checked)) {
+        tornBytes += line.length;
+        continue;
+      }
+      if (!checked.ok) throw broken(place, `expected ${checked.expected}, found ${checked.found}`);
+      if (tornBytes > 0) throw broken(place, 'an entry follows bytes that are none');
+      const { state: next, finding } = continueChain(state, checked, from > 0);
+      if (finding) throw broken(place, `expected ${finding.expected}, found ${finding.found}`);
+      state = next;
+      events.set(checked.entry.eventId, { seq: checked.entry.seq, hash: checked.hash });
+      goodBytes += line.length;
+    }
+    file = { name, goodBytes, tornBytes };
+  }
+  return { ...state.last, events, ...(file ? { file } : {}) };
+}
+
+/** What a crash leaves of a group that was being written: its beginning, or blocks that never got their bytes. */
+function isTorn(line: Line, checked: CheckedLine): boolean {
+  return !line.ended || (!checked.ok && checked.kind === 'malformed');
+}
+
+function broken(place: string, what: string): ConnectorError {
+  return new ConnectorError('AUDIT_BROKEN', `${place}: ${what}`);
+}

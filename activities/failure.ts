@@ -1,0 +1,19 @@
+import { ApplicationFailure, CancelledFailure } from '@temporalio/activity';
+import { ConnectorError } from '../domain/errors.ts';
+
+/**
+ * The one translation from the connector's errors to Temporal's: the type is the code, and whether a retry can help is
+ * what the code's table says. Causes and stacks stay here; they are for the log.
+ */
+export function toApplicationFailure(error: unknown, details?: unknown): Error {
+  if (error instanceof CancelledFailure || error instanceof ApplicationFailure) return error;
+  const known = error instanceof ConnectorError ? error : new ConnectorError('INTERNAL', '', { cause: error });
+  const failure = ApplicationFailure.create({
+    type: known.code,
+    message: known.message,
+    nonRetryable: !known.traits.retryable,
+    ...(details === undefined ? {} : { details: [details] }),
+  });
+  failure.stack = `${known.code}: ${known.message}`; // Temporal stores stacks; paths of this machine are nobody's business.
+  return failure;
+}

@@ -1,0 +1,171 @@
+import { Context } from '@temporalio/activity';
+import type { Sha256 } from '../domain/digest.ts';
+import { ConnectorError } from '../domain/errors.ts';
+import type { Plan } from '../domain/plan.ts';
+import type { Requirement } from '../domain/policy.ts';
+import { requirementFor } from '../domain/policy.ts';
+import type { PackageFacts, Progress } from '../domain/status.ts';
+import type { SignedWpk } from '../domain/wpk.ts';
+import { toApplicationFailure } from './failure.ts';
+import type { Planner } from './kubernetes/planner.ts';
+import type { Writer } from './kubernetes/writer.ts';
+import type { Admission, AdmittedWpk } from './package/admission.ts';
+import { payloadDigest } from './package/admission.ts';
+import type { Caller } from './package/authorization.ts';
+import { assertCaller, packageOf } from './package/authorization.ts';
+import type { Claims } from './package/claims.ts';
+import type { ExecuteInput, ExecuteOutcome } from './package/execution.ts';
+import { executePlan, ExecutionFailed } from './package/execution.ts';
+import { makePlan } from './package/planning.ts';
+import type { AuditWriter, RunEvent } from './package/records.ts';
+import { PackageRecords } from './package/records.ts';
+import type { Witness } from './temporal/witness.ts';
+
+export interface VerifyResult {
+  readonly facts: PackageFacts;
+  /** The search attributes that the Temporal namespace knows; setting another would fail the workflow task. */
+  readonly searchAttributes: readonly string[];
+}
+
+export interface PlanResult {
+  readonly plan: Plan;
+  readonly requirement: Requirement;
+}
+
+/** What the pipeline can do, as the workflow calls it. Each takes and returns one object, so that fields can grow. */
+export interface Activities {
+  /** Signature, form, validity, cluster, policy; then the id is claimed for this run. */
+  verifyPackage(input: { signed: SignedWpk }): Promise<VerifyResult>;
+  /** What the package would change, judged. Reads and dry-runs only. */
+  planPackage(input: { signed: SignedWpk }): Promise<PlanResult>;
+  /** The only activity that changes the cluster. */
+  executePackage(input: ExecuteInput): Promise<ExecuteOutcome>;
+  recordEvents(input: { events: readonly RunEvent[] }): Promise<void>;
+}
+
+export interface ActivityDeps {
+  readonly clusterId: string;
+  /** The queue that this worker's own workflows run on. */
+  readonly taskQueue: string;
+  readonly searchAttributes: readonly string[];
+  readonly sha256: Sha256;
+  readonly admit: Admission;
+  readonly claims: Claims;
+  readonly planner: Planner;
+  readonly writer: Writer;
+  readonly audit: AuditWriter;
+  readonly witness: Witness;
+  /** Tells whoever is on call; `cause` goes to the log and nowhere else. */
+  readonly onRefusal: (refusal: { readonly activity: string; readonly caller: Caller; readonly error: unknown }) => void;
+}
+
+/** How often a running execution reports; a stop is heard with the answer to such a report. */
+const HEARTBEAT_MS = 250;
+
+export function createActivities(deps: ActivityDeps): Activities {
+  const { audit, sha256 } = deps;
+  const recordsFor = (caller: Caller) => (admitted: AdmittedWpk) =>
+    new PackageRecords(audit, sha256, caller, { wpk: admitted.wpk.metadata.id, wpkDigest: admitted.wpkDigest });
+
+  /** Records and reports a refusal, then hands it to Temporal. What is merely away is retried and not a refusal. */
+  async function refuse(activity: keyof Activities, signed: SignedWpk | undefined, error: unknown): Promise<never> {
+    const caller = currentCaller();
+    if (!(error instanceof ConnectorError && error.traits.retryable)) {
+      deps.onRefusal({ activity, caller, error });
+      const { code, detail } = error instanceof ConnectorError ? error : { code: 'INTERNAL', detail: '' };
+      const wpkDigest = payloadDigest(signed, sha256);
+      const records = new PackageRecords(audit, sha256, caller, wpkDigest ? { wpkDigest } : {});
+      await records.write('call.refused', 'refused', { activity, code, detail, workflowType: caller.workflowType }, { key: activity });
+    }
+    const report = error instanceof ExecutionFailed ? { report: error.report } : undefined;
+    throw toApplicationFailure(error, report);
+  }
+
+  return {
+    async verifyPackage({ signed }) {
+      const caller = currentCaller();
+      try {
+        const admitted = await deps.admit(signed);
+        const { facts, wpkDigest } = admitted;
+        assertCaller(caller, deps.clusterId, facts.wpkId);
+        const { workflowId, runId } = caller;
+        await deps.claims.claim(facts.wpkId, { workflowId, runId, wpkDigest, expiresAt: facts.expiresAt });
+        const { signedBy, name, playbook, author } = facts;
+        await recordsFor(caller)(admitted).write('package.verified', 'succeeded', { signedBy, name, playbook, author });
+        return { facts, searchAttributes: deps.searchAttributes };
+      } catch (error) {
+        return refuse('verifyPackage', signed, error);
+      }
+    },
+
+    async planPackage({ signed }) {
+      const caller = currentCaller();
+      const stop = keepAlive();
+      try {
+        const admitted = await deps.admit(signed);
+        assertCaller(caller, deps.clusterId, admitted.facts.wpkId);
+        const { plan } = await makePlan(deps.planner, sha256, admitted, Context.current().cancellationSignal);
+        const requirement = requirementFor(admitted.policy.policy, admitted.wpk, admitted.stepsDigest, plan);
+        const { level, findings } = plan.risk;
+        await recordsFor(caller)(admitted).write(
+          'package.planned',
+          'succeeded',
+          { risk: level, rules: [...new Set(findings.map(({ rule }) => rule))], objects: plan.objects.length, problems: plan.problems.length },
+          { planDigest: plan.digest, key: plan.digest },
+        );
+        return { plan, requirement };
+      } catch (error) {
+        return refuse('planPackage', signed, error);
+      } finally {
+        stop();
+      }
+    },
+
+    async executePackage(input) {
+      const caller = currentCaller();
+      let progress: Progress | undefined;
+      const stop = keepAlive(() => progress);
+      try {
+        return await executePlan(deps, input, {
+          caller,
+          signal: Context.current().cancellationSignal,
+          onProgress: (now) => (progress = now),
+          recordsFor: recordsFor(caller),
+        });
+      } catch (error) {
+        return refuse('executePackage', input.signed, error);
+      } finally {
+        stop();
+      }
+    },
+
+    async recordEvents({ events }) {
+      const caller = currentCaller();
+      try {
+        const wpk = packageOf(caller, deps.clusterId);
+        const records = new PackageRecords(audit, sha256, caller, { wpk });
+        for (const event of events) {
+          await (event.type === 'vote' ? records.vote(event.vote) : records.ended(event.status));
+        }
+      } catch (error) {
+        return refuse('recordEvents', undefined, error);
+      }
+    },
+  };
+}
+
+function currentCaller(): Caller {
+  const { workflowExecution, workflowType } = Context.current().info;
+  return {
+    workflowId: workflowExecution?.workflowId ?? '',
+    runId: workflowExecution?.runId ?? '',
+    workflowType: workflowType ?? '',
+  };
+}
+
+/** Heartbeats while the activity runs: they bring cancellations here and carry the progress out. */
+function keepAlive(details: () => unknown = () => undefined): () => void {
+  const context = Context.current();
+  const timer = setInterval(() => context.heartbeat(details()), HEARTBEAT_MS);
+  return () => clearInterval(timer);
+}

@@ -1,0 +1,64 @@
+import type { RequestOptions } from 'node:https';
+import type { KubeConfig } from '@kubernetes/client-node';
+import { ConnectorError } from '../../domain/errors.ts';
+
+/** How long credentials are used before `KubeConfig` is asked again: tokens and certificates rotate on disk. */
+const MAX_AGE_MS = 10_000;
+
+export interface Credentials {
+  /** For the connection; the same object as long as nothing in it changes. */
+  readonly tls: Readonly<Pick<RequestOptions, 'ca' | 'cert' | 'key' | 'passphrase'>> & { readonly servername?: string };
+  /** For each request; the bearer token, where there is one. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export interface CredentialSource {
+  /** The API server's address. */
+  readonly server: string;
+  /** Credentials that are at most 10 s old; fresh ones where `renew` is set. */
+  current(renew?: boolean): Promise<Credentials>;
+}
+
+/**
+ * Takes the credentials of the current context of a `KubeConfig`, with its own means of authentication.
+ * @throws {ConnectorError} CONFIG_INVALID without a cluster, without TLS verification, without TLS at all, or behind a
+ * proxy (no option of the connector turns verification off, and one in a kubeconfig is not obeyed either).
+ */
+export function createCredentialSource(kubeConfig: KubeConfig): CredentialSource {
+  const cluster = kubeConfig.getCurrentCluster();
+  if (!cluster) throw new ConnectorError('CONFIG_INVALID', 'The kubeconfig names no cluster in its current context.');
+  const refuse = (what: string) => new ConnectorError('CONFIG_INVALID', `The kubeconfig of ${cluster.server} ${what}.`);
+  if (cluster.skipTLSVerify) throw refuse('turns TLS verification off (insecure-skip-tls-verify)');
+  if (!cluster.server.startsWith('https://')) throw refuse('does not use https');
+  if (cluster.proxyUrl) throw refuse('asks for a proxy (proxy-url), which is not supported');
+
+  let last: { credentials: Credentials; fingerprint: string; at: number } | undefined;
+  return {
+    server: cluster.server,
+    async current(renew = false) {
+      const now = performance.now();
+      if (last && !renew && now - last.at < MAX_AGE_MS) return last.credentials;
+      const options: RequestOptions & { servername?: string } = {};
+      try {
+        await kubeConfig.applyToHTTPSOptions(options);
+      } catch (cause) {
+        throw new ConnectorError('CONFIG_INVALID', 'The credentials of the kubeconfig cannot be had.', { cause });
+      }
+      const { ca, cert, key, passphrase, servername, auth } = options;
+      const tls = definedOnly({ ca, cert, key, passphrase, servername });
+      const fingerprint = JSON.stringify(tls);
+      const headers: Record<string, string> = {};
+      for (const [name, value] of Object.entries(options.headers ?? {})) headers[name.toLowerCase()] = String(value);
+      if (auth) headers['authorization'] = `Basic ${Buffer.from(auth).toString('base64')}`;
+      const sameTls = last?.fingerprint === fingerprint ? last.credentials.tls : tls;
+      last = { credentials: { tls: sameTls, headers }, fingerprint, at: now };
+      return last.credentials;
+    },
+  };
+}
+
+function definedOnly<T extends object>(record: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>; // only undefined values were dropped
+  };
+}

@@ -1,0 +1,211 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { KubeConfig } from '@kubernetes/client-node';
+import { Pool, type Dispatcher } from 'undici';
+import { z } from 'zod';
+import { ConnectorError } from '../../domain/errors.ts';
+import { ApiStatusError } from './api-status-error.ts';
+import { createCredentialSource, type Credentials } from './credentials.ts';
+import type { KubeObject } from './kube-object.ts';
+
+const CONNECT_TIMEOUT_MS = 5_000;
+/** The API server itself ends requests after 60 s; dry runs pass webhooks of up to 30 s. */
+const REQUEST_TIMEOUT_MS = 60_000;
+const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
+const PAGE_SIZE = 1_000;
+const MAX_TRIES = 4;
+const MAX_RETRY_AFTER_MS = 5_000;
+
+/** A request that changes something, or would. */
+export interface WriteCall {
+  readonly method: 'PATCH' | 'POST' | 'DELETE';
+  readonly path: string;
+  readonly query: Readonly<Record<string, string>>;
+  readonly contentType: string;
+  readonly body: string;
+}
+
+/** What can't change the cluster. */
+export interface KubeReader {
+  /** The address of the API server. */
+  readonly server: string;
+  /** One object, or undefined where there is none. */
+  get(path: string, signal?: AbortSignal): Promise<KubeObject | undefined>;
+  /** A document that is no object, such as the discovery documents; `accept` as in HTTP. */
+  getDocument(path: string, accept: string, signal?: AbortSignal): Promise<unknown>;
+  /** All objects of a collection, or undefined where it holds more than `atMost`. */
+  list(path: string, atMost: number, signal?: AbortSignal): Promise<KubeObject[] | undefined>;
+  /** Sends a write with `dryRun=All`: the server validates, admits and answers, and keeps nothing. */
+  dryRun(call: WriteCall, signal?: AbortSignal): Promise<KubeObject>;
+  /** What identifies the cluster for good: the UID of the namespace kube-system. */
+  clusterUid(signal?: AbortSignal): Promise<string>;
+}
+
+/** What can change the cluster: for the writer alone. */
+export interface KubeApi extends KubeReader {
+  /** Takes no signal: a write under way is awaited, never torn, so that what is reported of it is true. */
+  write(call: WriteCall): Promise<KubeObject>;
+  close(): Promise<void>;
+}
+
+export interface KubeApiOptions {
+  /** Connections kept open to the API server; 16 where it is left out. */
+  readonly connections?: number;
+}
+
+interface Sent {
+  readonly method: 'GET' | WriteCall['method'];
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** Whether sending it twice is as good as once: reads and dry runs. */
+  readonly repeatable: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Speaks HTTP/1.1 to the API server of a kubeconfig's current context through a keep-alive pool.
+ * All methods throw KUBERNETES_UNAVAILABLE when the server can't be reached or keeps answering 429 or 5xx, and the
+ * reason of the signal when it is aborted. Reads throw KUBERNETES_FORBIDDEN for a missing right; `dryRun` and `write`
+ * throw `ApiStatusError`, because what a refusal means depends on what was asked.
+ * @throws {ConnectorError} CONFIG_INVALID for a kubeconfig that can't be used safely
+ */
+export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: KubeApiOptions = {}): KubeApi {
+  const source = createCredentialSource(kubeConfig);
+  const { origin, pathname } = new URL(source.server);
+  const base = pathname.replace(/\/$/, '');
+  let pool: { dispatcher: Pool; tls: Credentials['tls'] } | undefined;
+  let clusterUid: string | undefined;
+
+  function poolFor(tls: Credentials['tls']): Pool {
+    if (pool?.tls === tls) return pool.dispatcher;
+    void pool?.dispatcher.close(); // lets what is under way finish on the old certificate
+    const dispatcher = new Pool(origin, {
+      connections,
+      allowH2: false,
+      connect: { ...tls, rejectUnauthorized: true, timeout: CONNECT_TIMEOUT_MS },
+      headersTimeout: REQUEST_TIMEOUT_MS,
+      bodyTimeout: REQUEST_TIMEOUT_MS,
+      maxResponseSize: MAX_RESPONSE_BYTES,
+    });
+    pool = { dispatcher, tls };
+    return dispatcher;
+  }
+
+  async function sendOnce(sent: Sent, renew: boolean): Promise<{ status: number; retryAfter: string; text: string }> {
+    const { tls, headers } = await source.current(renew);
+    const query = sent.query ? `?${new URLSearchParams(sent.query).toString()}` : '';
+    const options: Dispatcher.RequestOptions = {
+      method: sent.method,
+      path: `${base}${sent.path}${query}`,
+      headers: { accept: 'application/json', ...headers, ...sent.headers },
+      ...(sent.body === undefined ? {} : { body: sent.body }),
+      ...(sent.signal ? { signal: sent.signal } : {}),
+    };
+    const response = await poolFor(tls).request(options);
+    const retryAfter = response.headers['retry-after'];
+    return { status: response.statusCode, retryAfter: String(retryAfter ?? ''), text: await response.body.text() };
+  }
+
+  /** Resolves to the body of a success. */
+  async function send(sent: Sent): Promise<string> {
+    for (let attempt = 1, renew = false; ; attempt++) {
+      sent.signal?.throwIfAborted();
+      try {
+        const { status, retryAfter, text } = await sendOnce(sent, renew);
+        if (status < 300) return text;
+        const retry = attempt < MAX_TRIES && (status === 429 || (sent.repeatable && status >= 500));
+        if (retry) {
+          await sleep(backoffMs(attempt, retryAfter), undefined, sent.signal ? { signal: sent.signal } : {});
+        } else if (status === 401 && !renew) {
+          renew = true; // a token may have been rotated since it was read
+        } else {
+          throw refusal(status, text);
+        }
+      } catch (error) {
+        sent.signal?.throwIfAborted();
+        if (error instanceof ApiStatusError || error instanceof ConnectorError) throw error;
+        // The server closes idle connections: a read that was put on one is simply sent again.
+        if (sent.repeatable && attempt === 1) continue;
+        throw new ConnectorError('KUBERNETES_UNAVAILABLE', `(${source.server})`, { cause: error });
+      }
+    }
+  }
+
+  async function read(path: string, query: Record<string, string>, accept: string, signal?: AbortSignal): Promise<unknown> {
+    try {
+      return JSON.parse(await send({ method: 'GET', path, query, headers: { accept }, repeatable: true, signal }));
+    } catch (error) {
+      if (error instanceof ApiStatusError && !error.isNotFound && error.status !== 410) throw error.toConnectorError();
+      throw error;
+    }
+  }
+
+  async function get(path: string, signal?: AbortSignal): Promise<KubeObject | undefined> {
+    try {
+      return (await read(path, {}, 'application/json', signal)) as KubeObject; // the API server's own form
+    } catch (error) {
+      if (error instanceof ApiStatusError && error.isNotFound) return undefined;
+      throw error;
+    }
+  }
+
+  async function list(path: string, atMost: number, signal?: AbortSignal): Promise<KubeObject[] | undefined> {
+    const objects: KubeObject[] = [];
+    let next = '';
+    do {
+      const query = { limit: String(PAGE_SIZE), ...(next ? { continue: next } : {}) };
+      const page = listSchema.parse(await read(path, query, 'application/json', signal));
+      if (objects.length + page.items.length + page.metadata.remainingItemCount > atMost) return undefined;
+      // The items of a list leave out what the list says once.
+      const kind = page.kind.replace(/List$/, '');
+      for (const item of page.items) objects.push({ ...item, apiVersion: page.apiVersion, kind } as KubeObject);
+      next = page.metadata.continue;
+    } while (next);
+    return objects;
+  }
+
+  async function change(call: WriteCall, query: Record<string, string>, sent: Pick<Sent, 'repeatable' | 'signal'>) {
+    const { method, path, body, contentType } = call;
+    const headers = { 'content-type': contentType };
+    const text = await send({ method, path, body, headers, query: { ...call.query, ...query }, ...sent });
+    return JSON.parse(text) as KubeObject; // the API server's own form
+  }
+
+  return {
+    server: source.server,
+    get,
+    list,
+    getDocument: (path, accept, signal) => read(path, {}, accept, signal),
+    dryRun: (call, signal) => change(call, { dryRun: 'All' }, { repeatable: true, signal }),
+    write: (call) => change(call, {}, { repeatable: false }),
+    async clusterUid(signal) {
+      clusterUid ??= (await get('/api/v1/namespaces/kube-system', signal))?.metadata.uid;
+      if (!clusterUid) throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'The namespace kube-system is not there yet.');
+      return clusterUid;
+    },
+    async close() {
+      await pool?.dispatcher.close();
+      pool = undefined;
+    },
+  };
+}
+
+const listSchema = z.object({
+  apiVersion: z.string(),
+  kind: z.string(),
+  metadata: z.object({ continue: z.string().default(''), remainingItemCount: z.number().default(0) }),
+  items: z.array(z.looseObject({})).nullish().transform((items) => items ?? []),
+});
+
+function refusal(status: number, text: string): Error {
+  const error = new ApiStatusError(status, text);
+  if (status !== 429 && status < 500) return error;
+  return new ConnectorError('KUBERNETES_UNAVAILABLE', error.message, { cause: error });
+}
+
+function backoffMs(attempt: number, retryAfter: string): number {
+  const asked = Number(retryAfter) * 1_000;
+  const wanted = asked > 0 ? asked : 100 * 2 ** attempt;
+  return Math.min(wanted, MAX_RETRY_AFTER_MS);
+}

@@ -1,0 +1,122 @@
+import type { Digest, Sha256 } from '../../domain/digest.ts';
+import { canonicalJson } from '../../domain/digest.ts';
+import { ConnectorError } from '../../domain/errors.ts';
+import { isMalformed } from '../../domain/malformed.ts';
+import { parseWpk } from '../../domain/parse-wpk.ts';
+import { policyDenials } from '../../domain/policy.ts';
+import type { PackageFacts } from '../../domain/status.ts';
+import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
+import { WPK_MAX_BYTES } from '../../domain/wpk.ts';
+import type { LoadedPolicy, PolicySource } from '../policy/load-policy.ts';
+import type { KeySource } from '../sigstore/keys.ts';
+import { verifyBundle } from '../sigstore/verify-signature.ts';
+
+/** A package whose signature holds, that is well-formed, valid now, for this cluster, and allowed by the policy. */
+export interface AdmittedWpk {
+  readonly wpk: Wpk;
+  readonly wpkDigest: Digest;
+  /** What an auto-approval is bound to. */
+  readonly stepsDigest: Digest;
+  readonly facts: PackageFacts;
+  readonly policy: LoadedPolicy;
+}
+
+export interface AdmissionDeps {
+  readonly clusterId: string;
+  readonly keys: KeySource;
+  readonly policy: PolicySource;
+  readonly sha256: Sha256;
+  readonly now: () => Date;
+}
+
+/** How far the clock of the author's machine may be ahead, ms. */
+const CLOCK_SKEW_MS = 30_000;
+
+/** Parsed packages that are remembered by digest: the activities of one package follow each other closely. */
+const REMEMBERED = 16;
+
+export type Admission = (signed: unknown) => Promise<AdmittedWpk>;
+
+/**
+ * Checks a package from the raw bytes on, each time anew: keys may be revoked and the policy may change while it waits.
+ * The signature comes first; nothing is parsed before it holds. Throws a ConnectorError for the first thing that is wrong.
+ */
+export function createAdmission(deps: AdmissionDeps): Admission {
+  const parsed = new Map<Digest, Wpk>();
+
+  function parseOnce(digest: Digest, payload: Uint8Array): Wpk {
+    const known = parsed.get(digest);
+    if (known) return known;
+    const wpk = parseWpk(payload);
+    parsed.set(digest, wpk);
+    const [oldest] = parsed.keys();
+    if (parsed.size > REMEMBERED && oldest) parsed.delete(oldest);
+    return wpk;
+  }
+
+  return async (signed) => {
+    const { payload, bundle } = decode(signed);
+    const now = deps.now();
+    const signature = verifyBundle({ payload, bundle, keys: await deps.keys.load(), now });
+    const wpkDigest = deps.sha256(payload);
+    const wpk = parseOnce(wpkDigest, payload);
+    const policy = await deps.policy();
+    checkValidity(wpk, now, policy.policy.maxValiditySeconds);
+    if (wpk.target.clusterId !== deps.clusterId) {
+      throw new ConnectorError('WPK_WRONG_CLUSTER', `It names ${wpk.target.clusterId}; this is ${deps.clusterId}.`);
+    }
+    const denials = policyDenials(policy.policy, wpk);
+    if (denials.length > 0) throw new ConnectorError('POLICY_DENIED', `${denials.join('; ')}.`);
+    const signedBy = signature.keyName ?? signature.fingerprint;
+    const stepsDigest = deps.sha256(canonicalJson(wpk.steps));
+    return { wpk, wpkDigest, stepsDigest, policy, facts: factsOf(wpk, wpkDigest, signedBy) };
+  };
+}
+
+/** The digest of whatever was sent as payload, for the audit of packages that are refused unread. */
+export function payloadDigest(signed: unknown, sha256: Sha256): Digest | undefined {
+  try {
+    return sha256(decode(signed).payload);
+  } catch {
+    return undefined;
+  }
+}
+
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
+
+function decode(signed: unknown): { payload: Uint8Array; bundle: unknown } {
+  if (isMalformed(signed)) throw new ConnectorError('BUNDLE_MALFORMED', 'The message could not be decoded.');
+  const { payload, bundle } = (typeof signed === 'object' && signed !== null ? signed : {}) as Partial<SignedWpk>;
+  if (typeof payload !== 'string' || payload.length % 4 !== 0 || !BASE64.test(payload)) {
+    throw new ConnectorError('BUNDLE_MALFORMED', 'The payload is not base64.');
+  }
+  if (payload.length > Math.ceil((WPK_MAX_BYTES + 1) / 3) * 4) throw new ConnectorError('WPK_TOO_LARGE');
+  return { payload: Buffer.from(payload, 'base64'), bundle };
+}
+
+function checkValidity({ metadata }: Wpk, now: Date, maxValiditySeconds: number): void {
+  const [from, until] = [Date.parse(metadata.notBefore), Date.parse(metadata.expiresAt)];
+  if (until - from > maxValiditySeconds * 1000) {
+    throw new ConnectorError('WPK_VALIDITY_TOO_LONG', `At most ${maxValiditySeconds} seconds are allowed.`);
+  }
+  if (now.getTime() >= until) throw new ConnectorError('WPK_EXPIRED', `It expired at ${metadata.expiresAt}.`);
+  if (now.getTime() < from - CLOCK_SKEW_MS) {
+    throw new ConnectorError('WPK_NOT_YET_VALID', `It becomes valid at ${metadata.notBefore}.`);
+  }
+}
+
+function factsOf({ metadata, target, reason, steps }: Wpk, wpkDigest: Digest, signedBy: string): PackageFacts {
+  return {
+    wpkId: metadata.id,
+    name: metadata.name,
+    playbook: `${metadata.playbook.id}@${metadata.playbook.version}`,
+    author: metadata.author,
+    reason,
+    clusterId: target.clusterId,
+    namespaces: target.namespaces,
+    steps: steps.length,
+    expiresAt: metadata.expiresAt,
+    wpkDigest,
+    signedBy,
+  };
+}

@@ -1,0 +1,64 @@
+import type { Digest } from '../../domain/digest.ts';
+import { ConnectorError } from '../../domain/errors.ts';
+
+/** The run that owns a package. */
+export interface RunRef {
+  readonly workflowId: string;
+  readonly runId: string;
+}
+
+/** What the cluster remembers of a package, so that an id is used once even where Temporal forgets. */
+export interface Claim extends RunRef {
+  readonly wpkDigest: Digest;
+  readonly expiresAt: string;
+  /** Set before the first write: the plan that is being executed. */
+  readonly executing?: Digest;
+}
+
+/** Named records in the connector's state namespace; the one implementation is the cluster's writer. */
+export interface StateRecords {
+  /** Creates a record that must not exist. Resolves to false where one does. */
+  create(name: string, data: Readonly<Record<string, string>>): Promise<boolean>;
+  read(name: string): Promise<Readonly<Record<string, string>> | undefined>;
+  /** Adds to an existing record. */
+  merge(name: string, data: Readonly<Record<string, string>>): Promise<void>;
+}
+
+/** Claims of package ids, kept in the cluster itself. */
+export class Claims {
+  private readonly records: StateRecords;
+
+  constructor(records: StateRecords) {
+    this.records = records;
+  }
+
+  /**
+   * Claims the id for this run; the same run may claim again.
+   * @throws {ConnectorError} WPK_ALREADY_USED where another run has it.
+   */
+  async claim(wpkId: string, claim: Claim): Promise<void> {
+    const { workflowId, runId, wpkDigest, expiresAt } = claim;
+    if (await this.records.create(nameOf(wpkId), { workflowId, runId, wpkDigest, expiresAt })) return;
+    const existing = await this.read(wpkId);
+    if (existing && sameRun(existing, claim) && existing.wpkDigest === wpkDigest) return;
+    throw new ConnectorError('WPK_ALREADY_USED', `The id ${wpkId} belongs to another run.`);
+  }
+
+  async read(wpkId: string): Promise<Claim | undefined> {
+    // The records are our own writes: their form is what claim() and markExecuting() put there.
+    return (await this.records.read(nameOf(wpkId))) as Claim | undefined;
+  }
+
+  /** Remembers, before the first write, which plan is executed: a later attempt then knows that it goes on. */
+  async markExecuting(wpkId: string, planDigest: Digest): Promise<void> {
+    await this.records.merge(nameOf(wpkId), { executing: planDigest });
+  }
+}
+
+export function sameRun(a: RunRef, b: RunRef): boolean {
+  return a.workflowId === b.workflowId && a.runId === b.runId;
+}
+
+function nameOf(wpkId: string): string {
+  return `wpk-${wpkId.toLowerCase()}`;
+}

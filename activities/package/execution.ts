@@ -1,0 +1,103 @@
+import type { VoteRecord } from '../../domain/approvals.ts';
+import type { Digest, Sha256 } from '../../domain/digest.ts';
+import { ConnectorError } from '../../domain/errors.ts';
+import type { PlanBinding } from '../../domain/plan.ts';
+import type { ExecutionReport, Progress } from '../../domain/status.ts';
+import type { SignedWpk } from '../../domain/wpk.ts';
+import type { Planner } from '../kubernetes/planner.ts';
+import type { Writer } from '../kubernetes/writer.ts';
+import type { Witness } from '../temporal/witness.ts';
+import type { Admission, AdmittedWpk } from './admission.ts';
+import type { Caller, ApprovalInput } from './authorization.ts';
+import { assertApproved, assertCaller, assertClaim } from './authorization.ts';
+import type { Claims } from './claims.ts';
+import { makePlan } from './planning.ts';
+import type { PackageRecords } from './records.ts';
+
+export interface ExecuteInput {
+  readonly signed: SignedWpk;
+  readonly planDigest: Digest;
+  readonly binding: PlanBinding;
+  readonly votes: readonly VoteRecord[];
+}
+
+export type ExecuteOutcome =
+  | { readonly outcome: 'succeeded' | 'stopped'; readonly report: ExecutionReport }
+  /** Nothing was written: the cluster is not as it was when the plan was approved. */
+  | { readonly outcome: 'plan-changed' };
+
+export interface ExecutionDeps {
+  readonly clusterId: string;
+  readonly taskQueue: string;
+  readonly sha256: Sha256;
+  readonly admit: Admission;
+  readonly claims: Claims;
+  readonly planner: Planner;
+  readonly writer: Writer;
+  readonly witness: Witness;
+}
+
+export interface ExecutionContext {
+  readonly caller: Caller;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: Progress) => void;
+  readonly recordsFor: (admitted: AdmittedWpk) => PackageRecords;
+}
+
+/** Carries the partial report of an execution that failed on the way. */
+export class ExecutionFailed extends ConnectorError {
+  readonly report: ExecutionReport;
+
+  constructor(cause: ConnectorError, report: ExecutionReport) {
+    super(cause.code, cause.detail, { cause, ...(cause.place && { place: cause.place }) });
+    this.report = report;
+  }
+}
+
+/** Carries out an approved plan: checks everything again, plans again, and only then writes. */
+export async function executePlan(deps: ExecutionDeps, input: ExecuteInput, context: ExecutionContext): Promise<ExecuteOutcome> {
+  const { caller, signal } = context;
+  const admitted = await deps.admit(input.signed);
+  const { wpk, wpkDigest } = admitted;
+  const wpkId = wpk.metadata.id;
+  assertCaller(caller, deps.clusterId, wpkId);
+  const claim = await deps.claims.read(wpkId);
+  assertClaim(claim, caller, wpkDigest);
+
+  const resumed = claim.executing !== undefined;
+  if (resumed && claim.executing !== input.planDigest) {
+    throw new ConnectorError('PLAN_CHANGED', 'Another plan of this package was begun.');
+  }
+  const { plan, dryRun } = await makePlan(deps.planner, deps.sha256, admitted, signal);
+  if (!resumed && plan.digest !== input.planDigest) return { outcome: 'plan-changed' };
+  const approval: ApprovalInput = input;
+  const requirement = await assertApproved(deps, admitted, caller, approval);
+
+  const records = context.recordsFor(admitted);
+  const approvers = input.votes.filter(({ decision }) => decision === 'approve').map(({ approver, proof }) => ({ approver, proof }));
+  // What was decided is in the log before anything is written; without the log nothing is.
+  await records.write('package.approved', 'succeeded', { approvers, auto: requirement.auto, reason: requirement.reason }, { planDigest: input.planDigest });
+  if (!resumed) await deps.claims.markExecuting(wpkId, input.planDigest);
+
+  const report: { steps: ExecutionReport['steps'][number][] } = { steps: [] };
+  try {
+    await deps.writer.execute({
+      wpk,
+      dryRun,
+      approved: new Set(input.binding.objects),
+      resumed,
+      signal,
+      report,
+      beforeWrite: () => {
+        if (signal.aborted) throw new ConnectorError('STOPPED');
+      },
+      onStep: (step) => records.write('step.finished', step.outcome === 'failed' ? 'failed' : 'succeeded', { ...step }, { key: step.id, planDigest: input.planDigest }),
+      onProgress: context.onProgress,
+    });
+  } catch (error) {
+    if (signal.aborted) return { outcome: 'stopped', report };
+    if (error instanceof ConnectorError && !error.traits.retryable) throw new ExecutionFailed(error, report);
+    throw error;
+  }
+  return { outcome: 'succeeded', report };
+}

@@ -1,0 +1,77 @@
+import type { VoteRecord } from '../../domain/approvals.ts';
+import type { AuditEvent, AuditEventType } from '../../domain/audit.ts';
+import type { Digest, Sha256 } from '../../domain/digest.ts';
+import { canonicalJson } from '../../domain/digest.ts';
+import type { PackageStatus } from '../../domain/status.ts';
+import type { RunRef } from './claims.ts';
+
+/** What the workflow asks to be recorded; everything else is recorded where it happens. */
+export type RunEvent =
+  | { readonly type: 'vote'; readonly vote: VoteRecord }
+  | { readonly type: 'ended'; readonly status: PackageStatus };
+
+/** The part of the audit log that activities need. */
+export interface AuditWriter {
+  append(event: AuditEvent): Promise<unknown>;
+}
+
+/** What an audit entry takes as an id. */
+const MAX_ID_CHARS = 512;
+
+/** Writes what becomes of one package, under ids that a repeated attempt makes again, so that each counts once. */
+export class PackageRecords {
+  private readonly audit: AuditWriter;
+  private readonly sha256: Sha256;
+  private readonly run: RunRef;
+  private readonly about: { readonly wpk?: string; readonly wpkDigest?: Digest };
+
+  constructor(audit: AuditWriter, sha256: Sha256, run: RunRef, about: { wpk?: string; wpkDigest?: Digest } = {}) {
+    this.audit = audit;
+    this.sha256 = sha256;
+    this.run = run;
+    this.about = about;
+  }
+
+  /** @param key tells events of one type in one run apart. */
+  async write(
+    type: AuditEventType,
+    outcome: AuditEvent['outcome'],
+    detail: AuditEvent['detail'],
+    more: Partial<Pick<AuditEvent, 'actor' | 'phase' | 'planDigest'>> & { readonly key?: string } = {},
+  ): Promise<void> {
+    const { key = '', ...fields } = more;
+    const { workflowId, runId } = this.run;
+    const eventId = this.sha256(canonicalJson({ workflowId, runId, type, key }));
+    await this.audit.append({
+      eventId,
+      type,
+      actor: { id: 'byoc-connector', proof: 'system' },
+      outcome,
+      detail,
+      workflowId: workflowId.slice(0, MAX_ID_CHARS), // a foreign caller chooses its own
+      runId,
+      ...this.about,
+      ...fields,
+    });
+  }
+
+  async vote(vote: VoteRecord): Promise<void> {
+    const { decision, approver, proof, refused, planDigest, comment, via, receivedAt } = vote;
+    await this.write(
+      'vote.recorded',
+      refused ? 'refused' : 'succeeded',
+      { decision, via, receivedAt, ...(comment && { comment }), ...(planDigest && { votedFor: planDigest }), ...(refused && { refused }) },
+      { actor: { id: approver, proof }, key: canonicalJson(vote) },
+    );
+  }
+
+  async ended({ phase, approvers, error, report, planDigest }: PackageStatus): Promise<void> {
+    const steps = report?.steps.map(({ id, action, outcome, objects }) => ({ id, action, outcome, objects: objects.length }));
+    await this.write(
+      `package.${phase}` as AuditEventType,
+      phase === 'succeeded' ? 'succeeded' : phase === 'denied' ? 'refused' : 'failed',
+      { approvers: [...approvers], ...(error && { error: { ...error } }), ...(steps && { steps }) },
+      { phase, ...(planDigest && { planDigest }) },
+    );
+  }
+}

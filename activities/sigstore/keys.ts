@@ -1,0 +1,118 @@
+import { createHash, createPublicKey } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { ConnectorError } from '../../domain/errors.ts';
+
+/** A public key whose signatures count, within its validity and unless it was revoked. */
+export interface TrustedKey {
+  /** What people call it: the entry in Vault, or where it was read from. */
+  readonly name: string;
+  /** SPKI in PEM, normalised: one key has one form. */
+  readonly pem: string;
+  /** Base64 of the SHA-256 over the SPKI in DER, which is also the key hint that cosign writes into bundles. */
+  readonly fingerprint: string;
+  readonly notBefore?: Date;
+  readonly notAfter?: Date;
+  /** Whenever it is set, also in the future, the key counts as revoked; a planned end is `notAfter`. */
+  readonly revokedAt?: Date;
+}
+
+/** Where trusted keys come from. `load` throws KEYS_UNAVAILABLE rather than returning less than there is. */
+export interface KeySource {
+  load(): Promise<readonly TrustedKey[]>;
+}
+
+/** How long keys that were read are used, so also how long a revocation may take to be seen. */
+export const KEY_CACHE_MS = 30_000;
+
+/** The curves whose keys sign packages, by OpenSSL's name. Ed25519 and RSA: see `verifyBundle`. */
+export const ACCEPTED_CURVES: readonly string[] = ['prime256v1', 'secp384r1'];
+
+const PEM_BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----[A-Za-z0-9+/=\s]+-----END \1-----/g;
+
+/**
+ * Reads the public keys of a PEM text, which may hold several.
+ * @param text blocks of `PUBLIC KEY` (RFC 7468), in any number from one
+ * @param name what to call the key; from two on `#2`, `#3`, … is appended
+ * @throws {ConnectorError} CONFIG_INVALID where the text is not that; KEY_UNSUPPORTED for a kind that is not accepted
+ */
+export function parsePublicKeys(text: string, name: string): TrustedKey[] {
+  const blocks = [...text.matchAll(PEM_BLOCK)];
+  if (blocks.length === 0) throw new ConnectorError('CONFIG_INVALID', `${name} holds no public key in PEM form.`);
+  return blocks.map(([pem, label], index) => {
+    const keyName = index === 0 ? name : `${name}#${index + 1}`;
+    // Node would take the public half of a private key without a word; whoever put one here must learn of it.
+    if (label !== 'PUBLIC KEY') {
+      throw new ConnectorError('CONFIG_INVALID', `${keyName} is a ${label}; only a PUBLIC KEY belongs here.`);
+    }
+    const key = normalise(pem, keyName);
+    return {
+      name: keyName,
+      pem: key.export({ type: 'spki', format: 'pem' }).toString(),
+      fingerprint: createHash('sha256').update(key.export({ type: 'spki', format: 'der' })).digest('base64'),
+    };
+  });
+}
+
+/** Through its JWK form, which knows named curves and uncompressed points only: no second fingerprint for one key. */
+function normalise(pem: string, name: string): KeyObject {
+  let key: KeyObject;
+  try {
+    key = createPublicKey({ key: pem, format: 'pem' });
+  } catch (cause) {
+    throw new ConnectorError('CONFIG_INVALID', `${name} cannot be read as a public key.`, { cause });
+  }
+  const curve = key.asymmetricKeyDetails?.namedCurve;
+  if (key.asymmetricKeyType !== 'ec' || curve === undefined || !ACCEPTED_CURVES.includes(curve)) {
+    const kind = [key.asymmetricKeyType, curve].filter(Boolean).join(' ');
+    throw new ConnectorError('KEY_UNSUPPORTED', `${name} is of kind ${kind}; ECDSA on P-256 or P-384 is accepted.`);
+  }
+  return createPublicKey({ key: key.export({ format: 'jwk' }), format: 'jwk' });
+}
+
+/**
+ * Keys from the setting `COSIGN_KEY`, for where there is no Vault.
+ * @param setting a PEM text, or the path of a file with one; a file is read again each time
+ */
+export function cosignKeySource(setting: string): KeySource {
+  if (setting.includes('-----BEGIN')) {
+    const keys = parsePublicKeys(setting, 'COSIGN_KEY');
+    return { load: () => Promise.resolve(keys) };
+  }
+  return {
+    async load() {
+      let text: string;
+      try {
+        text = await readFile(setting, 'utf8');
+      } catch (cause) {
+        throw new ConnectorError('KEYS_UNAVAILABLE', 'The file that COSIGN_KEY names cannot be read.', { cause });
+      }
+      return parsePublicKeys(text, 'COSIGN_KEY');
+    },
+  };
+}
+
+/**
+ * Keeps what a source gave for a while. When that time is over and the source is gone, the keys are gone too: a key
+ * may have been revoked meanwhile.
+ * @param maxAgeMs counted from the moment of asking, 0 for no keeping
+ * @param now milliseconds of a clock that does not go back
+ */
+export function cachedKeySource(
+  source: KeySource,
+  { maxAgeMs = KEY_CACHE_MS, now = () => performance.now() }: { maxAgeMs?: number; now?: () => number } = {},
+): KeySource {
+  let kept: { readonly askedAt: number; readonly keys: Promise<readonly TrustedKey[]> } | undefined;
+  return {
+    load() {
+      if (kept && now() - kept.askedAt < maxAgeMs) return kept.keys;
+      const asked = { askedAt: now(), keys: source.load() };
+      kept = asked;
+      // A failure is not kept: the next caller asks again.
+      asked.keys.catch(() => {
+        if (kept === asked) kept = undefined;
+      });
+      return asked.keys;
+    },
+  };
+}

@@ -1,0 +1,64 @@
+import { styleText } from 'node:util';
+import { stringify as toYaml } from 'yaml';
+import { ConnectorError } from '../../domain/errors.ts';
+import { printable } from '../../domain/printable.ts';
+
+/** Data goes to stdout, everything said to a person to stderr. */
+
+export type Format = 'table' | 'json' | 'yaml';
+
+type Style = 'bold' | 'dim' | 'green' | 'red' | 'yellow' | 'cyan';
+
+/** Colours where a person looks; none when piped or under NO_COLOR. */
+export function paint(style: Style, text: string, stream: NodeJS.WriteStream = process.stdout): string {
+  return styleText(style, text, { stream });
+}
+
+export function print(line = ''): void {
+  process.stdout.write(`${line}\n`);
+}
+
+export function say(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+/** Prints data in the form that was asked for; `table` says how a person reads it. */
+export function printAs(format: Format, data: unknown, table: () => string[]): void {
+  switch (format) {
+    case 'json':
+      return print(JSON.stringify(data, null, 2));
+    case 'yaml':
+      return print(toYaml(data).trimEnd());
+    case 'table':
+      return table().forEach((line) => print(line));
+  }
+}
+
+/** Lines up columns; cells are shown as data, whatever control characters they hold. */
+export function columns(rows: readonly (readonly string[])[]): string[] {
+  const safe = rows.map((row) => row.map((cell) => printable(cell)));
+  const widths = safe.reduce<number[]>((max, row) => row.map((cell, i) => Math.max(max[i] ?? 0, cell.length)), []);
+  return safe.map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ').trimEnd());
+}
+
+/** What to try next, by what went wrong. */
+const NEXT: Partial<Record<ConnectorError['code'], string>> = {
+  TEMPORAL_UNAVAILABLE: 'Is Temporal running, and TEMPORAL_ADDRESS right? For a local stack: byoc dev up',
+  WORKER_UNAVAILABLE: 'Is a worker of this cluster running? Look at its log; its queue shows in the Temporal UI.',
+  KUBERNETES_UNAVAILABLE: 'Does `kubectl version` reach the cluster? Check KUBECONFIG.',
+  VAULT_UNAVAILABLE: 'Is VAULT_ADDR right, and Vault unsealed? Try: vault status',
+  WPK_NOT_FOUND: 'See what there is: byoc list',
+  WPK_ALREADY_USED: 'An id is used once, ever. Pack it anew to get another: byoc pack',
+  APPROVAL_PLAN_MISMATCH: 'Read the current plan before you vote: byoc show ID',
+  USAGE: 'See: byoc --help',
+};
+
+/** Tells a person what went wrong and what to do; returns the exit code that goes with it. */
+export function reportError(error: unknown): number {
+  const known = error instanceof ConnectorError ? error : new ConnectorError('INTERNAL', '', { cause: error });
+  say(`${paint('red', `byoc: ${known.code}`, process.stderr)}: ${printable(known.message)}`);
+  const next = NEXT[known.code];
+  if (next) say(next);
+  if (process.env['BYOC_DEBUG'] && known.cause) say(String((known.cause as Error).stack ?? known.cause));
+  return known.traits.exitCode;
+}

@@ -1,0 +1,198 @@
+import { readFile } from 'node:fs/promises';
+import { createInterface } from 'node:readline/promises';
+import { userInfo } from 'node:os';
+import type { Command } from 'commander';
+import { ConnectorError } from '../../domain/errors.ts';
+import { isEnd } from '../../domain/status.ts';
+import type { EndPhase } from '../../domain/status.ts';
+import type { SignedWpk } from '../../domain/wpk.ts';
+import type { ConnectorClient } from '../connector-client.ts';
+import type { PackageView } from '../package-view.ts';
+import { columns, paint, print, printAs, say } from './output.ts';
+import { packageLines, phaseText, planLines, progressText } from './render.ts';
+import type { ClusterOptions, FormatOptions } from './settings.ts';
+import { withClient, withCluster, withFormat } from './settings.ts';
+
+type Options = ClusterOptions & FormatOptions;
+
+/** The commands that run packages and follow them. */
+export function registerPackages(program: Command): void {
+  submitCommand(program);
+  listCommand(program);
+  showCommand(program);
+  watchCommand(program);
+  voteCommands(program);
+  stopCommand(program);
+}
+
+function submitCommand(program: Command): void {
+  withFormat(withCluster(program.command('submit')))
+    .description('send a signed package to its cluster')
+    .argument('<file>', 'the package; its signature lies beside it as NAME.wpk.sigstore.json')
+    .option('--bundle <file>', 'the signature, where it lies elsewhere')
+    .option('--wait', 'follow the package to its end')
+    .addHelpText('after', '\nExample:\n  byoc submit restart-checkout.wpk.json --cluster prod-eu-1')
+    .action(async (file: string, options: Options & { bundle?: string; wait?: boolean }) => {
+      const signed = await readSigned(file, options.bundle ?? bundleBeside(file));
+      await withClient(options, async (client) => {
+        const submitted = await client.submit(signed);
+        if (options.wait) return follow(client, submitted.wpkId, options);
+        printAs(options.output, submitted, () => [submitted.wpkId]);
+        say(`Follow it with: byoc watch ${submitted.wpkId} --cluster ${client.clusterId}`);
+      });
+    });
+}
+
+function listCommand(program: Command): void {
+  withFormat(withCluster(program.command('list')))
+    .description('the newest packages of the cluster')
+    .option('--limit <n>', 'how many at most', Number, 50)
+    .addHelpText('after', '\nExample:\n  byoc list --cluster prod-eu-1 -o json')
+    .action(async (options: Options & { limit: number }) => {
+      await withClient(options, async (client) => {
+        const packages = await client.list({ limit: options.limit });
+        printAs(options.output, packages, () =>
+          columns([
+            ['ID', 'PHASE', 'RISK', 'PLAYBOOK', 'STARTED'],
+            ...packages.map((one) => [one.wpkId, one.phase ?? '-', one.risk ?? '-', one.playbook ?? '-', one.startedAt]),
+          ]),
+        );
+      });
+    });
+}
+
+function showCommand(program: Command): void {
+  withFormat(withCluster(program.command('show')))
+    .description('one package: where it stands, its plan and its votes')
+    .argument('<id>', 'id of the package')
+    .addHelpText('after', '\nExample:\n  byoc show 01JD0000000000000000000000 --cluster prod-eu-1')
+    .action(async (id: string, options: Options) => {
+      await withClient(options, async (client) => {
+        const [view, plan] = await Promise.all([client.get(id), client.plan(id)]);
+        printAs(options.output, { ...view, plan }, () => [...packageLines(view), ...(plan ? planLines(plan) : [])]);
+      });
+    });
+}
+
+function watchCommand(program: Command): void {
+  withFormat(withCluster(program.command('watch')))
+    .description('follow one package to its end; exit 0 where it succeeds, 1 where it does not')
+    .argument('<id>', 'id of the package')
+    .addHelpText('after', '\nExample:\n  byoc watch 01JD0000000000000000000000 --cluster prod-eu-1')
+    .action((id: string, options: Options) => withClient(options, (client) => follow(client, id, options)));
+}
+
+function voteCommands(program: Command): void {
+  withCluster(program.command('approve'))
+    .description('approve the current plan of a package')
+    .argument('<id>', 'id of the package')
+    .option('--as <name>', 'who approves', userInfo().username)
+    .option('--comment <text>', 'kept with the vote')
+    .option('--plan <digest>', 'approve exactly this plan, without showing it')
+    .addHelpText('after', '\nExample:\n  byoc approve 01JD0000000000000000000000 --as bob@example.com --cluster prod-eu-1')
+    .action(async (id: string, options: ClusterOptions & { as: string; comment?: string; plan?: string }) => {
+      await withClient(options, async (client) => {
+        const planDigest = options.plan ?? (await shownPlan(client, id));
+        const { as: approver, comment } = options;
+        const status = await client.approve(id, { approver, planDigest, ...(comment !== undefined && { comment }) });
+        const missing = status.missing ?? 0;
+        print(missing > 0 ? `approved; ${missing} more needed` : 'approved');
+      });
+    });
+
+  withCluster(program.command('reject'))
+    .description('reject a package')
+    .argument('<id>', 'id of the package')
+    .requiredOption('--reason <text>', 'why; required')
+    .option('--as <name>', 'who rejects', userInfo().username)
+    .addHelpText('after', "\nExample:\n  byoc reject 01JD0000000000000000000000 --reason 'not during the sale' --cluster prod-eu-1")
+    .action(async (id: string, options: ClusterOptions & { as: string; reason: string }) => {
+      await withClient(options, async (client) => {
+        await client.reject(id, { approver: options.as, reason: options.reason });
+        print('rejected');
+      });
+    });
+}
+
+function stopCommand(program: Command): void {
+  withCluster(program.command('stop'))
+    .description('emergency stop of one package: it halts where it is and stays there')
+    .argument('<id>', 'id of the package')
+    .addHelpText('after', '\nExample:\n  byoc stop 01JD0000000000000000000000 --cluster prod-eu-1')
+    .action(async (id: string, options: ClusterOptions) => {
+      await withClient(options, async (client) => {
+        const { phase } = await client.stop(id);
+        print(phase);
+        if (phase !== 'stopped') say(`It had already ended as ${phase}.`);
+      });
+    });
+}
+
+/** Tells every change on stderr and the end on stdout. */
+async function follow(client: ConnectorClient, id: string, { output }: FormatOptions): Promise<void> {
+  let told = '';
+  let last: PackageView | undefined;
+  for await (const view of client.watch(id)) {
+    last = view;
+    const now = lineOf(view);
+    if (now !== told) say(now);
+    told = now;
+  }
+  if (!last) return;
+  const view = last;
+  printAs(output, view, () => packageLines(view));
+  if (isEnd(view.phase)) process.exitCode = exitCodeOf(view.phase);
+}
+
+function lineOf(view: PackageView): string {
+  const what = view.waiting
+    ? `retrying ${view.waiting.activity}, attempt ${view.waiting.attempt}: ${view.waiting.failure}`
+    : progressText(view) || (view.phase === 'awaiting-approval' ? (view.requirement?.reason ?? '') : '');
+  return `${phaseText(view.phase)}${what ? `  ${what}` : ''}`;
+}
+
+function exitCodeOf(phase: EndPhase): number {
+  return phase === 'succeeded' ? 0 : 1;
+}
+
+/** Shows the plan and asks; without a terminal the plan must be named, so that nobody approves what they have not seen. */
+async function shownPlan(client: ConnectorClient, id: string): Promise<string> {
+  const plan = await client.plan(id);
+  if (!plan) throw new ConnectorError('APPROVAL_CLOSED', 'There is no plan yet.');
+  if (!process.stdin.isTTY) {
+    throw new ConnectorError('USAGE', `Without a terminal, name the plan that you approve: --plan ${plan.digest}`);
+  }
+  planLines(plan).forEach((line) => say(line));
+  const asked = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await asked.question(`${paint('bold', 'Approve exactly this plan?', process.stderr)} [y/N] `);
+  asked.close();
+  if (!/^y(es)?$/i.test(answer.trim())) throw new ConnectorError('APPROVAL_MISSING', 'Nothing was sent.');
+  return plan.digest;
+}
+
+/** `NAME.wpk.json` → `NAME.wpk.sigstore.json`. */
+function bundleBeside(file: string): string {
+  return file.replace(/(\.json)?$/, '.sigstore.json');
+}
+
+async function readSigned(file: string, bundleFile: string): Promise<SignedWpk> {
+  const [payload, bundle] = await Promise.all([readInput(file), readInput(bundleFile)]);
+  return { payload: payload.toString('base64'), bundle: parsedOrRaw(bundle.toString('utf8')) };
+}
+
+/** A bundle that is no JSON is sent as it is: the cluster refuses and audits it. */
+function parsedOrRaw(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+async function readInput(file: string): Promise<Buffer> {
+  try {
+    return await readFile(file);
+  } catch (cause) {
+    throw new ConnectorError('FILE_UNREADABLE', file, { cause });
+  }
+}

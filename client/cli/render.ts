@@ -1,0 +1,85 @@
+import { diffLines } from '../../domain/details.ts';
+import type { Plan } from '../../domain/plan.ts';
+import { printable } from '../../domain/printable.ts';
+import type { Phase } from '../../domain/status.ts';
+import type { RiskLevel } from '../../domain/wpk.ts';
+import type { PackageView } from '../package-view.ts';
+import { paint } from './output.ts';
+
+const PHASE_STYLE = {
+  verifying: 'cyan',
+  planning: 'cyan',
+  'awaiting-approval': 'yellow',
+  executing: 'cyan',
+  succeeded: 'green',
+  denied: 'red',
+  rejected: 'red',
+  expired: 'red',
+  failed: 'red',
+  'rolled-back': 'yellow',
+  stopped: 'yellow',
+} as const satisfies Record<Phase, string>;
+
+const RISK_STYLE = { low: 'green', medium: 'yellow', high: 'red' } as const satisfies Record<RiskLevel, string>;
+
+export function phaseText(phase: Phase): string {
+  return paint(PHASE_STYLE[phase], phase);
+}
+
+/** A plan as a person reads it: risk with reasons, what would change, the digest that an approval binds. */
+export function planLines(plan: Plan): string[] {
+  const { risk, objects } = plan;
+  const unchanged = objects.filter(({ change }) => change === 'unchanged').length;
+  return [
+    `${paint('bold', 'Risk')}  ${paint(RISK_STYLE[risk.level], risk.level)}`,
+    ...risk.findings.map(({ level, rule, message }) => `  ${level.padEnd(6)}  ${printable(message)} ${paint('dim', `(${rule})`)}`),
+    paint('bold', 'Changes'),
+    ...diffLines(plan).map((line) => `  ${coloured(printable(line))}`),
+    ...(unchanged > 0 ? [`  ${unchanged} of ${objects.length} objects stay as they are`] : []),
+    `${paint('bold', 'Plan')}  ${plan.digest}`,
+  ];
+}
+
+/** A package as a person reads it. */
+export function packageLines(view: PackageView): string[] {
+  const { facts, requirement, error } = view;
+  const lines = [`${paint('bold', view.wpkId)}  ${phaseText(view.phase)} since ${view.since}`];
+  if (facts) {
+    lines.push(`  ${facts.name}: ${printable(facts.reason)}`);
+    lines.push(`  playbook ${facts.playbook}, by ${printable(facts.author)}, signed by ${printable(facts.signedBy)}, until ${facts.expiresAt}`);
+  }
+  if (error) lines.push(`  ${paint('red', error.code)}: ${printable(error.message)}`);
+  if (requirement) lines.push(`  ${requirement.reason}`);
+  if (view.phase === 'awaiting-approval') {
+    lines.push(`  waiting for ${view.missing ?? 0} more approval(s) until ${view.answerBy ?? 'it expires'}`);
+  }
+  if (view.waiting) lines.push(`  ${paint('yellow', `retrying ${view.waiting.activity}`)}, attempt ${view.waiting.attempt}: ${view.waiting.failure}`);
+  if (view.progress) lines.push(`  ${progressText(view)}`);
+  for (const vote of view.votes) {
+    const fate = vote.refused ? paint('dim', `no effect: ${vote.refused.code}: ${printable(vote.refused.why)}`) : vote.proof;
+    lines.push(`  ${vote.decision} by ${printable(vote.approver)} at ${vote.receivedAt} (${fate})${vote.comment ? `: ${printable(vote.comment)}` : ''}`);
+  }
+  for (const step of view.report?.steps ?? []) {
+    lines.push(`  step ${step.id}: ${step.action} ${step.outcome}, ${step.objects.length} object(s)`);
+  }
+  return lines;
+}
+
+/** `step 1 of 2 (config): waiting for Deployment shop/checkout: 1 of 2 replicas updated`. */
+export function progressText({ progress }: Pick<PackageView, 'progress'>): string {
+  if (!progress) return '';
+  const { step, index, of, waitingFor } = progress;
+  return `step ${index} of ${of} (${step})${waitingFor ? `: ${printable(waitingFor)}` : ''}`;
+}
+
+function coloured(line: string): string {
+  switch (line.charAt(0)) {
+    case '+':
+      return paint('green', line);
+    case '-':
+    case '!':
+      return paint('red', line);
+    default:
+      return paint('cyan', line);
+  }
+}

@@ -1,0 +1,35 @@
+import { Option } from 'commander';
+import type { Command } from 'commander';
+import { ConnectorError } from '../../domain/errors.ts';
+import { ConnectorClient } from '../connector-client.ts';
+import type { Format } from './output.ts';
+
+/** Options that several commands share. */
+export interface ClusterOptions {
+  readonly cluster?: string;
+}
+
+export interface FormatOptions {
+  readonly output: Format;
+}
+
+export function withCluster(command: Command): Command {
+  return command.addOption(new Option('--cluster <id>', 'the cluster, as packages name it').env('BYOC_CLUSTER_ID'));
+}
+
+export function withFormat(command: Command): Command {
+  return command.addOption(
+    new Option('-o, --output <format>', 'how data is printed').choices(['table', 'json', 'yaml']).default('table'),
+  );
+}
+
+/** Connects, does the work and closes, whatever happens. */
+export async function withClient<T>(options: ClusterOptions, work: (client: ConnectorClient) => Promise<T>): Promise<T> {
+  if (!options.cluster) throw new ConnectorError('CONFIG_INVALID', 'Say which cluster: --cluster ID, or BYOC_CLUSTER_ID.');
+  const client = await ConnectorClient.connect(options.cluster, process.env);
+  try {
+    return await work(client);
+  } finally {
+    await client.close();
+  }
+}

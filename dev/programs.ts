@@ -1,0 +1,51 @@
+import { constants } from 'node:fs';
+import { access } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+
+import { ConnectorError } from '../domain/errors.ts';
+import { ensurePackage } from './cache.ts';
+import type { InstallContext } from './install.ts';
+import { PARTS, type Part, type PartName } from './parts.ts';
+import { run } from './process.ts';
+
+/**
+ * Finds a program, or installs it: the setting, then the PATH (only the version that the table asks for), then the cache.
+ * @returns its path
+ * @throws ConnectorError PART_UNAVAILABLE, which says what is missing and what would help
+ */
+export async function findProgram(name: PartName, context: InstallContext): Promise<string> {
+  const part: Part = PARTS[name];
+  const explicit = context.settings.programs[name];
+  if (explicit !== undefined) {
+    if (await isExecutable(explicit)) return explicit;
+    throw new ConnectorError('PART_UNAVAILABLE', `${part.env} names ${explicit}, which is not an executable file.`);
+  }
+  const findGo = () => findProgram('go', context);
+  return (await findOnPath(part, context)) ?? join(await ensurePackage(part.from, context, findGo), part.file);
+}
+
+async function findOnPath(part: Part, context: InstallContext): Promise<string | undefined> {
+  if (!part.onPath) return undefined;
+  for (const folder of context.settings.path.split(delimiter).filter(Boolean)) {
+    const program = join(folder, part.onPath.name);
+    if ((await isExecutable(program)) && (await hasVersion(program, part, context))) return program;
+  }
+  return undefined;
+}
+
+async function hasVersion(program: string, part: Part, context: InstallContext): Promise<boolean> {
+  if (!part.onPath) return false;
+  const { settings, signal } = context;
+  const said = await run(program, part.versionArgs, { env: settings.installEnv, signal }).catch(() => '');
+  const found = part.versionPattern.exec(said);
+  const [major, minor] = part.onPath.version.split('.').map(Number);
+  if (!found || major === undefined || minor === undefined || Number(found[1]) !== major) return false;
+  return part.onPath.orNewer ? Number(found[2]) >= minor : Number(found[2]) === minor;
+}
+
+async function isExecutable(path: string): Promise<boolean> {
+  return access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  );
+}

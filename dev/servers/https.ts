@@ -1,0 +1,46 @@
+import { request } from 'node:https';
+
+export interface HttpsOptions {
+  /** PEM of the authority that the server's certificate is verified against. */
+  readonly ca: string;
+  readonly token?: string;
+}
+
+export interface HttpsAnswer {
+  readonly ok: boolean;
+  readonly status: number;
+  readonly text: string;
+}
+
+const TIMEOUT_MS = 5_000;
+
+/** GET from a server with a certificate authority of its own, on a connection of its own. */
+export function get(url: string, options: HttpsOptions): Promise<HttpsAnswer> {
+  return send('GET', url, options);
+}
+
+/** POST of a JSON document. */
+export function post(url: string, body: unknown, options: HttpsOptions): Promise<HttpsAnswer> {
+  return send('POST', url, options, JSON.stringify(body));
+}
+
+function send(method: string, url: string, { ca, token }: HttpsOptions, body?: string): Promise<HttpsAnswer> {
+  const headers = {
+    ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+  };
+  return new Promise((resolve, reject) => {
+    const outgoing = request(url, { method, ca, headers, agent: false, timeout: TIMEOUT_MS }, (incoming) => {
+      let text = '';
+      incoming.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      incoming.on('error', reject);
+      incoming.on('end', () => {
+        const status = incoming.statusCode ?? 0;
+        resolve({ ok: status >= 200 && status < 300, status, text });
+      });
+    });
+    outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer from ${url} in ${TIMEOUT_MS / 1000} s`)));
+    outgoing.on('error', reject);
+    outgoing.end(body);
+  });
+}

@@ -1,0 +1,49 @@
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { ConnectorError } from '../domain/errors.ts';
+import { isAlive, thisProcess, type Owner } from './owner.ts';
+import type { Services } from './stack.ts';
+
+/** What `stack.json` says: who runs the stack, and once it is up, where its services are. It holds their secrets. */
+export interface StackState {
+  readonly owner: Owner;
+  readonly services?: Partial<Services>;
+}
+
+const fileOf = (stateDir: string) => join(stateDir, 'stack.json');
+
+/** @returns what the state file says, or undefined where no stack runs with this folder */
+export async function readState(stateDir: string): Promise<StackState | undefined> {
+  const text = await readFile(fileOf(stateDir), 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  const state: StackState = JSON.parse(text);
+  return isAlive(state.owner) ? state : undefined;
+}
+
+/**
+ * Takes the folder for a stack of this process.
+ * @throws ConnectorError PART_UNAVAILABLE when another stack runs with it
+ */
+export async function claimState(stateDir: string): Promise<void> {
+  const state = await readState(stateDir);
+  if (state) {
+    const text = `Process ${state.owner.pid} already runs a stack in ${stateDir}; use another folder, or stop that one.`;
+    throw new ConnectorError('PART_UNAVAILABLE', text);
+  }
+  await write(stateDir, { owner: thisProcess() });
+}
+
+export async function writeState(stateDir: string, services: Partial<Services>): Promise<void> {
+  await write(stateDir, { owner: thisProcess(), services });
+}
+
+export async function releaseState(stateDir: string): Promise<void> {
+  await rm(fileOf(stateDir), { force: true });
+}
+
+async function write(stateDir: string, state: StackState): Promise<void> {
+  const fresh = `${fileOf(stateDir)}.${process.pid}`;
+  await writeFile(fresh, JSON.stringify(state, undefined, 2), { mode: 0o600 });
+  await rename(fresh, fileOf(stateDir));
+}

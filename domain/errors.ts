@@ -1,0 +1,147 @@
+/**
+ * The closed set of things that can go wrong, each with how the outside is told. Callers match `code`, never a message.
+ */
+
+/** How one error code behaves everywhere it surfaces. */
+export interface ErrorTraits {
+  /** Whether trying again later can help without anybody changing anything. */
+  readonly retryable: boolean;
+  /** Status of the problem+json answer (RFC 9457). */
+  readonly httpStatus: number;
+  /** Exit code of `byoc`: 1 the answer is no, 2 usage, 3 can't reach what it needs. */
+  readonly exitCode: 1 | 2 | 3;
+  /** What a caller may read; discloses nothing internal. */
+  readonly sentence: string;
+}
+
+const no = (httpStatus: number, sentence: string): ErrorTraits => ({
+  retryable: false,
+  httpStatus,
+  exitCode: 1,
+  sentence,
+});
+const away = (sentence: string): ErrorTraits => ({ retryable: true, httpStatus: 503, exitCode: 3, sentence });
+const usage = (sentence: string): ErrorTraits => ({ retryable: false, httpStatus: 400, exitCode: 2, sentence });
+
+export const ERRORS = {
+  // Signature and keys
+  BUNDLE_EMPTY: no(403, 'The signature bundle is empty.'),
+  BUNDLE_MALFORMED: no(403, 'The signature bundle is not a valid Sigstore bundle.'),
+  BUNDLE_VERSION_UNSUPPORTED: no(403, 'The signature bundle has a version that is not accepted.'),
+  BUNDLE_TYPE_UNSUPPORTED: no(403, 'The signature bundle holds something else than a signature over the payload.'),
+  KEY_HINT_INVALID: no(403, 'The key hint of the signature bundle is not the fingerprint of a key.'),
+  KEY_UNKNOWN: no(403, 'The package is signed by a key that is not trusted here.'),
+  KEY_REVOKED: no(403, 'The package is signed by a key that was revoked.'),
+  KEY_NOT_VALID_NOW: no(403, 'The package is signed by a key that is not valid at this time.'),
+  KEY_UNSUPPORTED: no(403, 'The signing key is of a kind that is not accepted.'),
+  SIGNATURE_INVALID: no(403, 'The signature does not match the payload.'),
+  KEYS_UNAVAILABLE: away('The signing keys cannot be read at the moment.'),
+
+  // The work package
+  WPK_TOO_LARGE: no(413, 'The work package is larger than 1 MiB.'),
+  WPK_SYNTAX: no(400, 'The work package is not strict JSON.'),
+  WPK_SCHEMA: no(400, 'The work package does not have the form that it must have.'),
+  WPK_UNSUPPORTED: no(400, 'The work package asks for something that this version cannot do.'),
+  WPK_EXPIRED: no(403, 'The work package has expired.'),
+  WPK_NOT_YET_VALID: no(403, 'The work package is not valid yet.'),
+  WPK_VALIDITY_TOO_LONG: no(403, 'The work package is valid for longer than the policy allows.'),
+  WPK_WRONG_CLUSTER: no(403, 'The work package is meant for another cluster.'),
+  WPK_ALREADY_USED: no(409, 'A work package with this id was already used.'),
+  WPK_NOT_FOUND: no(404, 'There is no work package with this id.'),
+
+  // Policy, plan and approval
+  POLICY_INVALID: no(500, 'The policy cannot be read, so nothing runs.'),
+  POLICY_DENIED: no(403, 'The policy does not allow this work package.'),
+  PLAN_REJECTED: no(422, 'The Kubernetes API server refuses a part of the work package.'),
+  PLAN_CHANGED: no(409, 'The cluster has changed: what would happen now is not what was approved.'),
+  APPROVAL_MALFORMED: no(400, 'The vote does not have the form that it must have.'),
+  APPROVAL_PLAN_MISMATCH: no(409, 'The vote is for another plan than the current one.'),
+  APPROVAL_BY_AUTHOR: no(403, 'The author of a work package cannot vote on it.'),
+  APPROVAL_CLOSED: no(409, 'The work package is not waiting for votes.'),
+  APPROVAL_REASON_MISSING: no(400, 'A rejection needs a reason.'),
+  APPROVAL_NOT_ACCEPTED: no(403, 'The policy does not accept this vote.'),
+  APPROVAL_MISSING: no(403, 'The work package lacks the approvals that it needs.'),
+  CALLER_UNTRUSTED: no(403, 'The call does not come from the workflow of this work package.'),
+
+  // Execution
+  OBJECT_MISSING: no(404, 'An object that the work package changes is not there.'),
+  FIELD_CONFLICT: no(409, 'Another manager owns a field that the work package sets.'),
+  WRITE_REFUSED: no(422, 'The Kubernetes API server refused a write.'),
+  NOT_READY: no(504, 'An object did not become ready in time.'),
+  STOPPED: no(409, 'The work package was stopped.'),
+
+  // Audit
+  AUDIT_BROKEN: no(500, 'The audit log does not verify.'),
+  AUDIT_UNAVAILABLE: away('The audit log cannot be written, so nothing is executed.'),
+
+  // What we stand on
+  KUBERNETES_UNAVAILABLE: away('The Kubernetes API server cannot be reached.'),
+  KUBERNETES_FORBIDDEN: no(403, 'The connector lacks a right in the cluster.'),
+  TEMPORAL_UNAVAILABLE: away('The Temporal service cannot be reached.'),
+  VAULT_UNAVAILABLE: away('Vault cannot be reached.'),
+  S3_UNAVAILABLE: away('The audit bucket cannot be reached.'),
+  WORKER_UNAVAILABLE: away('No worker of the cluster answers.'),
+  PART_UNAVAILABLE: away('A part of the development stack cannot be had or does not run.'),
+
+  // The command
+  USAGE: usage('The command was not understood.'),
+  CONFIG_INVALID: usage('A setting is missing or wrong.'),
+  FILE_UNREADABLE: usage('A file cannot be read.'),
+  VERIFY_FAILED: no(403, 'The blob does not verify.'),
+  INTERNAL: no(500, 'Something went wrong inside; the logs carry the cause.'),
+} as const satisfies Record<string, ErrorTraits>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** Where in an input the error is; line and column count from 1, `path` is a JSON pointer (RFC 6901). */
+export interface Place {
+  readonly line?: number;
+  readonly column?: number;
+  readonly path?: string;
+}
+
+export interface ConnectorErrorOptions {
+  readonly place?: Place;
+  /** The underlying error: for logs and audit only. */
+  readonly cause?: unknown;
+}
+
+/** The one error class of the connector. `detail` may be shown to operators of this cluster, `cause` to nobody but the logs. */
+export class ConnectorError extends Error {
+  readonly code: ErrorCode;
+  readonly detail: string;
+  readonly place: Place | undefined;
+
+  constructor(code: ErrorCode, detail = '', options: ConnectorErrorOptions = {}) {
+    const where = describePlace(options.place);
+    const text = [ERRORS[code].sentence, detail].filter(Boolean).join(' ');
+    super(where ? `${text} (${where})` : text, options.cause === undefined ? {} : { cause: options.cause });
+    this.name = 'ConnectorError';
+    this.code = code;
+    this.detail = detail;
+    this.place = options.place;
+  }
+
+  get traits(): ErrorTraits {
+    return ERRORS[this.code];
+  }
+}
+
+export function isErrorCode(value: unknown): value is ErrorCode {
+  return typeof value === 'string' && Object.hasOwn(ERRORS, value);
+}
+
+/** `line 3, column 7, at /steps/0/action`, or an empty string where nothing is known. */
+export function describePlace(place: Place | undefined): string {
+  if (!place) return '';
+  const parts = [];
+  if (place.line !== undefined) parts.push(`line ${place.line}`);
+  if (place.column !== undefined) parts.push(`column ${place.column}`);
+  if (place.path) parts.push(`at ${place.path}`);
+  return parts.join(', ');
+}
+
+/** Compile-time proof that a `switch` over a union has a case for each member. */
+export function assertNever(value: never): never {
+  throw new ConnectorError('INTERNAL', `unexpected value ${JSON.stringify(value)}`);
+}

@@ -1,0 +1,15 @@
+/**
+ * What stands in for a message that could not be decoded. A message from outside (any bytes, any encoding) must never
+ * fail a workflow task: a failed task is retried for ever, and a stop would no longer be heard either.
+ */
+export interface Malformed {
+  readonly __malformed__: string;
+}
+
+export function malformed(why: string): Malformed {
+  return { __malformed__: why };
+}
+
+export function isMalformed(value: unknown): value is Malformed {
+  return typeof value === 'object' && value !== null && '__malformed__' in value;
+}

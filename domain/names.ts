@@ -1,0 +1,32 @@
+/** Names that other programs rely on. Changing one is a breaking change. */
+
+export type Role = 'registration' | 'metrics' | 'execution';
+
+/** The workflow type of a work package's run. */
+export const EXECUTE_WPK = 'executeWpk';
+
+/** Server-side apply's field manager: everything the connector writes is owned by this name. */
+export const FIELD_MANAGER = 'byoc-connector';
+
+/** Stamped on what `restart` and `patch` change, with the package's id and step: how a repeated attempt knows what is done. */
+export const STAMP_ANNOTATION = 'neuralops.io/wpk-step';
+
+/** The namespace of the connector's own state (claims, later locks and freeze). */
+export const STATE_NAMESPACE = 'byoc-system';
+
+/** Search attributes (all Keyword) that the connector sets where the Temporal namespace has them registered. */
+export const SEARCH_ATTRIBUTES = {
+  cluster: 'ByocCluster',
+  phase: 'ByocPhase',
+  risk: 'ByocRisk',
+  playbook: 'ByocPlaybook',
+} as const;
+
+/** Id of the one workflow that a work package may ever have. */
+export function workflowIdOf(clusterId: string, wpkId: string): string {
+  return `wpk/${clusterId}/${wpkId}`;
+}
+
+export function taskQueueOf(clusterId: string, role: Role): string {
+  return `byoc.${clusterId}.${role}`;
+}

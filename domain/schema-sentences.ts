@@ -1,0 +1,93 @@
+import { z } from 'zod';
+import { quote } from './json-parser.ts';
+
+/**
+ * Says in a sentence what the schema found wrong (an error map of zod, asked before its own texts).
+ * @returns undefined where the schema itself brings the words, as its patterns do
+ */
+export function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
+  switch (issue.code) {
+    case 'unrecognized_keys':
+      return describeUnknownField(issue.keys, issue.inst);
+    case 'invalid_type':
+      if (issue.input === undefined) return `Missing: ${articleOf(issue.expected)} is required here.`;
+      return `Must be ${articleOf(issue.expected)}, not ${describeInput(issue.input)}.`;
+    case 'invalid_value':
+      if (issue.input === undefined) return `Missing: must be ${listOf(issue.values)}.`;
+      return `Must be ${listOf(issue.values)}, not ${describeInput(issue.input)}.`;
+    case 'invalid_union':
+      return describeUnion(issue);
+    case 'too_big':
+      return `Must ${measureOf(issue.origin)} at most ${issue.maximum}${unitOf(issue.origin)}.`;
+    case 'too_small':
+      if (issue.minimum === 1 && unitOf(issue.origin)) return 'Must not be empty.';
+      return `Must ${measureOf(issue.origin)} at least ${issue.minimum}${unitOf(issue.origin)}.`;
+    default:
+      return undefined;
+  }
+}
+
+function describeUnknownField(keys: readonly string[], schema: unknown): string {
+  const [unknown = ''] = keys;
+  const known = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+  const meant = known.find((key) => isNear(unknown, key));
+  const more = keys.length > 1 ? ` (and ${keys.length - 1} more)` : '';
+  return `Unknown field ${quote(unknown)}${more}${meant ? `; did you mean "${meant}"?` : '.'}`;
+}
+
+function describeUnion(issue: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>): string {
+  const { inst, discriminator } = issue;
+  if (!(inst instanceof z.ZodDiscriminatedUnion) || discriminator === undefined) return 'No allowed form matches.';
+  const values = inst.options.flatMap((option) => {
+    const field: unknown = option instanceof z.ZodObject ? option.shape[discriminator] : undefined;
+    return field instanceof z.ZodLiteral ? [...field.values] : [];
+  });
+  return `"${discriminator}" must be ${listOf(values)}.`;
+}
+
+const ARTICLES: Readonly<Record<string, string>> = { object: 'an object', array: 'an array', int: 'an integer' };
+
+function articleOf(type: string): string {
+  return ARTICLES[type] ?? (type === 'record' ? 'an object' : `a ${type}`);
+}
+
+function describeInput(input: unknown): string {
+  if (input === null) return 'null';
+  if (Array.isArray(input)) return 'an array';
+  if (typeof input === 'object') return 'an object';
+  return typeof input === 'string' ? quote(input) : String(input);
+}
+
+function listOf(values: readonly unknown[]): string {
+  const texts = values.map((value) => JSON.stringify(value));
+  return texts.length < 2 ? texts.join('') : `${texts.slice(0, -1).join(', ')} or ${texts.at(-1)}`;
+}
+
+function measureOf(origin: string): string {
+  return unitOf(origin) ? 'have' : 'be';
+}
+
+function unitOf(origin: string): string {
+  if (origin === 'string') return ' characters';
+  return origin === 'array' ? ' entries' : '';
+}
+
+/** Whether a slip of the keys could make one word of the other: an edit or two, or another case. */
+function isNear(typed: string, known: string): boolean {
+  if (Math.abs(typed.length - known.length) > 2) return false;
+  return editDistance(typed.toLowerCase(), known.toLowerCase()) <= (known.length > 4 ? 2 : 1);
+}
+
+/** Levenshtein's distance; the words are short, being about as long as a known field. */
+function editDistance(a: string, b: string): number {
+  let previous = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i += 1) {
+    const current = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const replaced = (previous[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      current.push(Math.min(replaced, (previous[j] ?? 0) + 1, (current[j - 1] ?? 0) + 1));
+    }
+    previous = current;
+  }
+  return previous[b.length] ?? 0;
+}

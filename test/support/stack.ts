@@ -1,0 +1,31 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ServiceName, Stack } from '../../dev/stack.ts';
+import { startStack } from '../../dev/stack.ts';
+import type { Services } from '../../dev/stack.ts';
+import { readState } from '../../dev/state.ts';
+
+/** Names the state folder of the stack that test/run.ts started for the whole run. */
+export const SHARED_STACK = 'BYOC_TEST_STACK';
+
+/** The services that all tests of a run share: they use namespaces, clusters and ids of their own, and break nothing. */
+export async function sharedServices(): Promise<Services> {
+  const folder = process.env[SHARED_STACK];
+  const services = folder === undefined ? undefined : (await readState(folder))?.services;
+  if (!services?.temporal || !services.vault || !services.s3 || !services.kubernetes) {
+    throw new Error(`No stack runs for the tests. Run them with npm test, or one file with: npm test -- FILE`);
+  }
+  return services as Services;
+}
+
+/** A stack of the test's own, to take parts away from. Stop it in `afterAll`. */
+export async function ownStack(services: readonly ServiceName[]): Promise<Stack> {
+  const stateDir = await mkdtemp(join(tmpdir(), 'byoc-test-'));
+  const stack = await startStack({ stateDir, env: process.env, services });
+  const stop = async () => {
+    await stack.stop();
+    await rm(stateDir, { recursive: true, force: true });
+  };
+  return Object.create(stack, { stop: { value: stop } }) as Stack;
+}

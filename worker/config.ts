@@ -1,0 +1,81 @@
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import { ConnectorError } from '../domain/errors.ts';
+
+/** Settings of the worker, all from the environment; `TEMPORAL_*` are read by @temporalio/envconfig. */
+const settingsSchema = z
+  .object({
+    /** Name of the cluster: what packages are addressed to. */
+    BYOC_CLUSTER_ID: z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'must be a DNS label'),
+    /** Where the audit log is kept. */
+    BYOC_DATA_DIR: z.string().min(1),
+    /** Policy file; without one a person approves everything, by signed votes. */
+    BYOC_POLICY: z.string().min(1).optional(),
+    /** Name of this writer's audit chain, unique in the cluster; the pod's name. */
+    BYOC_WRITER: z.string().regex(/^[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?$/, 'must be a DNS name').optional(),
+    /** The prebuilt workflow bundle; without one the workflows are bundled at start. */
+    BYOC_WORKFLOW_BUNDLE: z.string().min(1).optional(),
+    /** Public keys, PEM text or a file, where there is no Vault. */
+    COSIGN_KEY: z.string().min(1).optional(),
+    VAULT_ADDR: z.url().optional(),
+    VAULT_TOKEN: z.string().min(1).optional(),
+    S3_BUCKET: z.string().min(1).optional(),
+    S3_ENDPOINT: z.url().optional(),
+    AWS_REGION: z.string().min(1).default('us-east-1'),
+    /** Kubernetes: the kubeconfig's context to use, where it is not the current one. */
+    BYOC_KUBE_CONTEXT: z.string().min(1).optional(),
+    LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  })
+  .refine(({ COSIGN_KEY, VAULT_ADDR }) => COSIGN_KEY ?? VAULT_ADDR, {
+    path: ['VAULT_ADDR'],
+    message: 'is missing, and so is COSIGN_KEY: one of them must say where the signing keys are',
+  });
+
+export interface WorkerConfig {
+  readonly clusterId: string;
+  readonly dataDir: string;
+  readonly policyPath: string | undefined;
+  readonly writer: string;
+  readonly workflowBundle: string | undefined;
+  readonly cosignKey: string | undefined;
+  readonly vault: { readonly address: string; readonly token: string | undefined } | undefined;
+  readonly s3: { readonly bucket: string; readonly endpoint: string | undefined; readonly region: string } | undefined;
+  readonly kubeContext: string | undefined;
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+}
+
+/** @throws {ConnectorError} CONFIG_INVALID, naming every setting that is wrong. */
+export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
+  if (env['VAULT_SKIP_VERIFY']) {
+    throw new ConnectorError('CONFIG_INVALID', 'VAULT_SKIP_VERIFY turns the check of certificates off; unset it.');
+  }
+  if (env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0') {
+    throw new ConnectorError('CONFIG_INVALID', 'NODE_TLS_REJECT_UNAUTHORIZED turns the check of certificates off; unset it.');
+  }
+  // An empty variable is how shells and charts say "not set".
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
+  const parsed = settingsSchema.safeParse(given);
+  if (!parsed.success) {
+    const wrong = parsed.error.issues.map(({ path, message, code }) => {
+      const missing = code === 'invalid_type' && !(String(path[0]) in given);
+      return `${path.join('.')} ${missing ? 'is missing' : message}`;
+    });
+    throw new ConnectorError('CONFIG_INVALID', `${wrong.join('; ')}.`);
+  }
+  const settings = parsed.data;
+  return {
+    clusterId: settings.BYOC_CLUSTER_ID,
+    dataDir: resolve(settings.BYOC_DATA_DIR),
+    policyPath: settings.BYOC_POLICY,
+    writer: settings.BYOC_WRITER ?? hostname().toLowerCase(),
+    workflowBundle: settings.BYOC_WORKFLOW_BUNDLE,
+    cosignKey: settings.COSIGN_KEY,
+    vault: settings.VAULT_ADDR ? { address: settings.VAULT_ADDR, token: settings.VAULT_TOKEN } : undefined,
+    s3: settings.S3_BUCKET
+      ? { bucket: settings.S3_BUCKET, endpoint: settings.S3_ENDPOINT, region: settings.AWS_REGION }
+      : undefined,
+    kubeContext: settings.BYOC_KUBE_CONTEXT,
+    logLevel: settings.LOG_LEVEL,
+  };
+}

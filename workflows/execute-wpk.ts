@@ -1,0 +1,106 @@
+import {
+  allHandlersFinished,
+  ApplicationFailure,
+  CancellationScope,
+  condition,
+  isCancellation,
+} from '@temporalio/workflow';
+import type { PlanResult } from '../activities/index.ts';
+import { isErrorCode } from '../domain/errors.ts';
+import type { ErrorCode } from '../domain/errors.ts';
+import { bindingOf } from '../domain/plan.ts';
+import type { EndPhase, ExecutionReport, Failure, PackageResult } from '../domain/status.ts';
+import type { SignedWpk } from '../domain/wpk.ts';
+import { executePackage, planPackage, recordEvents, verifyPackage } from './activities.ts';
+import { listen } from './listen.ts';
+import { PackageRun } from './package-run.ts';
+
+/**
+ * The run of one work package: verify → plan → approve → execute → audit. A person's or the policy's approval binds
+ * exactly one plan; where the cluster has changed when it comes to execution, the new plan goes back for approval.
+ * Cancelling the run is the emergency stop of the package: it halts where it is.
+ */
+export async function executeWpk(signed: SignedWpk): Promise<PackageResult> {
+  const run = new PackageRun();
+  listen(run); // Before the first await: a signal may arrive with the first task.
+  let stopped: unknown;
+  try {
+    const { facts, searchAttributes } = await verifyPackage({ signed });
+    run.admit(facts, searchAttributes);
+    await runPackage(run, signed, facts.expiresAt);
+  } catch (error) {
+    if (isCancellation(error)) stopped = error;
+    finishBy(run, error);
+  }
+  await CancellationScope.nonCancellable(async () => {
+    await recordEvents({ events: [{ type: 'ended', status: run.status() }] });
+    await condition(allHandlersFinished);
+  });
+  if (stopped) throw stopped;
+  return run.conclude();
+}
+
+async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string): Promise<void> {
+  for (;;) {
+    const planned = await planPackage({ signed });
+    run.planned(planned.plan, planned.requirement);
+    refuseBrokenPlan(planned);
+
+    const answer = planned.requirement.auto ? 'approved' : await answerOf(run, planned, expiresAt);
+    if (answer !== 'approved') return run.finish(answer);
+
+    run.execute();
+    const { plan } = planned;
+    const votes = run.effectiveVotes();
+    const done = await executePackage({ signed, planDigest: plan.digest, binding: bindingOf(plan), votes });
+    switch (done.outcome) {
+      case 'succeeded':
+        return run.finish('succeeded', done.report);
+      case 'stopped':
+        return run.finish('stopped', done.report);
+      case 'plan-changed':
+        run.sendBack();
+    }
+  }
+}
+
+/** Waits for people, at most as long as the policy gives them and the package is valid; no answer means no. */
+async function answerOf(run: PackageRun, { requirement }: PlanResult, expiresAt: string): Promise<'approved' | EndPhase> {
+  const waitMs = Math.min(requirement.timeoutSeconds * 1000, Date.parse(expiresAt) - Date.now());
+  run.awaitAnswer(new Date(Date.now() + Math.max(0, waitMs)).toISOString());
+  const answered = waitMs > 0 && (await condition(() => run.count().outcome !== 'waiting', waitMs));
+  if (!answered) return 'expired';
+  return run.count().outcome === 'approved' ? 'approved' : 'rejected';
+}
+
+function refuseBrokenPlan({ plan }: PlanResult): void {
+  const [first] = plan.problems;
+  if (!first) return;
+  const more = plan.problems.length > 1 ? ` (and ${plan.problems.length - 1} more, see the plan)` : '';
+  throw ApplicationFailure.nonRetryable(`${first.object.kind} ${first.object.name}: ${first.message}${more}`, 'PLAN_REJECTED');
+}
+
+/** Turns what went wrong into the end that it means. */
+function finishBy(run: PackageRun, error: unknown): void {
+  if (isCancellation(error)) return run.finish('stopped');
+  const cause = error instanceof Error && error.cause instanceof ApplicationFailure ? error.cause : error;
+  if (!(cause instanceof ApplicationFailure)) throw error; // A bug: the task is retried, and a fixed worker goes on.
+  const code: ErrorCode = isErrorCode(cause.type) ? cause.type : 'INTERNAL';
+  const failure: Failure = { code, message: cause.message };
+  const report = (cause.details?.[0] as { report?: ExecutionReport } | undefined)?.report;
+  run.finish(run.status().phase === 'verifying' ? 'denied' : DENIALS.has(code) ? 'denied' : 'failed', report, failure);
+}
+
+/** Refusals that can also come after planning began, because the writing activity checks everything again. */
+const DENIALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'SIGNATURE_INVALID',
+  'KEY_UNKNOWN',
+  'KEY_REVOKED',
+  'KEY_NOT_VALID_NOW',
+  'WPK_EXPIRED',
+  'WPK_ALREADY_USED',
+  'POLICY_DENIED',
+  'POLICY_INVALID',
+  'APPROVAL_MISSING',
+  'CALLER_UNTRUSTED',
+]);

@@ -1,0 +1,1 @@
+export { executeWpk } from './execute-wpk.ts';

@@ -1,0 +1,166 @@
+import { ApplicationFailure, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import type { Decision, Tally, Vote, VoteRecord } from '../domain/approvals.ts';
+import { parseVote, refusalOf, tally } from '../domain/approvals.ts';
+import type { Plan } from '../domain/plan.ts';
+import type { Requirement } from '../domain/policy.ts';
+import type { EndPhase, ExecutionReport, Failure, PackageFacts, PackageResult, PackageStatus, Phase } from '../domain/status.ts';
+import { isEnd } from '../domain/status.ts';
+import { renderDetails } from '../domain/details.ts';
+import { SEARCH_ATTRIBUTES } from '../domain/names.ts';
+
+/** How many votes without effect `status` shows, the newest. */
+const MAX_REFUSED_VOTES = 50;
+
+/** The state of one package's run and the rules of how it changes. What happens when is said in execute-wpk.ts. */
+export class PackageRun {
+  private phase: Phase = 'verifying';
+  private readonly timeline: { phase: Phase; at: string }[] = [{ phase: 'verifying', at: now() }];
+  private facts: PackageFacts | undefined;
+  private currentPlan: Plan | undefined;
+  private previousPlan: Plan | undefined;
+  private requirement: Requirement | undefined;
+  private answerBy: string | undefined;
+  private report: ExecutionReport | undefined;
+  private error: Failure | undefined;
+  private readonly votes: VoteRecord[] = [];
+  private replans = 0;
+  private registered: readonly string[] = [];
+
+  /** @param registered the search attributes that this Temporal namespace knows. */
+  admit(facts: PackageFacts, registered: readonly string[]): void {
+    this.facts = facts;
+    this.registered = registered;
+    this.setAttributes({ [SEARCH_ATTRIBUTES.cluster]: facts.clusterId, [SEARCH_ATTRIBUTES.playbook]: facts.playbook });
+    this.enter('planning');
+  }
+
+  planned(plan: Plan, requirement: Requirement): void {
+    this.previousPlan = this.currentPlan;
+    this.currentPlan = plan;
+    this.requirement = requirement;
+    this.setAttributes({ [SEARCH_ATTRIBUTES.risk]: plan.risk.level });
+  }
+
+  /** Opens the vote. Votes for an earlier plan stay recorded and bind nothing. */
+  awaitAnswer(answerBy: string): void {
+    this.answerBy = answerBy;
+    this.enter('awaiting-approval');
+  }
+
+  execute(): void {
+    this.enter('executing');
+  }
+
+  /** The cluster changed between approval and execution: back to planning, the approval is void. */
+  sendBack(): void {
+    this.replans += 1;
+    this.enter('planning');
+  }
+
+  finish(phase: EndPhase, report?: ExecutionReport, error?: Failure): void {
+    this.report = report;
+    this.error = error;
+    this.enter(phase);
+  }
+
+  /** Takes a message in and says what became of it. */
+  vote(decision: Decision, via: VoteRecord['via'], argument: unknown): VoteRecord {
+    const parsed = parseVote(decision, via, argument);
+    const refused = 'malformed' in parsed ? parsed.malformed : this.judged(parsed);
+    const vote = 'malformed' in parsed ? { decision, approver: 'unknown', proof: 'asserted' as const } : parsed;
+    const record: VoteRecord = { receivedAt: now(), via, ...vote, ...(refused && { refused }) };
+    this.votes.push(record);
+    this.forgetOldRefusals();
+    this.refreshDetails();
+    return record;
+  }
+
+  /** The votes on the current plan that have an effect. */
+  effectiveVotes(): VoteRecord[] {
+    const digest = this.currentPlan?.digest;
+    return this.votes.filter(({ refused, planDigest, decision }) => {
+      return !refused && (decision === 'reject' || planDigest === digest);
+    });
+  }
+
+  count(): Tally {
+    if (!this.requirement) return { outcome: 'waiting', approvers: [], missing: 0 };
+    return tally(this.effectiveVotes(), this.requirement);
+  }
+
+  status(): PackageStatus {
+    const { approvers, missing } = this.count();
+    return {
+      phase: this.phase,
+      since: this.timeline.at(-1)?.at ?? now(),
+      timeline: this.timeline,
+      approvers,
+      votes: this.votes,
+      replans: this.replans,
+      ...(this.facts && { facts: this.facts }),
+      ...(this.currentPlan && { planDigest: this.currentPlan.digest, risk: this.currentPlan.risk.level }),
+      ...(this.requirement && { requirement: this.requirement, missing }),
+      ...(this.phase === 'awaiting-approval' && this.answerBy && { answerBy: this.answerBy }),
+      ...(this.report && { report: this.report }),
+      ...(this.error && { error: this.error }),
+    };
+  }
+
+  plan(): Plan | undefined {
+    return this.currentPlan;
+  }
+
+  /** Ends the run the way Temporal shows best: denied and failed packages as failed, others as completed. */
+  conclude(): PackageResult {
+    if (!isEnd(this.phase)) throw ApplicationFailure.nonRetryable('the run ended without an end', 'INTERNAL');
+    const result: PackageResult = {
+      phase: this.phase,
+      approvers: this.count().approvers,
+      ...(this.facts && { wpkId: this.facts.wpkId }),
+      ...(this.currentPlan && { planDigest: this.currentPlan.digest }),
+      ...(this.report && { report: this.report }),
+      ...(this.error && { error: this.error }),
+    };
+    if (this.phase !== 'denied' && this.phase !== 'failed') return result;
+    const { code, message } = this.error ?? { code: 'INTERNAL', message: 'no reason was recorded' };
+    throw ApplicationFailure.create({ type: code, message, nonRetryable: true, details: [result] });
+  }
+
+  private judged(vote: Vote): VoteRecord['refused'] {
+    return refusalOf(vote, {
+      open: this.phase === 'awaiting-approval',
+      author: this.facts?.author ?? '',
+      planDigest: this.currentPlan?.digest,
+      requirement: this.requirement,
+    });
+  }
+
+  /** A flood of useless votes must not outgrow the status; the audit log keeps them all. */
+  private forgetOldRefusals(): void {
+    const refused = this.votes.filter((vote) => vote.refused);
+    const oldest = refused[0];
+    if (refused.length > MAX_REFUSED_VOTES && oldest) this.votes.splice(this.votes.indexOf(oldest), 1);
+  }
+
+  private enter(phase: Phase): void {
+    this.phase = phase;
+    this.timeline.push({ phase, at: now() });
+    this.setAttributes({ [SEARCH_ATTRIBUTES.phase]: phase });
+    this.refreshDetails();
+  }
+
+  private refreshDetails(): void {
+    const { workflowId } = workflowInfo();
+    setCurrentDetails(renderDetails(workflowId, this.status(), this.currentPlan, this.previousPlan));
+  }
+
+  /** An attribute that the namespace lacks would fail the workflow task for ever, so those are left out. */
+  private setAttributes(values: Record<string, string>): void {
+    const known = Object.entries(values).filter(([name]) => this.registered.includes(name));
+    if (known.length > 0) upsertSearchAttributes(Object.fromEntries(known.map(([name, value]) => [name, [value]])));
+  }
+}
+
+function now(): string {
+  return new Date().toISOString();
+}
