@@ -69,7 +69,8 @@ export interface VerifyOptions {
 /** Verifies files, in whatever order they are given. */
 export async function verifyAudit(files: readonly AuditFile[], options: VerifyOptions = {}): Promise<AuditReport> {
   const verifier = new Verifier(options.partial ?? false);
-  const parts = await Promise.all(files.map(beginningOf)); // each reads little; a file handle a time is what it takes
+  const parts: Part[] = [];
+  for (const file of files) parts.push(await beginningOf(file));
   for (const chain of [...new Set(parts.map((part) => part.chain))].sort()) {
     const ofChain = parts.filter((part) => part.chain === chain).sort((a, b) => a.seq - b.seq);
     await verifier.verifyChain(chain, ofChain);
@@ -126,11 +127,13 @@ class Verifier {
   async #verifyFile(file: AuditFile, before: ChainState): Promise<ChainState> {
     let state = before;
     let number = 0;
+    const problemsBefore = this.#problemCount;
     for await (const batch of batchesOf(file)) {
       for (const line of batch) state = this.#verifyLine(line, state, file.name, (number += 1));
     }
     const named = parseRangeName(file.name);
-    if (named && (state.last.seq !== named.last || state.entries - before.entries !== named.last - named.first + 1)) {
+    const clean = this.#problemCount === problemsBefore; // else it is told already, and closer to the place
+    if (named && clean && (state.last.seq !== named.last || state.entries - before.entries !== named.last - named.first + 1)) {
       const found = `${state.entries - before.entries} entries up to ${state.last.seq}`;
       const expected = `entries ${named.first} to ${named.last}, as its name says`;
       this.#add({ kind: 'missing', file: file.name, chain: state.chain, expected, found });

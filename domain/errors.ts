@@ -42,6 +42,7 @@ export const ERRORS = {
   WPK_SYNTAX: no(400, 'The work package is not strict JSON.'),
   WPK_SCHEMA: no(400, 'The work package does not have the form that it must have.'),
   WPK_UNSUPPORTED: no(400, 'The work package asks for something that this version cannot do.'),
+  MANIFEST_INVALID: no(400, 'A manifest cannot be packed.'),
   WPK_EXPIRED: no(403, 'The work package has expired.'),
   WPK_NOT_YET_VALID: no(403, 'The work package is not valid yet.'),
   WPK_VALIDITY_TOO_LONG: no(403, 'The work package is valid for longer than the policy allows.'),

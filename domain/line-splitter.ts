@@ -19,10 +19,12 @@ export class LineSplitter {
   readonly #maxBytes: number;
   #pending: Uint8Array[] = [];
   #pendingLength = 0;
-  #offset = 0;
+  #offset: number;
 
-  constructor(maxBytes: number) {
+  /** @param offset of the first byte that will be pushed */
+  constructor(maxBytes: number, offset = 0) {
     this.#maxBytes = maxBytes;
+    this.#offset = offset;
   }
 
   /** @returns the lines that end in this chunk, valid as long as the chunk is. */

@@ -81,7 +81,9 @@ export interface Plan {
 }
 
 /** The parts of an object's plan that its digest covers. */
-export type ObjectDigestInput = Pick<PlannedObject, 'step' | 'action' | 'change' | 'object' | 'uid' | 'force' | 'changes'>;
+export type ObjectDigestInput = Pick<PlannedObject, 'step' | 'action' | 'change' | 'object' | 'force' | 'changes'> & {
+  readonly uid?: string | undefined;
+};
 
 /**
  * Digest of what one object would go through: step, action, force, GVK and name, UID, and only the paths that would

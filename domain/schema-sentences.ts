@@ -75,7 +75,7 @@ function unitOf(origin: string): string {
 /** Whether a slip of the keys could make one word of the other: an edit or two, or another case. */
 function isNear(typed: string, known: string): boolean {
   if (Math.abs(typed.length - known.length) > 2) return false;
-  return editDistance(typed.toLowerCase(), known.toLowerCase()) <= (known.length > 4 ? 2 : 1);
+  return editDistance(typed.toLowerCase(), known.toLowerCase()) <= (known.length >= 4 ? 2 : 1);
 }
 
 /** Levenshtein's distance; the words are short, being about as long as a known field. */

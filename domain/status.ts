@@ -53,7 +53,8 @@ export interface ObjectOutcome {
 export interface StepReport {
   readonly id: string;
   readonly action: StepAction;
-  readonly outcome: 'done' | 'unchanged' | 'failed';
+  /** `partial` for a step that did not come to its end; its objects are what it did until then. */
+  readonly outcome: 'done' | 'unchanged' | 'partial';
   readonly objects: readonly ObjectOutcome[];
   readonly startedAt: string;
   readonly finishedAt: string;
@@ -70,7 +71,9 @@ export interface Progress {
   /** From 1. */
   readonly index: number;
   readonly of: number;
-  readonly object?: ObjectRef;
+  /** Objects of the step that are done, of how many. */
+  readonly done: number;
+  readonly total: number;
   /** What it waits for, in words. */
   readonly waitingFor?: string;
   readonly since: string;

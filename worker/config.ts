@@ -1,6 +1,8 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import type { VaultAuth, VaultSettings } from '../activities/vault/vault.ts';
+import { refuseSkipVerify } from '../activities/vault/vault.ts';
 import { ConnectorError } from '../domain/errors.ts';
 
 /** Settings of the worker, all from the environment; `TEMPORAL_*` are read by @temporalio/envconfig. */
@@ -20,8 +22,11 @@ const settingsSchema = z
     COSIGN_KEY: z.string().min(1).optional(),
     VAULT_ADDR: z.url().optional(),
     VAULT_TOKEN: z.string().min(1).optional(),
+    VAULT_ROLE_ID: z.string().min(1).optional(),
+    VAULT_SECRET_ID: z.string().min(1).optional(),
+    /** The customer's bucket for the audit log; credentials and region are found as every AWS client finds them. */
     S3_BUCKET: z.string().min(1).optional(),
-    S3_ENDPOINT: z.url().optional(),
+    AWS_ENDPOINT_URL_S3: z.url().optional(),
     AWS_REGION: z.string().min(1).default('us-east-1'),
     /** Kubernetes: the kubeconfig's context to use, where it is not the current one. */
     BYOC_KUBE_CONTEXT: z.string().min(1).optional(),
@@ -39,7 +44,7 @@ export interface WorkerConfig {
   readonly writer: string;
   readonly workflowBundle: string | undefined;
   readonly cosignKey: string | undefined;
-  readonly vault: { readonly address: string; readonly token: string | undefined } | undefined;
+  readonly vault: VaultSettings | undefined;
   readonly s3: { readonly bucket: string; readonly endpoint: string | undefined; readonly region: string } | undefined;
   readonly kubeContext: string | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
@@ -47,9 +52,7 @@ export interface WorkerConfig {
 
 /** @throws {ConnectorError} CONFIG_INVALID, naming every setting that is wrong. */
 export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
-  if (env['VAULT_SKIP_VERIFY']) {
-    throw new ConnectorError('CONFIG_INVALID', 'VAULT_SKIP_VERIFY turns the check of certificates off; unset it.');
-  }
+  refuseSkipVerify(env);
   if (env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0') {
     throw new ConnectorError('CONFIG_INVALID', 'NODE_TLS_REJECT_UNAUTHORIZED turns the check of certificates off; unset it.');
   }
@@ -71,11 +74,18 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
     writer: settings.BYOC_WRITER ?? hostname().toLowerCase(),
     workflowBundle: settings.BYOC_WORKFLOW_BUNDLE,
     cosignKey: settings.COSIGN_KEY,
-    vault: settings.VAULT_ADDR ? { address: settings.VAULT_ADDR, token: settings.VAULT_TOKEN } : undefined,
+    vault: settings.VAULT_ADDR ? { address: settings.VAULT_ADDR, auth: vaultAuth(settings) } : undefined,
     s3: settings.S3_BUCKET
-      ? { bucket: settings.S3_BUCKET, endpoint: settings.S3_ENDPOINT, region: settings.AWS_REGION }
+      ? { bucket: settings.S3_BUCKET, endpoint: settings.AWS_ENDPOINT_URL_S3, region: settings.AWS_REGION }
       : undefined,
     kubeContext: settings.BYOC_KUBE_CONTEXT,
     logLevel: settings.LOG_LEVEL,
   };
+}
+
+function vaultAuth(settings: z.infer<typeof settingsSchema>): VaultAuth {
+  const { VAULT_TOKEN: token, VAULT_ROLE_ID: roleId, VAULT_SECRET_ID: secretId } = settings;
+  if (roleId && secretId) return { method: 'approle', roleId, secretId };
+  if (token) return { method: 'token', token };
+  throw new ConnectorError('CONFIG_INVALID', 'VAULT_ADDR is set; VAULT_ROLE_ID with VAULT_SECRET_ID, or VAULT_TOKEN, must be too.');
 }

@@ -2,7 +2,6 @@ import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import type { CheckedLine } from '../../domain/audit-chain.ts';
 import { checkLine, continueChain, emptyChain } from '../../domain/audit-chain.ts';
 import { AUDIT_MAX_LINE_BYTES } from '../../domain/audit.ts';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
@@ -20,9 +19,10 @@ export async function dayFiles(folder: string): Promise<string[]> {
   return names.filter((name) => DAY_FILE.test(name)).sort();
 }
 
-export async function* readLines(path: string): AsyncGenerator<Line> {
-  const splitter = new LineSplitter(AUDIT_MAX_LINE_BYTES);
-  for await (const chunk of createReadStream(path, { highWaterMark: 256 * 1024 })) yield* splitter.push(chunk);
+/** @param start byte to begin at, where a line begins; offsets count from the beginning of the file in any case */
+export async function* readLines(path: string, start = 0): AsyncGenerator<Line> {
+  const splitter = new LineSplitter(AUDIT_MAX_LINE_BYTES, start);
+  for await (const chunk of createReadStream(path, { start, highWaterMark: 256 * 1024 })) yield* splitter.push(chunk);
   const rest = splitter.end();
   if (rest) yield rest;
 }
@@ -61,11 +61,11 @@ export async function readTail(folder: string, chain: string, days: number, sha2
     let number = 0;
     for await (const line of readLines(join(folder, name))) {
       const place = `${join(folder, name)}:${(number += 1)}`;
-      const checked = checkLine(line.bytes, sha256);
-      if (isTorn(line, checked)) {
+      if (isTorn(line)) {
         tornBytes += line.length;
         continue;
       }
+      const checked = checkLine(line.bytes, sha256);
       if (!checked.ok) throw broken(place, `expected ${checked.expected}, found ${checked.found}`);
       if (tornBytes > 0) throw broken(place, 'an entry follows bytes that are none');
       const { state: next, finding } = continueChain(state, checked, from > 0);
@@ -79,9 +79,9 @@ export async function readTail(folder: string, chain: string, days: number, sha2
   return { ...state.last, events, ...(file ? { file } : {}) };
 }
 
-/** What a crash leaves of a group that was being written: its beginning, or blocks that never got their bytes. */
-function isTorn(line: Line, checked: CheckedLine): boolean {
-  return !line.ended || (!checked.ok && checked.kind === 'malformed');
+/** What a crash leaves of a group that was being written: its beginning, or blocks that never got their bytes (zeros). */
+function isTorn({ bytes, ended }: Line): boolean {
+  return !ended || bytes.includes(0); // JSON never holds a NUL byte
 }
 
 function broken(place: string, what: string): ConnectorError {

@@ -189,10 +189,10 @@ class ChainWriter implements AuditLog {
     try {
       if (!this.#file) await this.#reopen();
       group = this.#takeGroup();
-      const last = group.at(-1);
-      if (!last) return;
+      const [first, last] = [group[0], group.at(-1)];
+      if (!first || !last) return;
       // Files never go back in time, even where the clock does: their order is the order of the chain.
-      const name = later(`${dayOf(last.time)}.jsonl`, this.#known?.name ?? '');
+      const name = later(`${dayOf(first.time)}.jsonl`, this.#known?.name ?? '');
       if (name !== this.#known?.name) await this.#startFile(name);
       await this.#file?.append(Buffer.concat(group.map(({ line }) => line)));
       this.#acknowledge(group, last);

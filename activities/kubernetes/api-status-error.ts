@@ -9,7 +9,9 @@ const statusSchema = z.object({
   details: z
     .object({
       causes: z
-        .array(z.object({ reason: z.string().default(''), message: z.string().default(''), field: z.string().default('') }))
+        .array(
+          z.object({ reason: z.string().default(''), message: z.string().default(''), field: z.string().default('') }),
+        )
         .default([]),
     })
     .default({ causes: [] }),

@@ -109,7 +109,10 @@ function keyOf(apiVersion: string | undefined, kind: string): string {
 }
 
 /** The path of a kind's collection; `namespace` must be given for exactly the namespaced kinds. */
-export function collectionPath(resource: Pick<Resource, 'apiVersion' | 'plural'>, namespace: string | undefined): string {
+export function collectionPath(
+  resource: Pick<Resource, 'apiVersion' | 'plural'>,
+  namespace: string | undefined,
+): string {
   const { apiVersion, plural } = resource;
   const root = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
   return namespace === undefined ? `${root}/${plural}` : `${root}/namespaces/${namespace}/${plural}`;

@@ -73,17 +73,31 @@ function wishOf(manifest: Manifest) {
 }
 
 /** What is wrong with a wish before any server is asked. */
-function refusal(step: Step, object: ObjectRef, resource: Resource, manifest: Manifest | undefined): string | undefined {
+function refusal(
+  step: Step,
+  object: ObjectRef,
+  resource: Resource,
+  manifest: Manifest | undefined,
+): string | undefined {
   const { kind, namespace } = object;
   if (resource.namespaced && namespace === undefined) return `a ${kind} lives in a namespace, and none is given`;
-  if (!resource.namespaced && namespace !== undefined) return `a ${kind} lives in no namespace, and ${namespace} is given`;
+  if (!resource.namespaced && namespace !== undefined)
+    return `a ${kind} lives in no namespace, and ${namespace} is given`;
   if (step.action === 'scale' && !resource.scalable) return `a ${kind} cannot be scaled`;
   if (step.action === 'restart' && !(RESTARTABLE.has(kind) && object.apiVersion.startsWith('apps/'))) {
     return `a ${kind} cannot be restarted, only ${[...RESTARTABLE].join(', ')} can`;
   }
-  const metadata = manifest?.metadata ?? (step.action === 'patch' && step.patch.type === 'merge' ? step.patch.body['metadata'] : {});
+  if (step.action === 'patch' && step.patch.type === 'merge') {
+    const { metadata } = step.patch.body;
+    if (metadata === null || at(metadata, 'annotations') === null) {
+      return 'a merge patch cannot clear all annotations, because the one that marks the step as done is among them';
+    }
+  }
+  const metadata =
+    manifest?.metadata ?? (step.action === 'patch' && step.patch.type === 'merge' ? step.patch.body['metadata'] : {});
   for (const field of ['uid', 'resourceVersion', 'managedFields']) {
-    if (at(metadata, field) !== undefined) return `metadata.${field} is for the connector to set, not for a work package`;
+    if (at(metadata, field) !== undefined)
+      return `metadata.${field} is for the connector to set, not for a work package`;
   }
   return undefined;
 }

@@ -24,6 +24,12 @@ export interface WriteCall {
   readonly body: string;
 }
 
+export interface ListOptions {
+  readonly atMost: number;
+  /** As in kubectl's `-l`. */
+  readonly labelSelector?: string;
+}
+
 /** What can't change the cluster. */
 export interface KubeReader {
   /** The address of the API server. */
@@ -32,8 +38,8 @@ export interface KubeReader {
   get(path: string, signal?: AbortSignal): Promise<KubeObject | undefined>;
   /** A document that is no object, such as the discovery documents; `accept` as in HTTP. */
   getDocument(path: string, accept: string, signal?: AbortSignal): Promise<unknown>;
-  /** All objects of a collection, or undefined where it holds more than `atMost`. */
-  list(path: string, atMost: number, signal?: AbortSignal): Promise<KubeObject[] | undefined>;
+  /** The objects of a collection, or undefined where there are more than `atMost`. */
+  list(path: string, options: ListOptions, signal?: AbortSignal): Promise<KubeObject[] | undefined>;
   /** Sends a write with `dryRun=All`: the server validates, admits and answers, and keeps nothing. */
   dryRun(call: WriteCall, signal?: AbortSignal): Promise<KubeObject>;
   /** What identifies the cluster for good: the UID of the namespace kube-system. */
@@ -132,7 +138,12 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
     }
   }
 
-  async function read(path: string, query: Record<string, string>, accept: string, signal?: AbortSignal): Promise<unknown> {
+  async function read(
+    path: string,
+    query: Record<string, string>,
+    accept: string,
+    signal?: AbortSignal,
+  ): Promise<unknown> {
     try {
       return JSON.parse(await send({ method: 'GET', path, query, headers: { accept }, repeatable: true, signal }));
     } catch (error) {
@@ -150,11 +161,15 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
     }
   }
 
-  async function list(path: string, atMost: number, signal?: AbortSignal): Promise<KubeObject[] | undefined> {
+  async function list(path: string, { atMost, labelSelector }: ListOptions, signal?: AbortSignal) {
     const objects: KubeObject[] = [];
     let next = '';
     do {
-      const query = { limit: String(PAGE_SIZE), ...(next ? { continue: next } : {}) };
+      const query = {
+        limit: String(PAGE_SIZE),
+        ...(labelSelector ? { labelSelector } : {}),
+        ...(next ? { continue: next } : {}),
+      };
       const page = listSchema.parse(await read(path, query, 'application/json', signal));
       if (objects.length + page.items.length + page.metadata.remainingItemCount > atMost) return undefined;
       // The items of a list leave out what the list says once.
@@ -181,7 +196,8 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
     write: (call) => change(call, {}, { repeatable: false }),
     async clusterUid(signal) {
       clusterUid ??= (await get('/api/v1/namespaces/kube-system', signal))?.metadata.uid;
-      if (!clusterUid) throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'The namespace kube-system is not there yet.');
+      if (!clusterUid)
+        throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'The namespace kube-system is not there yet.');
       return clusterUid;
     },
     async close() {
@@ -195,7 +211,10 @@ const listSchema = z.object({
   apiVersion: z.string(),
   kind: z.string(),
   metadata: z.object({ continue: z.string().default(''), remainingItemCount: z.number().default(0) }),
-  items: z.array(z.looseObject({})).nullish().transform((items) => items ?? []),
+  items: z
+    .array(z.looseObject({}))
+    .nullish()
+    .transform((items) => items ?? []),
 });
 
 function refusal(status: number, text: string): Error {

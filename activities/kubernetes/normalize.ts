@@ -19,7 +19,10 @@ const NEVER: readonly Rule[] = [
   { path: ['metadata', 'deletionGracePeriodSeconds'], why: 'set by the server when it deletes' },
   { path: ['metadata', 'annotations', 'deployment.kubernetes.io/revision'], why: 'counted by the controller' },
   { path: ['metadata', 'annotations', 'deprecated.daemonset.template.generation'], why: 'counted by the server' },
-  { path: ['metadata', 'annotations', 'kubectl.kubernetes.io/last-applied-configuration'], why: 'a copy of the object' },
+  {
+    path: ['metadata', 'annotations', 'kubectl.kubernetes.io/last-applied-configuration'],
+    why: 'a copy of the object',
+  },
   { path: ['spec', 'template', 'metadata', 'creationTimestamp'], why: 'always null' },
   { path: ['spec', 'jobTemplate', 'metadata', 'creationTimestamp'], why: 'always null' },
   { path: ['spec', 'jobTemplate', 'spec', 'template', 'metadata', 'creationTimestamp'], why: 'always null' },
@@ -73,17 +76,16 @@ export function normalize(object: KubeObject, { mask, saidBy = [], deletion = fa
   return result as KubeObject; // the rules never touch apiVersion, kind or name
 }
 
-/** A copy without the value at the path, sharing all that is not on it; an annotations or labels map left empty goes too. */
+/** A copy without the value at the path, sharing all that is not on it; a map that it leaves empty goes too. */
 function without(value: unknown, [key, ...rest]: readonly string[]): unknown {
   if (key === undefined) return undefined;
   if (key === '*') return Array.isArray(value) ? value.map((item) => without(item, rest)) : value;
   if (!isRecord(value) || !Object.hasOwn(value, key)) return value;
-  const inner = without(value[key], rest);
-  if (inner === value[key]) return value;
-  const copy: Record<string, unknown> = { ...value };
-  if (inner === undefined || (isRecord(inner) && Object.keys(inner).length === 0)) delete copy[key];
-  else copy[key] = inner;
-  return copy;
+  const { [key]: old, ...others } = value;
+  const inner = without(old, rest);
+  if (inner === old) return value;
+  const isEmpty = inner === undefined || (isRecord(inner) && Object.keys(inner).length === 0);
+  return isEmpty ? others : { ...others, [key]: inner };
 }
 
 function says(value: unknown, [key, ...rest]: readonly string[]): boolean {

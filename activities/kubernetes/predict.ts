@@ -21,7 +21,8 @@ export function predict(intent: Intent, current: KubeObject | undefined, changed
   const { step } = intent;
   const follows: Verified = { by: 'earlier-step', step: changedBy };
   const unverified: Verified = { by: 'nobody', reason: `the step ${changedBy} changes it first` };
-  if (step.action === 'apply') return { after: merged(current ?? {}, intent.manifest) as KubeObject, verified: unverified };
+  if (step.action === 'apply')
+    return { after: merged(current ?? {}, intent.manifest) as KubeObject, verified: unverified };
   if (step.action === 'delete') return { after: undefined, verified: follows };
   if (!current) throw new Error(`the step ${changedBy} deletes it first`);
   switch (step.action) {
@@ -45,12 +46,12 @@ export function predict(intent: Intent, current: KubeObject | undefined, changed
 /** A JSON merge patch (RFC 7396), without changing what is given. */
 function merged(target: unknown, patch: unknown): unknown {
   if (!isRecord(patch)) return patch;
-  const result: Record<string, unknown> = isRecord(target) ? { ...target } : {};
+  const result = new Map(Object.entries(isRecord(target) ? target : {}));
   for (const [key, value] of Object.entries(patch)) {
-    if (value === null) delete result[key];
-    else result[key] = merged(result[key], value);
+    if (value === null) result.delete(key);
+    else result.set(key, merged(result.get(key), value));
   }
-  return result;
+  return Object.fromEntries(result);
 }
 
 /** A copy with one value set; shares what is not on the path. */

@@ -38,7 +38,7 @@ export function requestOf(intent: Intent, live: KubeObject | undefined, stamp: s
 }
 
 function applyCall(path: string, manifest: Manifest, live: KubeObject | undefined, force: boolean): WriteCall {
-  // "1" is no resourceVersion that an object can have: it creates where there is none and answers 409 where there is one.
+  // No object has the resourceVersion "1": it creates where there is none and answers 409 where there is one.
   const precondition = live ? versionOf(live) : { resourceVersion: '1' };
   return {
     method: 'PATCH',
@@ -60,7 +60,10 @@ function patchCall(path: string, patch: Patch, live: KubeObject, stamp: string):
   const version = versionOf(live);
   if (patch.type === 'merge') {
     const metadata = isRecord(patch.body['metadata']) ? patch.body['metadata'] : {};
-    const annotations = { ...(isRecord(metadata['annotations']) ? metadata['annotations'] : {}), [STAMP_ANNOTATION]: stamp };
+    const annotations = {
+      ...(isRecord(metadata['annotations']) ? metadata['annotations'] : {}),
+      [STAMP_ANNOTATION]: stamp,
+    };
     return mergeCall(path, { ...patch.body, metadata: { ...metadata, ...version, annotations } });
   }
   const replace = (pointer: string, value: unknown) => ({ op: 'replace', path: pointer, value });
@@ -95,6 +98,7 @@ function deleteCall(path: string, propagation: keyof typeof PROPAGATION, version
   return { method: 'DELETE', path, query: {}, contentType: 'application/json', body: toJsonBody(body) };
 }
 
-function nested(path: readonly string[], value: unknown): Record<string, unknown> {
-  return path.reduceRight<unknown>((inner, key) => ({ [key]: inner }), value) as Record<string, unknown>; // path is not empty
+function nested(path: readonly [string, ...string[]], value: unknown): Record<string, unknown> {
+  const [first, ...rest] = path;
+  return { [first]: rest.reduceRight<unknown>((inner, key) => ({ [key]: inner }), value) };
 }

@@ -3,7 +3,8 @@ import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { PlanBinding } from '../../domain/plan.ts';
 import type { ExecutionReport, Progress } from '../../domain/status.ts';
-import type { SignedWpk } from '../../domain/wpk.ts';
+import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
+import type { ExecutionProgress } from '../kubernetes/execution-types.ts';
 import type { Planner } from '../kubernetes/planner.ts';
 import type { Writer } from '../kubernetes/writer.ts';
 import type { Witness } from '../temporal/witness.ts';
@@ -79,7 +80,7 @@ export async function executePlan(deps: ExecutionDeps, input: ExecuteInput, cont
   await records.write('package.approved', 'succeeded', { approvers, auto: requirement.auto, reason: requirement.reason }, { planDigest: input.planDigest });
   if (!resumed) await deps.claims.markExecuting(wpkId, input.planDigest);
 
-  const report: { steps: ExecutionReport['steps'][number][] } = { steps: [] };
+  const report: ExecutionReport & { steps: ExecutionReport['steps'][number][] } = { steps: [] };
   try {
     await deps.writer.execute({
       wpk,
@@ -88,16 +89,27 @@ export async function executePlan(deps: ExecutionDeps, input: ExecuteInput, cont
       resumed,
       signal,
       report,
-      beforeWrite: () => {
-        if (signal.aborted) throw new ConnectorError('STOPPED');
-      },
-      onStep: (step) => records.write('step.finished', step.outcome === 'failed' ? 'failed' : 'succeeded', { ...step }, { key: step.id, planDigest: input.planDigest }),
-      onProgress: context.onProgress,
+      beforeWrite: () => signal.throwIfAborted(),
+      onProgress: (progress) => context.onProgress(progressOf(wpk, progress)),
     });
   } catch (error) {
+    await recordSteps(records, report, input.planDigest);
     if (signal.aborted) return { outcome: 'stopped', report };
     if (error instanceof ConnectorError && !error.traits.retryable) throw new ExecutionFailed(error, report);
     throw error;
   }
+  await recordSteps(records, report, input.planDigest);
   return { outcome: 'succeeded', report };
+}
+
+async function recordSteps(records: PackageRecords, { steps }: ExecutionReport, planDigest: Digest): Promise<void> {
+  for (const step of steps) {
+    const { id: key, outcome } = step;
+    await records.write('step.finished', outcome === 'partial' ? 'failed' : 'succeeded', { ...step }, { key: `${key}/${outcome}`, planDigest });
+  }
+}
+
+function progressOf({ steps }: Wpk, { step, done, total, waitingFor }: ExecutionProgress): Progress {
+  const index = steps.findIndex(({ id }) => id === step) + 1;
+  return { step, index, of: steps.length, done, total, since: new Date().toISOString(), ...(waitingFor && { waitingFor }) };
 }

@@ -21,7 +21,7 @@ export interface MadePlan {
 export async function makePlan(
   planner: Planner,
   sha256: Sha256,
-  { wpk, wpkDigest, policy }: AdmittedWpk,
+  { wpk, wpkDigest, policy }: Pick<AdmittedWpk, 'wpk' | 'wpkDigest' | 'policy'>,
   signal: AbortSignal,
 ): Promise<MadePlan> {
   const dryRun = await planner.dryRun(wpk, wpkDigest, signal);

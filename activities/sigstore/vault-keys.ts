@@ -70,7 +70,7 @@ function parseOrRefuse(pem: string, name: string): TrustedKey[] {
   try {
     return parsePublicKeys(pem, name);
   } catch (cause) {
-    throw broken(name, cause instanceof ConnectorError ? cause.detail : 'it cannot be read', cause);
+    throw broken(name, cause instanceof ConnectorError ? cause.detail.replace(/\.$/, '') : 'it cannot be read', cause);
   }
 }
 

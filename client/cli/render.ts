@@ -68,8 +68,9 @@ export function packageLines(view: PackageView): string[] {
 /** `step 1 of 2 (config): waiting for Deployment shop/checkout: 1 of 2 replicas updated`. */
 export function progressText({ progress }: Pick<PackageView, 'progress'>): string {
   if (!progress) return '';
-  const { step, index, of, waitingFor } = progress;
-  return `step ${index} of ${of} (${step})${waitingFor ? `: ${printable(waitingFor)}` : ''}`;
+  const { step, index, of, done, total, waitingFor } = progress;
+  const what = waitingFor ? `waiting for ${printable(waitingFor)}` : `${done} of ${total} objects`;
+  return `step ${index} of ${of} (${step}): ${what}`;
 }
 
 function coloured(line: string): string {

@@ -1,0 +1,223 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ConnectorError } from '../../domain/errors.ts';
+import { describeObject } from '../../domain/plan.ts';
+import type { Step } from '../../domain/wpk.ts';
+import { ApiStatusError, describeConflicts } from './api-status-error.ts';
+import { forEachLimited } from './concurrency.ts';
+import type { ExecutionOptions, ObjectReport } from './execution-types.ts';
+import type { KubeReader, WriteCall } from './kube-api.ts';
+import type { KubeObject } from './kube-object.ts';
+import { inOrder } from './order.ts';
+import { isOwnConflict, type PendingWrite, type PlannedWrite } from './plan-object.ts';
+import type { Planner } from './planner.ts';
+import { requestOf } from './requests.ts';
+import { stampOf } from './stamp.ts';
+import { waitFor, type WaitTarget } from './wait.ts';
+
+/** Writes under way at a time; more gained nothing on a local API server. */
+const IN_FLIGHT = 16;
+/** How often one write is bound anew to an object that keeps changing. */
+const MAX_TRIES = 5;
+/** How long the API server may take to serve a kind after its definition. */
+const DEFINITION_TIMEOUT_MS = 30_000;
+const NOT_SERVED_POLL_MS = 200;
+
+/** One run through the steps of one package. */
+export class Execution {
+  private readonly api: KubeReader;
+  private readonly sendWrite: (call: WriteCall) => Promise<KubeObject>;
+  private readonly planner: Planner;
+  private readonly options: ExecutionOptions;
+  /** What our own writes left, by path: what later steps on the same object start from. */
+  private readonly written = new Map<string, KubeObject | undefined>();
+
+  constructor(
+    api: KubeReader,
+    sendWrite: (call: WriteCall) => Promise<KubeObject>,
+    planner: Planner,
+    options: ExecutionOptions,
+  ) {
+    this.api = api;
+    this.sendWrite = sendWrite;
+    this.planner = planner;
+    this.options = options;
+  }
+
+  async run(step: Step): Promise<void> {
+    const writes = this.options.dryRun.writes.filter(({ planned }) => planned.step === step.id);
+    const startedAt = new Date().toISOString();
+    const reports = new Map<PlannedWrite, ObjectReport>();
+    let complete = false;
+    try {
+      const progress = (waitingFor?: string) => this.tell(step, reports.size, writes.length, waitingFor);
+      progress();
+      for (const group of inOrder(writes, ({ planned }) => planned.object.kind)) {
+        await forEachLimited(group, IN_FLIGHT, async (write) => {
+          reports.set(write, write.write ? await this.carryOut(write, write.write) : this.unchanged(write));
+          progress();
+        });
+        await this.waitForDefinitions(group, progress);
+      }
+      await this.wait(step, writes, progress);
+      complete = true;
+    } finally {
+      const objects = writes.flatMap((write) => reports.get(write) ?? []);
+      const unchanged = objects.every(({ change }) => change === 'unchanged');
+      const outcome = complete ? (unchanged ? 'unchanged' : 'done') : 'partial';
+      const finishedAt = new Date().toISOString();
+      this.options.report.steps.push({ id: step.id, action: step.action, outcome, objects, startedAt, finishedAt });
+    }
+  }
+
+  private tell(step: Step, done: number, total: number, waitingFor: string | undefined): void {
+    this.options.onProgress?.({ step: step.id, done, total, ...(waitingFor === undefined ? {} : { waitingFor }) });
+  }
+
+  /** Writes one object, bound to a state that what was approved still holds for. */
+  private async carryOut(planned: PlannedWrite, write: PendingWrite): Promise<ObjectReport> {
+    const { intent } = write;
+    let bound = write.call ? { call: write.call, before: planned.before } : await this.bind(planned, write);
+    for (let attempt = 1; bound; attempt++) {
+      await this.mayWrite();
+      try {
+        const answer = await this.send(bound.call, intent.kindCreated);
+        const after = intent.step.action === 'delete' ? undefined : answer;
+        this.written.set(intent.path, after);
+        return this.reportOf(planned, bound.before, after);
+      } catch (error) {
+        if (!(error instanceof ApiStatusError)) throw error;
+        const isGone = error.isNotFound && intent.step.action !== 'apply';
+        if (isOwnConflict(error) && bound.call.query['force'] === 'false') {
+          bound = { ...bound, call: { ...bound.call, query: { ...bound.call.query, force: 'true' } } };
+        } else if ((error.isStale || isGone) && attempt < MAX_TRIES) {
+          bound = await this.bind(planned, write);
+        } else {
+          throw refusal(planned, error);
+        }
+      }
+    }
+    return this.unchanged(planned);
+  }
+
+  /**
+   * Binds a write to the object as it is now.
+   * @returns undefined where it turns out to be done
+   * @throws {ConnectorError} PLAN_CHANGED where what would happen now is not what was approved
+   */
+  private async bind(planned: PlannedWrite, { intent }: PendingWrite) {
+    const { wpk, approved, resumed, signal } = this.options;
+    const { planner, written } = this;
+    const { action } = intent.step;
+    const before = await this.api.get(intent.path, signal);
+    if (!before && action === 'delete') return undefined;
+    if (!before && action !== 'apply')
+      throw new ConnectorError('OBJECT_MISSING', `${describeObject(intent.object)} is gone.`);
+    const expected = written.has(intent.path) ? written.get(intent.path) : planned.before;
+    if (isSame(planner, before, expected)) {
+      // Only what never counts has changed, such as the status.
+      const force = intent.step.action === 'apply' && intent.step.force === true;
+      return { call: requestOf(intent, before, stampOf(wpk, intent), force), before };
+    }
+    const fresh = await planner.replan(wpk, intent, before, signal);
+    if (!fresh.write && (resumed || action === 'delete')) return undefined;
+    const approvedStill = planner.digestsBefore(wpk, fresh).some((digest) => approved.has(digest));
+    if (!fresh.write?.call || !approvedStill) throw planChanged([fresh]);
+    return { call: fresh.write.call, before: fresh.before };
+  }
+
+  private async mayWrite(): Promise<void> {
+    const { signal, beforeWrite } = this.options;
+    signal?.throwIfAborted();
+    await beforeWrite();
+    signal?.throwIfAborted();
+  }
+
+  /** Sends one write; where the package itself brought the kind, waits until the API server serves it. */
+  private async send(call: WriteCall, kindCreated: boolean): Promise<KubeObject> {
+    const deadline = performance.now() + DEFINITION_TIMEOUT_MS;
+    for (;;) {
+      try {
+        return await this.sendWrite(call);
+      } catch (error) {
+        const notServed = kindCreated && error instanceof ApiStatusError && error.isNotFound;
+        if (!notServed || performance.now() > deadline) throw error;
+        await sleep(NOT_SERVED_POLL_MS);
+        await this.mayWrite();
+      }
+    }
+  }
+
+  private async waitForDefinitions(group: readonly PlannedWrite[], onProgress: (waitingFor: string) => void) {
+    const definitions = group.filter(
+      ({ planned, write }) => write && planned.object.kind === 'CustomResourceDefinition',
+    );
+    const { signal } = this.options;
+    const targets = definitions.map((one) => this.targetOf(one));
+    await waitFor(this.api, targets, { for: 'ready', timeoutMs: DEFINITION_TIMEOUT_MS, signal, onProgress });
+  }
+
+  private async wait(
+    step: Step,
+    writes: readonly PlannedWrite[],
+    onProgress: (waitingFor: string) => void,
+  ): Promise<void> {
+    if (!step.wait) return;
+    const { signal } = this.options;
+    const timeoutMs = step.wait.timeoutSeconds * 1_000;
+    await waitFor(
+      this.api,
+      writes.map((write) => this.targetOf(write)),
+      { for: step.wait.for, timeoutMs, signal, onProgress },
+    );
+  }
+
+  private targetOf({ planned, before, path }: PlannedWrite): WaitTarget {
+    const seen = this.written.get(path) ?? before;
+    return { object: planned.object, path, ...(seen ? { seen } : {}) };
+  }
+
+  private unchanged(planned: PlannedWrite): ObjectReport {
+    const now = this.written.get(planned.path) ?? planned.before;
+    return { ...this.reportOf(planned, now, now), change: 'unchanged' };
+  }
+
+  private reportOf(
+    { planned }: PlannedWrite,
+    before: KubeObject | undefined,
+    after: KubeObject | undefined,
+  ): ObjectReport {
+    const { uid, resourceVersion } = (after ?? before)?.metadata ?? {};
+    return {
+      object: planned.object,
+      change: planned.change,
+      ...(uid === undefined ? {} : { uid }),
+      ...(resourceVersion === undefined || !after ? {} : { resourceVersion }),
+      ...(before ? { beforeHash: this.planner.stateHash(before) } : {}),
+      ...(after ? { afterHash: this.planner.stateHash(after) } : {}),
+    };
+  }
+}
+
+/** The same object, and nothing in it changed that counts. */
+function isSame(planner: Planner, a: KubeObject | undefined, b: KubeObject | undefined): boolean {
+  if (!a || !b) return a === b;
+  return a.metadata.uid === b.metadata.uid && planner.stateHash(a) === planner.stateHash(b);
+}
+
+function refusal({ planned }: PlannedWrite, error: ApiStatusError): ConnectorError {
+  const name = describeObject(planned.object);
+  const options = { cause: error };
+  if (error.isFieldConflict) {
+    return new ConnectorError('FIELD_CONFLICT', `${name}: ${describeConflicts(error.fieldConflicts)}.`, options);
+  }
+  if (error.isMissingRight) return new ConnectorError('KUBERNETES_FORBIDDEN', error.message, options);
+  if (error.isNotFound && planned.action !== 'apply')
+    return new ConnectorError('OBJECT_MISSING', `${name} is gone.`, options);
+  return new ConnectorError('WRITE_REFUSED', `${name}: ${error.message}`, options);
+}
+
+export function planChanged(writes: readonly PlannedWrite[]): ConnectorError {
+  const named = writes.slice(0, 3).map(({ planned }) => `${describeObject(planned.object)} (${planned.change})`);
+  const more = writes.length > named.length ? ` and ${writes.length - named.length} more` : '';
+  return new ConnectorError('PLAN_CHANGED', `Not as approved: ${named.join(', ')}${more}.`);
+}

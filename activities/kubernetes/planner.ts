@@ -1,0 +1,138 @@
+import type { Digest, Sha256 } from '../../domain/digest.ts';
+import { ConnectorError } from '../../domain/errors.ts';
+import { describeObject, objectDigest, type PlanProblem } from '../../domain/plan.ts';
+import type { Wpk } from '../../domain/wpk.ts';
+import { forEachLimited } from './concurrency.ts';
+import { createDiscovery } from './discovery.ts';
+import { createFingerprints, type Fingerprints } from './fingerprint.ts';
+import { type Intent, resolveIntents } from './intents.ts';
+import type { KubeReader } from './kube-api.ts';
+import { type KubeObject, versionOf } from './kube-object.ts';
+import { readLive } from './live-objects.ts';
+import { type Planned, type PlannedWrite, planObject, planOnEarlier, planOnLive } from './plan-object.ts';
+
+/** Requests under way at a time; more gained nothing on a local API server. */
+const IN_FLIGHT = 16;
+/** Packages whose answers are remembered. */
+const MAX_REMEMBERED = 8;
+
+/** What a package would do to the cluster as it is now. */
+export interface DryRun {
+  readonly clusterUid: string;
+  /** In the order of the package. */
+  readonly writes: readonly PlannedWrite[];
+  /** What the API server refuses; with any, `writes` is incomplete. */
+  readonly problems: readonly PlanProblem[];
+}
+
+export interface Planner {
+  /**
+   * Plans a package against the cluster as it is now. The same package and the same state of its objects give the same
+   * digests. Asked again, it reads all objects but repeats the dry run only of those that changed.
+   * @throws {ConnectorError} KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN for a missing right to read
+   */
+  dryRun(wpk: Wpk, wpkDigest: Digest, signal?: AbortSignal): Promise<DryRun>;
+  /**
+   * Plans one write anew, on the object as it is now.
+   * @throws {ConnectorError} WRITE_REFUSED where the API server refuses it now
+   */
+  replan(wpk: Wpk, intent: Intent, live: KubeObject | undefined, signal?: AbortSignal): Promise<PlannedWrite>;
+  /**
+   * The digests under which the same write may have been approved before earlier steps of the package were carried out:
+   * without uid where the package created the object, and as it was predicted on top of those steps.
+   */
+  digestsBefore(wpk: Wpk, write: PlannedWrite): readonly Digest[];
+  readonly stateHash: Fingerprints['stateHash'];
+}
+
+export interface PlannerOptions {
+  readonly api: KubeReader;
+  readonly sha256: Sha256;
+  /** Keyed HMAC for values of Secrets. It enters the digests: the same key for as long as an approval may be open. */
+  readonly mask: (value: string) => string;
+}
+
+/** What an object's plan depends on besides the package. */
+interface Remembered {
+  readonly state: string;
+  readonly results: readonly Planned[];
+}
+
+export function createPlanner({ api, sha256, mask }: PlannerOptions): Planner {
+  const discovery = createDiscovery(api);
+  const fingerprints = createFingerprints(sha256, mask);
+  const remembered = new Map<Digest, Map<string, Remembered>>();
+
+  /** The answers of the last plan of this package; the package that was not planned for longest is forgotten. */
+  function answersFor(wpkDigest: Digest): Map<string, Remembered> {
+    const answers = remembered.get(wpkDigest) ?? new Map<string, Remembered>();
+    remembered.delete(wpkDigest);
+    remembered.set(wpkDigest, answers);
+    for (const oldest of remembered.keys()) {
+      if (remembered.size <= MAX_REMEMBERED) break;
+      remembered.delete(oldest);
+    }
+    return answers;
+  }
+
+  return {
+    async dryRun(wpk, wpkDigest, signal) {
+      const [clusterUid, { intents, problems }] = await Promise.all([
+        api.clusterUid(signal),
+        resolveIntents(wpk, discovery),
+      ]);
+      const live = await readLive(api, intents, IN_FLIGHT, signal);
+      const answers = answersFor(wpkDigest);
+      const byObject = [...Map.groupBy(intents, ({ path }) => path)];
+      const results = new Map<Intent, Planned>();
+      await forEachLimited(byObject, IN_FLIGHT, async ([path, own]) => {
+        const object = live.get(path);
+        const missingParent = missingParentOf(own, live);
+        const state = JSON.stringify([object ? versionOf(object) : null, missingParent]);
+        let planned = answers.get(path);
+        if (planned?.state !== state) {
+          planned = {
+            state,
+            results: await planObject({ api, fingerprints, wpk, signal }, own, object, missingParent),
+          };
+          // Problems are asked about again: quota, policies and definitions may have changed.
+          if (planned.results.every((result) => 'write' in result)) answers.set(path, planned);
+          else answers.delete(path);
+        }
+        planned.results.forEach((result, index) => results.set(own[index] as Intent, result)); // one for each, at most
+      });
+      const ordered = intents.flatMap((intent) => results.get(intent) ?? []);
+      return {
+        clusterUid,
+        writes: ordered.flatMap((result) => ('write' in result ? [result.write] : [])),
+        problems: [...problems, ...ordered.flatMap((result) => ('problem' in result ? [result.problem] : []))],
+      };
+    },
+
+    async replan(wpk, intent, live, signal) {
+      const result = await planOnLive({ api, fingerprints, wpk, signal }, intent, live);
+      if ('write' in result) return result.write;
+      throw new ConnectorError('WRITE_REFUSED', `${describeObject(intent.object)}: ${result.problem.message}.`);
+    },
+
+    digestsBefore(wpk, { planned, before, write }) {
+      const asPlanned = [planned];
+      if (write && before) {
+        const predicted = planOnEarlier({ api, fingerprints, wpk }, write.intent, before, planned.step, planned.uid);
+        if ('write' in predicted) asPlanned.push(predicted.write.planned);
+      }
+      return asPlanned.flatMap((one) => [one.digest, objectDigest(sha256, { ...one, uid: undefined })]);
+    },
+
+    stateHash: fingerprints.stateHash,
+  };
+}
+
+/** Why the API server can't check the creation of an object yet, where the package itself is the reason. */
+function missingParentOf([first]: readonly Intent[], live: ReadonlyMap<string, KubeObject>): string | undefined {
+  if (first?.kindCreated) return `the package itself creates the kind ${first.object.kind}`;
+  if (first?.namespaceCreated && !live.has(first.namespaceCreated)) {
+    return `the package itself creates the namespace ${first.object.namespace}`;
+  }
+  return undefined;
+}

@@ -1,0 +1,171 @@
+import { createHash } from 'node:crypto';
+
+import type {
+  DeleteMarkerEntry,
+  ListObjectVersionsCommandOutput,
+  ObjectVersion as ObjectVersionOutput,
+} from '@aws-sdk/client-s3';
+import {
+  GetObjectCommand,
+  GetObjectLockConfigurationCommand,
+  GetObjectRetentionCommand,
+  ListObjectVersionsCommand,
+  PutObjectCommand,
+  S3Client,
+  S3ServiceException,
+} from '@aws-sdk/client-s3';
+
+import { ConnectorError } from '../../domain/errors.ts';
+
+/** The one file that knows S3. */
+
+export interface BucketOptions {
+  readonly bucket: string;
+  readonly region: string;
+  /** Any S3 API; AWS where it is left out. Plain http is for this machine only. */
+  readonly endpoint?: string | undefined;
+  /** The AWS SDK's own chain (environment, web identity, instance) where they are left out. */
+  readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined;
+}
+
+export type LockMode = 'COMPLIANCE' | 'GOVERNANCE';
+
+export interface Retention {
+  readonly mode: LockMode;
+  readonly until: Date;
+}
+
+export interface ObjectVersion {
+  readonly key: string;
+  readonly versionId: string;
+  /** A version that says "deleted" and holds nothing. */
+  readonly deleteMarker: boolean;
+  readonly modified: Date | undefined;
+}
+
+export interface Bucket {
+  readonly name: string;
+  /** Whether the bucket can keep objects from being deleted. */
+  hasObjectLock(): Promise<boolean>;
+  /**
+   * Writes an object that is not there yet.
+   * @returns its version, or 'exists' without writing when there is one of that name
+   */
+  putOnce(key: string, body: Uint8Array, retention?: Retention): Promise<{ readonly versionId?: string } | 'exists'>;
+  read(key: string, versionId?: string): Promise<AsyncIterable<Uint8Array>>;
+  /** All versions of all objects below a prefix, deleted ones too, page by page. */
+  versions(prefix: string): AsyncIterable<ObjectVersion>;
+  /** What the bucket says now, which is not what was asked for when the object was written. */
+  retentionOf(key: string, versionId?: string): Promise<Retention | undefined>;
+  close(): void;
+}
+
+const CONNECT_TIMEOUT_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+
+/** @throws {ConnectorError} CONFIG_INVALID for an endpoint without TLS; all methods throw S3_UNAVAILABLE */
+export function openBucket({ bucket, region, endpoint, credentials }: BucketOptions): Bucket {
+  if (endpoint !== undefined) assertPrivate(endpoint);
+  const client = new S3Client({
+    region,
+    ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
+    ...(credentials === undefined ? {} : { credentials }),
+    maxAttempts: 3,
+    requestHandler: { connectionTimeout: CONNECT_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
+  });
+  const asked = async <T>(what: string, request: Promise<T>): Promise<T> => {
+    try {
+      return await request;
+    } catch (cause) {
+      throw refused(`${what} in bucket ${bucket}`, cause);
+    }
+  };
+
+  return {
+    name: bucket,
+
+    async hasObjectLock() {
+      try {
+        const answer = await client.send(new GetObjectLockConfigurationCommand({ Bucket: bucket }));
+        return answer.ObjectLockConfiguration?.ObjectLockEnabled === 'Enabled';
+      } catch (cause) {
+        if (isNamed(cause, 'ObjectLockConfigurationNotFoundError')) return false;
+        throw refused(`reading the Object Lock configuration of bucket ${bucket}`, cause);
+      }
+    },
+
+    async putOnce(key, body, retention) {
+      const put = new PutObjectCommand({
+        Bucket: bucket,
+        Key: key,
+        Body: body,
+        ContentType: 'application/x-ndjson',
+        IfNoneMatch: '*',
+        // Object Lock asks for a checksum, and the server refuses what was changed on its way.
+        ChecksumSHA256: createHash('sha256').update(body).digest('base64'),
+        ...(retention ? { ObjectLockMode: retention.mode, ObjectLockRetainUntilDate: retention.until } : {}),
+      });
+      try {
+        const { VersionId } = await client.send(put);
+        return VersionId === undefined ? {} : { versionId: VersionId };
+      } catch (cause) {
+        if (isNamed(cause, 'PreconditionFailed')) return 'exists';
+        throw refused(`writing ${key} in bucket ${bucket}`, cause);
+      }
+    },
+
+    async read(key, versionId) {
+      const get = new GetObjectCommand({ Bucket: bucket, Key: key, ...(versionId ? { VersionId: versionId } : {}) });
+      const { Body } = await asked(`reading ${key}`, client.send(get));
+      if (!Body) throw new ConnectorError('S3_UNAVAILABLE', `${key} in bucket ${bucket} has no content.`);
+      return Body as AsyncIterable<Uint8Array>; // on Node it is a Readable; the type covers browsers as well
+    },
+
+    async *versions(prefix) {
+      let from: { KeyMarker?: string | undefined; VersionIdMarker?: string | undefined } | undefined = {};
+      while (from) {
+        const list: ListObjectVersionsCommand = new ListObjectVersionsCommand({ Bucket: bucket, Prefix: prefix, ...from });
+        const page: ListObjectVersionsCommandOutput = await asked('listing objects', client.send(list));
+        yield* (page.Versions ?? []).map((version) => describeVersion(version, false));
+        yield* (page.DeleteMarkers ?? []).map((marker) => describeVersion(marker, true));
+        from = page.IsTruncated
+          ? { KeyMarker: page.NextKeyMarker, VersionIdMarker: page.NextVersionIdMarker }
+          : undefined;
+      }
+    },
+
+    async retentionOf(key, versionId) {
+      const get = new GetObjectRetentionCommand({ Bucket: bucket, Key: key, ...(versionId ? { VersionId: versionId } : {}) });
+      try {
+        const { Mode, RetainUntilDate } = (await client.send(get)).Retention ?? {};
+        return Mode && RetainUntilDate ? { mode: Mode, until: RetainUntilDate } : undefined;
+      } catch (cause) {
+        if (isNamed(cause, 'NoSuchObjectLockConfiguration', 'ObjectLockConfigurationNotFoundError')) return undefined;
+        throw refused(`reading the retention of ${key} in bucket ${bucket}`, cause);
+      }
+    },
+
+    close: () => client.destroy(),
+  };
+}
+
+function describeVersion(from: ObjectVersionOutput | DeleteMarkerEntry, deleteMarker: boolean): ObjectVersion {
+  return { key: from.Key ?? '', versionId: from.VersionId ?? '', deleteMarker, modified: from.LastModified };
+}
+
+function isNamed(error: unknown, ...names: string[]): boolean {
+  return error instanceof S3ServiceException && names.includes(error.name);
+}
+
+function refused(what: string, cause: unknown): ConnectorError {
+  const name = cause instanceof Error ? cause.name : 'unknown error';
+  return new ConnectorError('S3_UNAVAILABLE', `${what}: ${name}.`, { cause });
+}
+
+/** What is written tells who did what in the cluster; it leaves this machine encrypted or not at all. */
+function assertPrivate(endpoint: string): void {
+  const url = URL.parse(endpoint);
+  const local = url && ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname);
+  if (url?.protocol === 'https:' || (url?.protocol === 'http:' && local)) return;
+  throw new ConnectorError('CONFIG_INVALID', `The S3 endpoint ${JSON.stringify(endpoint)} must be an https:// URL.`);
+}

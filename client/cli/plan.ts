@@ -1,0 +1,61 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { KubeConfig } from '@kubernetes/client-node';
+import type { Command } from 'commander';
+import { createKubeApi } from '../../activities/kubernetes/kube-api.ts';
+import { createPlanner } from '../../activities/kubernetes/planner.ts';
+import { makePlan } from '../../activities/package/planning.ts';
+import { policySource } from '../../activities/policy/load-policy.ts';
+import { ConnectorError } from '../../domain/errors.ts';
+import { parseWpk } from '../../domain/parse-wpk.ts';
+import { policyDenials, requirementFor } from '../../domain/policy.ts';
+import { canonicalJson } from '../../domain/digest.ts';
+import { sha256 } from '../sha256.ts';
+import { printAs, say } from './output.ts';
+import { planLines } from './render.ts';
+import type { FormatOptions } from './settings.ts';
+import { withFormat } from './settings.ts';
+
+/** `byoc plan FILE`: what a package would do to the cluster of the current kubeconfig. Submits and writes nothing. */
+export function registerPlan(program: Command): void {
+  withFormat(program.command('plan'))
+    .description('dry run and risk of a package against the current cluster; nothing is submitted')
+    .argument('<file>', 'the package; it need not be signed yet')
+    .option('--context <name>', "the kubeconfig's context, where it is not the current one")
+    .option('--policy <file>', 'judge it under this policy')
+    .addHelpText('after', '\nExample:\n  byoc plan restart-checkout.wpk.json --policy policy.yaml')
+    .action(async (file: string, options: FormatOptions & { context?: string; policy?: string }) => {
+      const bytes = await readFile(file).catch((cause: unknown) => {
+        throw new ConnectorError('FILE_UNREADABLE', file, { cause });
+      });
+      const wpk = parseWpk(bytes);
+      const policy = await policySource(options.policy, sha256)();
+      const api = createKubeApi(kubeConfig(options.context));
+      try {
+        // A key of this run alone: masks can be compared within one plan, and with nothing else.
+        const key = randomBytes(32);
+        const mask = (value: string) => createHmac('sha256', key).update(value).digest('hex').slice(0, 12);
+        const planner = createPlanner({ api, sha256, mask });
+        const { plan } = await makePlan(planner, sha256, { wpk, wpkDigest: sha256(bytes), policy }, neverAborted);
+        const requirement = requirementFor(policy.policy, wpk, sha256(canonicalJson(wpk.steps)), plan);
+        const denials = policyDenials(policy.policy, wpk);
+        printAs(options.output, { plan, requirement, denials }, () => [
+          ...planLines(plan),
+          denials.length > 0 ? `The policy does not allow it: ${denials.join('; ')}.` : `Approval: ${requirement.reason}.`,
+        ]);
+        if (plan.problems.length > 0) say('The API server refuses parts of it: it would not be executed.');
+        if (plan.problems.length > 0 || denials.length > 0) process.exitCode = 1;
+      } finally {
+        await api.close();
+      }
+    });
+}
+
+const neverAborted = new AbortController().signal;
+
+function kubeConfig(context: string | undefined): KubeConfig {
+  const config = new KubeConfig();
+  config.loadFromDefault();
+  if (context) config.setCurrentContext(context);
+  return config;
+}

@@ -1,0 +1,98 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { extname, join } from 'node:path';
+import { generateKeyPair } from '../client/sign.ts';
+import { environmentOf } from './describe-stack.ts';
+import { Program, untilHealthy } from './process.ts';
+import type { Services } from './stack.ts';
+
+/** The name that packages for the embedded cluster are addressed to. */
+export const DEV_CLUSTER = 'dev';
+
+export interface ConnectorOptions {
+  readonly services: Services;
+  /** Where keys, policy, audit log and the worker's log are kept. */
+  readonly folder: string;
+  readonly clusterId?: string;
+  /** More or other settings of the worker. */
+  readonly env?: Record<string, string>;
+  /** What the policy file holds besides accepting asserted votes, as YAML. */
+  readonly policy?: string;
+}
+
+/** A connector that is ready to work for a stack, but whose worker does not run yet. */
+export interface PreparedConnector {
+  readonly clusterId: string;
+  readonly folder: string;
+  readonly auditDir: string;
+  readonly policyPath: string;
+  /** Development key: its public half is in the stack's Vault. */
+  readonly privateKeyPem: string;
+  readonly publicKeyPath: string;
+  /** All settings of the worker. */
+  readonly env: Record<string, string>;
+}
+
+const START_TIMEOUT_MS = 30_000;
+
+/** Makes what an installation has: a trusted key in Vault, a policy, a place for the audit log. */
+export async function prepareConnector(options: ConnectorOptions): Promise<PreparedConnector> {
+  const { services, folder, clusterId = DEV_CLUSTER } = options;
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const { privateKeyPem, publicKeyPem } = generateKeyPair();
+  const publicKeyPath = join(folder, 'signing-key.pub');
+  await writeFile(publicKeyPath, publicKeyPem);
+  await writeFile(join(folder, 'signing-key.pem'), privateKeyPem, { mode: 0o600 });
+  await trustKey(services, clusterId, 'development', publicKeyPem);
+  const policyPath = join(folder, 'policy.yaml');
+  await writeFile(policyPath, options.policy ?? DEV_POLICY);
+  const dataDir = join(folder, 'data');
+  return {
+    clusterId,
+    folder,
+    auditDir: join(dataDir, 'audit'),
+    policyPath,
+    privateKeyPem,
+    publicKeyPath,
+    env: {
+      ...environmentOf(services),
+      BYOC_CLUSTER_ID: clusterId,
+      BYOC_DATA_DIR: dataDir,
+      BYOC_POLICY: policyPath,
+      BYOC_WRITER: 'worker-0',
+      ...options.env,
+    },
+  };
+}
+
+/** Puts a public key where the connector of the cluster looks for those it trusts. */
+export async function trustKey({ vault }: Services, clusterId: string, name: string, pem: string): Promise<void> {
+  const response = await fetch(`${vault.address}/v1/secret/data/byoc/${clusterId}/signing-keys/${name}`, {
+    method: 'POST',
+    headers: { 'X-Vault-Token': vault.token, 'Content-Type': 'application/json' },
+    body: JSON.stringify({ data: { pem } }),
+  });
+  if (!response.ok) throw new Error(`Vault answered ${response.status} when a key was stored`);
+}
+
+/** Starts the worker as a process of its own, as a pod would run it, and resolves when it is ready. */
+export async function startWorker({ env, folder }: PreparedConnector, signal?: AbortSignal): Promise<Program> {
+  const entry = join(import.meta.dirname, '..', 'worker', `main${extname(import.meta.filename)}`);
+  const program = new Program({
+    name: 'worker',
+    command: process.execPath,
+    args: [entry],
+    env: { PATH: '/usr/bin:/bin', HOME: folder, ...env },
+    logFile: join(folder, 'worker.log'),
+  });
+  const isReady = () => Promise.resolve(program.lastLines().includes('"message":"ready"'));
+  await untilHealthy(program, isReady, { timeoutMs: START_TIMEOUT_MS, signal });
+  return program;
+}
+
+/** In development a bare signal counts: there is nobody here whose identity could be proven. */
+const DEV_POLICY = `# Policy of the embedded development stack.
+apiVersion: neuralops.io/v1
+kind: Policy
+approvals:
+  acceptAsserted: true
+`;

@@ -1,0 +1,264 @@
+import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import {
+  CreateBucketCommand,
+  DeleteObjectCommand,
+  PutObjectCommand,
+  PutObjectRetentionCommand,
+  S3Client,
+} from '@aws-sdk/client-s3';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+
+import { openAuditLog } from '../../../activities/audit/log.ts';
+import type { AuditLog } from '../../../activities/audit/log.ts';
+import type { Uploader } from '../../../activities/audit/upload.ts';
+import { createUploader } from '../../../activities/audit/upload.ts';
+import type { Bucket } from '../../../activities/s3/bucket.ts';
+import { openBucket } from '../../../activities/s3/bucket.ts';
+import type { AuditReport } from '../../../client/audit-verify.ts';
+import { verifyAudit } from '../../../client/audit-verify.ts';
+import { auditFilesIn } from '../../../client/cli/audit-bucket.ts';
+import type { Stack } from '../../../dev/stack.ts';
+import { rangeName } from '../../../domain/audit.ts';
+import { ownStack } from '../../support/stack.ts';
+import { CHAIN, eventOf, optionsFor, sha256, withFolder } from './support.ts';
+
+// R19, R21
+
+let stack: Stack;
+let client: S3Client;
+let bucket: Bucket;
+
+beforeAll(async () => {
+  stack = await ownStack(['s3']);
+  const { endpoint, region, bucket: name, ...credentials } = stack.s3;
+  client = new S3Client({ endpoint, region, credentials, forcePathStyle: true });
+  bucket = openBucket({ bucket: name, endpoint, region, credentials });
+});
+
+afterAll(async () => {
+  client.destroy();
+  bucket.close();
+  await stack.stop();
+});
+
+interface Setup {
+  readonly dir: string;
+  readonly prefix: string;
+  readonly log: AuditLog;
+  readonly uploader: Uploader;
+  append(count: number): Promise<void>;
+  /** As a new process would begin. */
+  restarted(): Uploader;
+}
+
+let setups = 0;
+
+async function withUpload(use: (setup: Setup) => Promise<void>, to: Bucket = bucket): Promise<void> {
+  await withFolder(async (dir) => {
+    const prefix = `test-${(setups += 1)}`;
+    const options = optionsFor(dir);
+    const log = await openAuditLog(options);
+    const retention = { mode: 'COMPLIANCE', days: 90 } as const;
+    const restarted = () => createUploader({ bucket: to, prefix, dir, log, retention, now: options.now, sha256 });
+    let n = 0;
+    const append = async (count: number) => {
+      await Promise.all(Array.from({ length: count }, () => log.append(eventOf(`${prefix}/${(n += 1)}`))));
+    };
+    try {
+      await use({ dir, prefix, log, uploader: restarted(), append, restarted });
+    } finally {
+      await log.close();
+    }
+  });
+}
+
+async function verifyBucket(prefix: string, from: Bucket = bucket, retentionDays = 90): Promise<AuditReport> {
+  const { files, problems } = await auditFilesIn(from, prefix, retentionDays);
+  const report = await verifyAudit(files);
+  return { ...report, ok: report.ok && problems.length === 0, problems: [...report.problems, ...problems] };
+}
+
+async function keysIn(prefix: string): Promise<string[]> {
+  const keys = [];
+  for await (const { key } of bucket.versions(`${prefix}/`)) keys.push(key);
+  return keys.sort();
+}
+
+const keyOf = (prefix: string, first: number, last: number) => `${prefix}/${CHAIN}/${rangeName(first, last)}`;
+const failing = (code: string) => expect.objectContaining({ code });
+
+describe('uploading', () => {
+  it('puts each entry into the bucket once, in ranges that follow each other, and verifies from there', () =>
+    withUpload(async ({ prefix, uploader, append, log, restarted }) => {
+      await append(20);
+      expect(await uploader.uploadPending()).toMatchObject({ objects: [{ first: 1, last: 20 }], warnings: [] });
+      await append(5);
+      expect(await uploader.uploadPending()).toMatchObject({ objects: [{ first: 21, last: 25 }] });
+      expect(await uploader.uploadPending()).toMatchObject({ objects: [], uploaded: log.head() });
+      expect(await restarted().uploadPending()).toMatchObject({ objects: [], uploaded: log.head() });
+      expect(await keysIn(prefix)).toEqual([keyOf(prefix, 1, 20), keyOf(prefix, 21, 25)]);
+      expect(await verifyBucket(prefix)).toMatchObject({ ok: true, chains: [{ entries: 25, head: log.head().hash }] });
+    }));
+
+  it('goes on after a restart without what it remembered', () =>
+    withUpload(async ({ dir, prefix, uploader, append, restarted }) => {
+      await append(3);
+      await uploader.uploadPending();
+      await rm(join(dir, CHAIN, 'uploaded.json'));
+      await append(2);
+      expect(await restarted().uploadPending()).toMatchObject({ objects: [{ first: 4, last: 5 }] });
+      expect(await verifyBucket(prefix)).toMatchObject({ ok: true });
+    }));
+
+  it('tries the same range again when the answer to its first attempt was lost', () =>
+    withUpload(async ({ dir, prefix, uploader, append, log, restarted }) => {
+      await append(3);
+      const path = join(dir, CHAIN, 'uploaded.json');
+      const before = { uploaded: { chain: CHAIN, seq: 0, hash: `sha256:${'0'.repeat(64)}` }, intent: { first: 1, last: 3 } };
+      await writeFile(path, JSON.stringify(before));
+      await append(4);
+      expect(await restarted().uploadPending()).toMatchObject({
+        objects: [
+          { first: 1, last: 3 },
+          { first: 4, last: 7 },
+        ],
+      });
+      expect(await uploader.uploadPending()).toMatchObject({ objects: [], uploaded: log.head() });
+      expect(await verifyBucket(prefix)).toMatchObject({ ok: true });
+    }));
+
+  it('takes an object that is there already with the same content for its own', () =>
+    withUpload(async ({ dir, prefix, append, restarted }) => {
+      await append(3);
+      const uploader = restarted();
+      await uploader.uploadPending();
+      await append(2);
+      const lines = (await readLog(dir)).split('\n').slice(3, 5);
+      await put(keyOf(prefix, 4, 5), `${lines.join('\n')}\n`);
+      expect(await uploader.uploadPending()).toMatchObject({ objects: [{ first: 4, last: 5 }] });
+    }));
+
+  it('refuses to go on where the bucket holds something else', () =>
+    withUpload(async ({ prefix, uploader, append }) => {
+      await append(3);
+      await uploader.uploadPending();
+      await append(1);
+      await put(keyOf(prefix, 4, 4), 'something else\n');
+      await expect(uploader.uploadPending()).rejects.toEqual(failing('AUDIT_BROKEN'));
+    }));
+
+  it('notices a local log that was cut or replaced since', () =>
+    withUpload(async ({ dir, prefix, uploader, append }) => {
+      await append(8);
+      await uploader.uploadPending();
+      await withFolder(async (other) => {
+        const log = await openAuditLog(optionsFor(other));
+        const options = { bucket, prefix, dir: other, log, now: () => new Date(), sha256 };
+        const late = () => createUploader({ ...options, retention: { mode: 'COMPLIANCE', days: 90 } });
+        await log.append(eventOf('a'));
+        await expect(late().uploadPending()).rejects.toEqual(failing('AUDIT_BROKEN'));
+        for (let n = 0; n < 9; n += 1) await log.append(eventOf(`b${n}`));
+        await expect(late().uploadPending()).rejects.toEqual(failing('AUDIT_BROKEN'));
+        await log.close();
+      });
+      expect(await readLog(dir)).not.toBe('');
+    }));
+
+  it('never uploads a line that does not verify', () =>
+    withUpload(async ({ dir, prefix, uploader, append }) => {
+      await append(3);
+      const path = await logFile(dir);
+      await copyFile(path, join(dir, 'copy'));
+      await writeFile(path, (await readFile(join(dir, 'copy'), 'utf8')).replace('mallory', 'malory1'));
+      await expect(uploader.uploadPending()).rejects.toEqual(failing('AUDIT_BROKEN'));
+      expect(await keysIn(prefix)).toEqual([]);
+    }));
+
+  it('fails while the bucket is away, and catches up in order', () =>
+    withUpload(async ({ prefix, uploader, append }) => {
+      await append(3);
+      await uploader.uploadPending();
+      await stack.kill('seaweedfs');
+      await append(3);
+      await expect(uploader.uploadPending()).rejects.toEqual(failing('S3_UNAVAILABLE'));
+      await stack.restart('seaweedfs');
+      expect(await uploader.uploadPending()).toMatchObject({ objects: [{ first: 4, last: 6 }] });
+      expect(await verifyBucket(prefix)).toMatchObject({ ok: true });
+    }));
+});
+
+describe('a bucket with Object Lock', () => {
+  it('refuses to delete what was uploaded, to shorten its retention, and to write over it', () =>
+    withUpload(async ({ prefix, uploader, append }) => {
+      await append(3);
+      await uploader.uploadPending();
+      const key = keyOf(prefix, 1, 3);
+      const object = { Bucket: bucket.name, Key: key, VersionId: await versionOf(key) };
+      await expect(client.send(new DeleteObjectCommand(object))).rejects.toThrow();
+      const sooner = { Mode: 'COMPLIANCE', RetainUntilDate: new Date(Date.now() + 60_000) } as const;
+      await expect(client.send(new PutObjectRetentionCommand({ ...object, Retention: sooner }))).rejects.toThrow();
+      expect(await bucket.putOnce(key, Buffer.from('other'))).toBe('exists');
+      expect(await verifyBucket(prefix)).toMatchObject({ ok: true });
+    }));
+
+  it('shows an object that was written over or deleted as replaced, and still reads the original', () =>
+    withUpload(async ({ prefix, uploader, append }) => {
+      await append(3);
+      await uploader.uploadPending();
+      const key = keyOf(prefix, 1, 3);
+      await put(key, 'rewritten\n');
+      const report = await verifyBucket(prefix);
+      expect(report.chains).toMatchObject([{ entries: 3 }]);
+      expect(report.problems.map(({ kind }) => kind)).toEqual(['replaced']);
+      await client.send(new DeleteObjectCommand({ Bucket: bucket.name, Key: key }));
+      expect((await verifyBucket(prefix)).problems).toMatchObject([{ found: '3, 1 of them deletions' }]);
+    }));
+
+  it('shows an object that is kept for less than it should be', () =>
+    withUpload(async ({ prefix, uploader, append }) => {
+      await append(3);
+      await uploader.uploadPending();
+      expect((await verifyBucket(prefix, bucket, 120)).problems).toMatchObject([{ kind: 'unprotected' }]);
+    }));
+});
+
+describe('a bucket without Object Lock', () => {
+  it('is used with a warning, and does not verify as protected', async () => {
+    const { endpoint, region, accessKeyId, secretAccessKey } = stack.s3;
+    await client.send(new CreateBucketCommand({ Bucket: 'plain' }));
+    const plain = openBucket({ bucket: 'plain', endpoint, region, credentials: { accessKeyId, secretAccessKey } });
+    await withUpload(async ({ prefix, uploader, append }) => {
+      await append(3);
+      const result = await uploader.uploadPending();
+      expect(result).toMatchObject({ objects: [{ first: 1, last: 3 }] });
+      expect(result.warnings).toEqual([expect.stringContaining('no Object Lock')]);
+      expect((await verifyBucket(prefix, plain)).problems).toMatchObject([{ kind: 'unprotected' }]);
+    }, plain);
+    plain.close();
+  });
+});
+
+describe('an endpoint', () => {
+  it.each(['http://s3.example.com', 'ftp://127.0.0.1', 'nonsense'])('%s is refused: no TLS', (endpoint) => {
+    expect(() => openBucket({ bucket: 'b', region: 'r', endpoint })).toThrow(failing('CONFIG_INVALID'));
+  });
+});
+
+async function put(key: string, body: string): Promise<void> {
+  await client.send(new PutObjectCommand({ Bucket: bucket.name, Key: key, Body: body }));
+}
+
+async function versionOf(key: string): Promise<string> {
+  for await (const { versionId } of bucket.versions(key)) return versionId;
+  throw new Error(`${key} is not in the bucket`);
+}
+
+async function logFile(dir: string): Promise<string> {
+  return join(dir, CHAIN, `${new Date().toISOString().slice(0, 10)}.jsonl`);
+}
+
+async function readLog(dir: string): Promise<string> {
+  return readFile(await logFile(dir), 'utf8');
+}

@@ -1,0 +1,233 @@
+import { hash } from 'node:crypto';
+
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+
+import { verifyAudit } from '../../client/audit-verify.ts';
+import type { AuditFile, AuditReport } from '../../client/audit-verify.ts';
+import { checkLine } from '../../domain/audit-chain.ts';
+import type { AuditEntry } from '../../domain/audit.ts';
+import { GENESIS, parseAuditEvent, parseRangeName, rangeName, sealEntry } from '../../domain/audit.ts';
+import type { Digest } from '../../domain/digest.ts';
+
+// R18, R21
+
+const sha256 = (data: string | Uint8Array): Digest => `sha256:${hash('sha256', data, 'hex')}`;
+
+interface ChainOptions {
+  readonly chain?: string;
+  readonly detail?: Readonly<Record<string, unknown>>;
+  /** Of entry n, counted from 1. */
+  readonly timeOf?: (n: number) => string;
+  readonly typeOf?: (n: number) => AuditEntry['type'];
+}
+
+function chainOf(length: number, options: ChainOptions = {}): string[] {
+  const { chain = 'prod-eu-1.w1', detail = { comment: 'looks good' } } = options;
+  const lines: string[] = [];
+  let prev = GENESIS;
+  for (let seq = 1; seq <= length; seq += 1) {
+    const time = options.timeOf?.(seq) ?? new Date(Date.UTC(2026, 0, 1) + seq * 1000).toISOString();
+    const type = options.typeOf?.(seq) ?? 'vote.recorded';
+    const actor = { id: 'alice@example.com', proof: 'verified' } as const;
+    const entry: AuditEntry = {
+      ...{ v: 1, chain, seq, eventId: `e/${chain}/${seq}`, time, type, actor },
+      ...{ outcome: 'succeeded', detail, prev },
+    };
+    const sealed = sealEntry(sha256, entry);
+    lines.push(sealed.line);
+    prev = sealed.hash;
+  }
+  return lines;
+}
+
+function fileOf(name: string, content: string | Uint8Array, chunkBytes = 65_536): AuditFile {
+  const bytes = Buffer.from(content);
+  return {
+    name,
+    async *open() {
+      for (let at = 0; at < bytes.length; at += chunkBytes) yield bytes.subarray(at, at + chunkBytes);
+    },
+  };
+}
+
+const textOf = (lines: readonly string[]) => lines.map((line) => `${line}\n`).join('');
+const verifyLines = (lines: readonly string[]) => verifyAudit([fileOf('log.jsonl', textOf(lines))]);
+const places = (report: AuditReport) => report.problems.map(({ kind, file, line }) => `${kind} ${file}:${line}`);
+
+describe('an intact log', () => {
+  it('verifies and tells entries, numbers and head', async () => {
+    const lines = chainOf(50);
+    const report = await verifyLines(lines);
+    expect(report).toMatchObject({ ok: true, problemCount: 0 });
+    expect(report.chains).toMatchObject([{ chain: 'prod-eu-1.w1', entries: 50, firstSeq: 1, lastSeq: 50 }]);
+    expect(lines.at(-1)).toContain(`"hash":"${report.chains[0]?.head}"`);
+  });
+
+  it('verifies whatever the values are and however it is cut into chunks', async () => {
+    const detail = fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue());
+    await fc.assert(
+      fc.asyncProperty(detail, fc.integer({ min: 1, max: 700 }), async (value, chunkBytes) => {
+        const report = await verifyAudit([fileOf('log.jsonl', textOf(chainOf(3, { detail: value })), chunkBytes)]);
+        expect(report.ok).toBe(true);
+      }),
+    );
+  });
+
+  it('keeps control characters and line separators inside one line', () => {
+    const nasty = { text: 'a\r\nb\u001b[31mc\u2028d\u0000', lone: '\ud800' };
+    const [line = ''] = chainOf(1, { detail: nasty });
+    expect(line).not.toMatch(/[\r\n\u0000\u001b]/);
+    expect(checkLine(Buffer.from(line), sha256).ok).toBe(true);
+    expect(JSON.parse(line).entry.detail).toEqual({ text: 'a\r\nb\u001b[31mc\u2028d\u0000', lone: '\ufffd' });
+  });
+
+  it('may hold an older time where the entry says that the clock went back, and nowhere else', async () => {
+    const timeOf = (n: number) => `2026-01-01T00:00:0${n === 2 ? 5 : n}.000Z`;
+    const told = chainOf(3, { timeOf, typeOf: (n) => (n === 3 ? 'audit.clock-stepped-back' : 'vote.recorded') });
+    expect((await verifyLines(told)).ok).toBe(true);
+    expect(places(await verifyLines(chainOf(3, { timeOf })))).toEqual(['clock log.jsonl:3']);
+  });
+
+  it('may be spread over files given in any order, many chains together', async () => {
+    const [a, b] = [chainOf(9), chainOf(4, { chain: 'prod-eu-1.w2' })];
+    const files = [
+      fileOf('a/2', textOf(a.slice(5))),
+      fileOf('b/1', textOf(b)),
+      fileOf('a/1', textOf(a.slice(0, 5))),
+    ];
+    const report = await verifyAudit(files);
+    expect(report.problems).toEqual([]);
+    expect(report.chains.map(({ chain, entries }) => [chain, entries])).toEqual([
+      ['prod-eu-1.w1', 9],
+      ['prod-eu-1.w2', 4],
+    ]);
+  });
+});
+
+describe('a log that somebody touched', () => {
+  const lines = chainOf(50);
+
+  it('does not verify with any single byte flipped, and names the line', async () => {
+    const whole = Buffer.from(textOf(chainOf(50)));
+    const problems: string[] = [];
+    for (let at = 0; at < whole.length; at += 1) {
+      const changed = Buffer.from(whole);
+      changed[at] = (changed[at] ?? 0) ^ (1 << at % 8);
+      const report = await verifyAudit([fileOf('log.jsonl', changed)]);
+      const line = whole.subarray(0, at).filter((byte) => byte === 10).length + 1;
+      if (report.ok || report.problems[0]?.line !== line) problems.push(`byte ${at}: ${places(report).join()}`);
+    }
+    expect(problems).toEqual([]);
+  });
+
+  it.each([0, 24, 48])('names entry %i + 1 as missing when its line is dropped', async (index) => {
+    const report = await verifyLines(lines.toSpliced(index, 1));
+    const problem = { kind: 'missing', line: index + 1, expected: `entry ${index + 1}`, found: `entry ${index + 2}` };
+    expect(report.problems).toMatchObject([problem]);
+  });
+
+  it('names each pair of swapped neighbours once, as reordered', async () => {
+    for (let at = 0; at < lines.length - 1; at += 1) {
+      const swapped = lines.toSpliced(at, 2, lines[at + 1] ?? '', lines[at] ?? '');
+      expect(places(await verifyLines(swapped))).toEqual([`reordered log.jsonl:${at + 1}`]);
+    }
+  });
+
+  it('names each duplicated line', async () => {
+    for (let at = 0; at < lines.length; at += 1) {
+      const doubled = lines.toSpliced(at, 0, lines[at] ?? '');
+      expect(places(await verifyLines(doubled))).toEqual([`duplicated log.jsonl:${at + 2}`]);
+    }
+  });
+
+  it('names entries of another chain', async () => {
+    const foreign = chainOf(20, { chain: 'prod-eu-1.w2' })[9] ?? '';
+    expect(places(await verifyLines(lines.toSpliced(10, 0, foreign)))).toEqual(['foreign log.jsonl:11']);
+  });
+
+  it('names the seam where the tail of another log with the same name was spliced in', async () => {
+    const other = chainOf(50, { detail: { comment: 'something else' } });
+    const spliced = [...lines.slice(0, 20), ...other.slice(20)];
+    expect(places(await verifyLines(spliced))).toEqual(['broken-link log.jsonl:21']);
+  });
+
+  it('names an entry whose content and hash were both replaced', async () => {
+    const other = chainOf(50, { detail: { comment: 'something else' } });
+    const report = await verifyLines(lines.toSpliced(20, 1, other[20] ?? ''));
+    expect(places(report)[0]).toBe('broken-link log.jsonl:21');
+  });
+
+  it('does not accept a name that stands twice in an entry, although the hash is right', async () => {
+    const entry = (lines[0] ?? '').slice('{"entry":'.length, -82).replace('{', '{"seq":7,');
+    const forged = `{"entry":${entry},"hash":"${sha256(entry)}"}`;
+    expect((await verifyLines([forged])).problems).toMatchObject([{ kind: 'malformed', expected: 'canonical JSON' }]);
+  });
+
+  it('is torn when its last line has no end', async () => {
+    const text = textOf(lines).slice(0, -100);
+    expect(places(await verifyAudit([fileOf('log.jsonl', text)]))).toEqual(['torn log.jsonl:50']);
+  });
+
+  it('does not verify when a file does not hold the range that its name tells', async () => {
+    const name = `w1/${rangeName(1, 50)}`;
+    expect((await verifyAudit([fileOf(name, textOf(lines))])).ok).toBe(true);
+    expect((await verifyAudit([fileOf(name, textOf(lines.slice(0, 48)))])).problems).toMatchObject([{ kind: 'missing' }]);
+  });
+
+  it('does not verify when it is empty', async () => {
+    expect(await verifyAudit([])).toMatchObject({ ok: false, chains: [] });
+    expect(await verifyLines([])).toMatchObject({ ok: false, chains: [] });
+  });
+
+  it('gives a verdict on any bytes', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), async (bytes) => {
+        expect((await verifyAudit([fileOf('log.jsonl', bytes)])).ok).toBe(false);
+      }),
+    );
+  });
+
+  it('shows what it found without control characters', async () => {
+    const report = await verifyLines(['\u001b[2Jgone\u202e']);
+    expect(report.problems[0]?.found).toBe('"\\u001b[2Jgone\\u202e"');
+  });
+});
+
+describe('a log without its beginning', () => {
+  it('verifies only where that is accepted', async () => {
+    const file = fileOf('log.jsonl', textOf(chainOf(50).slice(30)));
+    expect(places(await verifyAudit([file]))).toEqual(['missing log.jsonl:1']);
+    expect(await verifyAudit([file], { partial: true })).toMatchObject({ ok: true, chains: [{ firstSeq: 31 }] });
+  });
+});
+
+describe('an event', () => {
+  const event = { eventId: 'e', type: 'call.refused', actor: { id: 'x', proof: 'system' }, outcome: 'refused', detail: {} };
+
+  it.each([
+    ['an unknown type', { ...event, type: 'package.vanished' }],
+    ['an unknown field', { ...event, chain: 'mine' }],
+    ['a digest that is none', { ...event, planDigest: 'sha256:1' }],
+    ['a list as detail', { ...event, detail: [] }],
+  ])('with %s is refused', (_, bad) => {
+    expect(() => parseAuditEvent(bad)).toThrow(expect.objectContaining({ code: 'INTERNAL' }));
+  });
+
+  it('that would make a line too long is refused', () => {
+    expect(() => chainOf(1, { detail: { text: 'x'.repeat(1024 * 1024) } })).toThrow(
+      expect.objectContaining({ code: 'INTERNAL' }),
+    );
+  });
+});
+
+describe('the name of a range', () => {
+  it('sorts as its numbers do and can be read back', () => {
+    fc.assert(
+      fc.property(fc.nat(), fc.nat(), (a, b) => {
+        expect(rangeName(a, b) < rangeName(a, b + 1)).toBe(true);
+        expect(parseRangeName(`prefix/chain/${rangeName(a, b)}`)).toEqual({ first: a, last: b });
+      }),
+    );
+  });
+});

@@ -1,0 +1,95 @@
+import { describe, expect, it } from '@jest/globals';
+import { checkWpk, parseWpk } from '../../domain/parse-wpk.ts';
+import type { Manifest } from '../../domain/wpk.ts';
+import { errorOf } from '../support/expect-code.ts';
+import { buildRestart, buildWpk, toBytes } from '../support/wpk.ts';
+
+const configMap = (name: string, namespace = 'shop', apiVersion = 'v1'): Manifest => ({
+  apiVersion,
+  kind: 'ConfigMap',
+  metadata: { name, namespace },
+});
+
+describe('parseWpk', () => {
+  it('returns a valid package as it was written', () => {
+    expect(parseWpk(toBytes(buildWpk()))).toEqual(buildWpk());
+  });
+
+  it('keeps every field of a manifest, known or not', () => {
+    const manifest = { ...configMap('a'), data: { constructor: 'x' }, unknown: [{ deep: null }] };
+    const wpk = buildWpk({ steps: [{ id: 'apply', action: 'apply', manifests: [manifest] }] });
+    expect(parseWpk(toBytes(wpk))).toEqual(wpk);
+  });
+
+  it('names an unknown field, its place, and the one that was probably meant', () => {
+    const step = { id: 'more', action: 'scale', target: { kind: 'Deployment', name: 'checkout' }, replica: 3 };
+    const error = errorOf(() => parseWpk(toBytes({ ...buildWpk(), steps: [step] })));
+    expect(error.code).toBe('WPK_SCHEMA');
+    expect(error.detail).toBe('Unknown field "replica"; did you mean "replicas"?');
+    expect(error.place).toEqual({ line: 32, column: 7, path: '/steps/0/replica' });
+  });
+
+  it.each([
+    ['a field is missing', { risk: undefined }, 'Missing: must be "low", "medium" or "high".', '/risk'],
+    ['a value is not one of the allowed', { risk: 'lo' }, 'Must be "low", "medium" or "high", not "lo".', '/risk'],
+    ['a type is wrong', { steps: {} }, 'Must be an array, not an object.', '/steps'],
+    ['there are no steps', { steps: [] }, 'Must not be empty.', '/steps'],
+    ['an action is unknown', { steps: [{ ...buildRestart(), action: 'reboot' }] }, '"action" must be "apply", "patch", "scale", "restart" or "delete".', '/steps/0/action'],
+    ['a version is unknown', { apiVersion: 'neuralops.io/v2' }, 'Must be "neuralops.io/v1", not "neuralops.io/v2".', '/apiVersion'],
+    ['a time has no zone', { metadata: { ...buildWpk().metadata, notBefore: '2026-01-01T00:00:00' } }, 'Must be a time in UTC, such as 2026-01-31T12:00:00Z.', '/metadata/notBefore'],
+    ['it expires when it starts', { metadata: { ...buildWpk().metadata, expiresAt: '2026-01-01T00:00:00Z' } }, '"expiresAt" must be later than "notBefore".', '/metadata/expiresAt'],
+    ['two steps have one id', { steps: [buildRestart('a'), buildRestart('a')] }, 'Another step has the id "a" already.', '/steps/1/id'],
+    ['a namespace is not listed', { target: { clusterId: 'prod-eu-1', namespaces: ['other'] } }, 'The namespace "shop" is not listed in "target.namespaces".', '/steps/0/target/namespace'],
+    ['a value to add is missing', { steps: [{ id: 'p', action: 'patch', target: { kind: 'Service', name: 'a' }, patch: { type: 'json', operations: [{ op: 'add', path: '/a' }] } }] }, 'Missing: a value is required here.', '/steps/0/patch/operations/0/value'],
+  ])('refuses with WPK_SCHEMA when %s', (_when, changes, detail, path) => {
+    const error = errorOf(() => parseWpk(toBytes({ ...buildWpk(), ...changes })));
+    expect(error.code).toBe('WPK_SCHEMA');
+    expect(error.detail).toBe(detail);
+    expect(error.place?.path).toBe(path);
+  });
+
+  it('refuses two manifests of a step for one object, also in two versions of its API', () => {
+    const apply = (...manifests: Manifest[]) => toBytes(buildWpk({ steps: [{ id: 'a', action: 'apply', manifests }] }));
+    const autoscaler = (version: string): Manifest => ({
+      apiVersion: `autoscaling/${version}`,
+      kind: 'HorizontalPodAutoscaler',
+      metadata: { name: 'a', namespace: 'shop' },
+    });
+    expect(errorOf(() => parseWpk(apply(autoscaler('v1'), autoscaler('v2')))).detail).toBe(
+      'Another manifest of this step is for the same object (HorizontalPodAutoscaler.autoscaling shop/a).',
+    );
+    expect(parseWpk(apply(configMap('a'), configMap('b'))).steps).toHaveLength(1);
+  });
+
+  it('says that rolling back is not there yet', () => {
+    const error = errorOf(() => parseWpk(toBytes(buildWpk({ onFailure: 'rollback' }))));
+    expect(error.code).toBe('WPK_UNSUPPORTED');
+    expect(error.place?.path).toBe('/onFailure');
+  });
+
+  it.each([
+    ['in one step', [{ id: 'a', action: 'apply', manifests: Array.from({ length: 4_900 }, () => ({})) }]],
+    ['in many steps', Array.from({ length: 200 }, () => ({ wrong: Array.from({ length: 400 }, () => ({})) }))],
+  ])('ends at the first of very many problems %s', (_where, steps) => {
+    const bytes = new TextEncoder().encode(JSON.stringify({ ...buildWpk(), steps }));
+    expect(errorOf(() => parseWpk(bytes)).code).toBe('WPK_SCHEMA');
+  });
+
+  it('leaves a pointer out that is as long as a hostile key', () => {
+    const error = errorOf(() => parseWpk(toBytes({ ...buildWpk(), ['k'.repeat(100_000)]: 1 })));
+    expect(error.place).toEqual({ line: 36, column: 3 });
+    expect(error.message.length).toBeLessThan(300);
+  });
+});
+
+describe('checkWpk', () => {
+  it('tells all problems in the order of the file', () => {
+    const { problems } = checkWpk(toBytes({ ...buildWpk(), kind: 'Work', risk: 'lo', extra: 1 }));
+    expect(problems.map(({ place }) => place?.path)).toEqual(['/kind', '/risk', '/extra']);
+  });
+
+  it('tells a syntax error as the one problem', () => {
+    const { problems } = checkWpk(new TextEncoder().encode('{'));
+    expect(problems.map(({ code }) => code)).toEqual(['WPK_SYNTAX']);
+  });
+});

@@ -1,0 +1,128 @@
+import { createHmac } from 'node:crypto';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Client } from '@temporalio/client';
+import { bundleWorkflowCode, DefaultLogger, Worker } from '@temporalio/worker';
+import type { WorkerOptions } from '@temporalio/worker';
+import { KubeConfig } from '@kubernetes/client-node';
+import type { Logger } from 'pino';
+import { openAuditLog } from '../activities/audit/log.ts';
+import { createActivities } from '../activities/index.ts';
+import { createKubeApi } from '../activities/kubernetes/kube-api.ts';
+import { createPlanner } from '../activities/kubernetes/planner.ts';
+import { createStateRecords, createWriter } from '../activities/kubernetes/writer.ts';
+import { createAdmission } from '../activities/package/admission.ts';
+import { Claims } from '../activities/package/claims.ts';
+import { policySource } from '../activities/policy/load-policy.ts';
+import type { KeySource } from '../activities/sigstore/keys.ts';
+import { cachedKeySource, cosignKeySource } from '../activities/sigstore/keys.ts';
+import { vaultKeySource } from '../activities/sigstore/vault-keys.ts';
+import { createWitness } from '../activities/temporal/witness.ts';
+import { createVault } from '../activities/vault/vault.ts';
+import { dataConverter } from '../client/data-converter/index.ts';
+import { sha256 } from '../client/sha256.ts';
+import { ConnectorError } from '../domain/errors.ts';
+import { taskQueueOf } from '../domain/names.ts';
+import type { WorkerConfig } from './config.ts';
+import { connectTemporal, registeredSearchAttributes } from './temporal.ts';
+import type { TemporalAccess } from './temporal.ts';
+
+/** A worker with everything it stands on. */
+export interface Connector {
+  readonly temporal: TemporalAccess;
+  /** Works until the process is told to end or `shutdown` is called, then drains and frees everything. */
+  run(): Promise<void>;
+  shutdown(): void;
+}
+
+/** Wires the real parts together. This is the one place that makes them. */
+export async function createConnector(config: WorkerConfig, env: NodeJS.ProcessEnv, logger: Logger): Promise<Connector> {
+  const { clusterId } = config;
+  const taskQueue = taskQueueOf(clusterId, 'execution');
+  const now = () => new Date();
+
+  const audit = await openAuditLog({ dir: join(config.dataDir, 'audit'), chain: `${clusterId}.${config.writer}`, now, sha256 });
+  const temporal = await connectTemporal(env);
+  const { connection, namespace } = temporal;
+  const client = new Client({ connection, namespace, dataConverter });
+  const searchAttributes = await registeredSearchAttributes(temporal);
+
+  const api = createKubeApi(kubeConfigOf(config));
+  const state = createStateRecords(api);
+  const maskKey = 'x';
+  const mask = (value: string) => createHmac('sha256', maskKey).update(value).digest('hex').slice(0, 12);
+  const planner = createPlanner({ api, sha256, mask });
+  const writer = createWriter({ api, planner });
+  const policy = policySource(config.policyPath, sha256);
+  const admit = createAdmission({ clusterId, keys: keySourceOf(config), policy, sha256, now });
+
+  const activities = createActivities({
+    clusterId,
+    taskQueue,
+    searchAttributes,
+    sha256,
+    admit,
+    claims: new Claims(state),
+    planner,
+    writer,
+    audit,
+    witness: createWitness(client.workflow),
+    onRefusal: ({ activity, caller, error }) => {
+      const code = error instanceof ConnectorError ? error.code : 'INTERNAL';
+      logger.error({ alert: 'refused', activity, code, ...caller, err: error }, 'a call was refused');
+    },
+  });
+
+  const worker = await Worker.create({
+    connection,
+    namespace,
+    taskQueue,
+    activities,
+    dataConverter,
+    ...(await workflows(config)),
+    // A stop is heard with a heartbeat's answer: send each one.
+    maxHeartbeatThrottleInterval: '200ms',
+    defaultHeartbeatThrottleInterval: '200ms',
+    shutdownGraceTime: '20s',
+  });
+  logger.info({ taskQueue, namespace, cluster: clusterId, searchAttributes }, 'ready');
+
+  return {
+    temporal,
+    async run() {
+      try {
+        await worker.run();
+      } finally {
+        await audit.close();
+        await Promise.all([api.close(), connection.close()]);
+        logger.info('stopped');
+      }
+    },
+    shutdown: () => worker.shutdown(),
+  };
+}
+
+/** In production the bundle was made by the build; from a checkout it is made now. */
+async function workflows(config: WorkerConfig): Promise<Pick<WorkerOptions, 'workflowBundle'>> {
+  if (config.workflowBundle) return { workflowBundle: { codePath: config.workflowBundle } };
+  const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+  const workflowsPath = fileURLToPath(new URL(`../workflows/index.${extension}`, import.meta.url));
+  const { payloadConverterPath } = dataConverter;
+  const logger = new DefaultLogger('WARN');
+  return {
+    workflowBundle: await bundleWorkflowCode({ workflowsPath, logger, ...(payloadConverterPath && { payloadConverterPath }) }),
+  };
+}
+
+function keySourceOf({ vault, cosignKey, clusterId }: WorkerConfig): KeySource {
+  if (vault) return cachedKeySource(vaultKeySource({ vault: createVault(vault), clusterId }));
+  if (cosignKey) return cosignKeySource(cosignKey);
+  throw new ConnectorError('CONFIG_INVALID', 'Neither VAULT_ADDR nor COSIGN_KEY is set.');
+}
+
+function kubeConfigOf({ kubeContext }: WorkerConfig): KubeConfig {
+  const kubeConfig = new KubeConfig();
+  kubeConfig.loadFromDefault();
+  if (kubeContext) kubeConfig.setCurrentContext(kubeContext);
+  return kubeConfig;
+}

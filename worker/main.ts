@@ -1,0 +1,23 @@
+/** Entry point of a worker process: reads its settings, runs until it is told to end, drains, and ends. */
+import { ConnectorError } from '../domain/errors.ts';
+import { readConfig } from './config.ts';
+import { createConnector } from './connector.ts';
+import { createLogger, installTemporalLogger } from './logging.ts';
+
+try {
+  const config = readConfig(process.env);
+  const logger = createLogger(config.logLevel, { cluster: config.clusterId, writer: config.writer });
+  installTemporalLogger(logger);
+  const connector = await createConnector(config, process.env, logger);
+  // SIGTERM and SIGINT are heard by Temporal's runtime, which lets the worker drain.
+  await connector.run();
+} catch (error) {
+  const known = error instanceof ConnectorError ? error : undefined;
+  const line = { level: 'error', code: known?.code ?? 'INTERNAL', message: known?.message ?? String(error) };
+  process.stderr.write(`${JSON.stringify({ ...line, cause: causeOf(error) })}\n`);
+  process.exitCode = known?.traits.exitCode ?? 1;
+}
+
+function causeOf(error: unknown): string | undefined {
+  return error instanceof Error && error.cause instanceof Error ? error.cause.message : undefined;
+}
