@@ -9,8 +9,8 @@ import { sha256 } from './sha256.ts';
 /**
  * Verifies audit logs offline, with nothing but the files: no key, no server. Reads as a stream, in constant memory.
  *
- * What it cannot see, because an unkeyed chain cannot show it: a tail that was cut off between two lines, and a log that was
- * rewritten as a whole. `head` of each chain is for comparing with what others remember of it.
+ * What it cannot see, because an unkeyed chain cannot show it: a tail that was cut off between two lines, and a
+ * log that was rewritten as a whole. `head` of each chain is for comparing with what others remember of it.
  */
 
 /** Anything that holds lines of an audit log. */
@@ -105,6 +105,8 @@ async function* batchesOf(file: AuditFile): AsyncGenerator<Line[]> {
   if (rest) yield [rest];
 }
 
+type Place = Required<Pick<AuditProblem, 'file' | 'line' | 'chain'>>;
+
 class Verifier {
   readonly #partial: boolean;
   readonly #chains: AuditChainSummary[] = [];
@@ -120,8 +122,8 @@ class Verifier {
     for (const { file } of parts) state = await this.#verifyFile(file, state);
     const { first, last, entries } = state;
     if (!first) return;
-    const head = last.hash;
-    this.#chains.push({ chain, entries, firstSeq: first.seq, lastSeq: last.seq, from: first.time, to: last.time, head });
+    const [numbers, times] = [{ firstSeq: first.seq, lastSeq: last.seq }, { from: first.time, to: last.time }];
+    this.#chains.push({ chain, entries, ...numbers, ...times, head: last.hash });
   }
 
   async #verifyFile(file: AuditFile, before: ChainState): Promise<ChainState> {
@@ -133,8 +135,9 @@ class Verifier {
     }
     const named = parseRangeName(file.name);
     const clean = this.#problemCount === problemsBefore; // else it is told already, and closer to the place
-    if (named && clean && (state.last.seq !== named.last || state.entries - before.entries !== named.last - named.first + 1)) {
-      const found = `${state.entries - before.entries} entries up to ${state.last.seq}`;
+    const count = state.entries - before.entries;
+    if (named && clean && (state.last.seq !== named.last || count !== named.last - named.first + 1)) {
+      const found = `${count} entries up to ${state.last.seq}`;
       const expected = `entries ${named.first} to ${named.last}, as its name says`;
       this.#add({ kind: 'missing', file: file.name, chain: state.chain, expected, found });
     }
@@ -161,7 +164,7 @@ class Verifier {
   }
 
   /** An entry that turns up later was not missing: what was said about its number is said again as what it is. */
-  #addFinding(place: Pick<AuditProblem, 'file' | 'chain'> & { line: number }, finding: ChainFinding, seq: number): void {
+  #addFinding(place: Place, finding: ChainFinding, seq: number): void {
     const gap = this.#problems.findIndex(
       ({ kind, chain, expected }) => kind === 'missing' && chain === place.chain && expected === `entry ${seq}`,
     );

@@ -33,7 +33,8 @@ async function tryLock(path: string): Promise<boolean> {
   try {
     await mkdir(path);
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    // No `instanceof`: errors of Node itself are of another realm under a test runner.
+    if (!(typeof error === 'object' && error !== null && 'code' in error && error.code === 'EEXIST')) throw error;
     if (await isStale(path)) {
       await rm(join(path, 'owner'), { force: true });
       // Fails, as it should, when another process has taken the lock over in the meantime.

@@ -49,7 +49,7 @@ export interface PartHealth {
 export interface Stack extends Services {
   readonly stateDir: string;
   /** Path of a tool, installed on first use. */
-  tool(name: 'cosign' | 'helm' | 'toxiproxy'): Promise<string>;
+  tool(name: 'cosign' | 'helm' | 'kubectl' | 'toxiproxy'): Promise<string>;
   check(): Promise<PartHealth[]>;
   /** Ends one server at once, as a crash would. */
   kill(part: PartName): Promise<void>;

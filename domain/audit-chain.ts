@@ -39,7 +39,8 @@ export function checkLine(line: Uint8Array, sha256: Sha256): CheckedLine {
   return readLink(text.slice(OPENING.length, -CLOSING_LENGTH), hash);
 }
 
-// Only what the chain needs is looked at, so that this version verifies logs of later ones, which know more event types.
+// Only what the chain needs is looked at, so that this version verifies logs of later ones, which know more event
+// types.
 function readLink(text: string, hash: Digest): CheckedLine {
   let entry: Partial<Record<keyof AuditEntry, unknown>>;
   try {

@@ -10,7 +10,8 @@ import type { Phase } from './status.ts';
  *
  *   {"entry":{…RFC 8785…},"hash":"sha256:…"}
  *
- * `hash` is SHA-256 over the bytes of `entry` exactly as they stand in the line, and `entry` holds `prev`, the hash of the
+ * `hash` is SHA-256 over the bytes of `entry` exactly as they stand in the line, and `entry` holds `prev`, the
+ * hash of the
  * entry before it in the same chain. So verifying hashes what is there and never has to serialise anything again.
  */
 
@@ -70,7 +71,10 @@ const auditEventSchema = z.strictObject({
   /** Deterministic: the same event gets the same id however often it is retried, and is then written once. */
   eventId: id,
   type: z.enum(Object.keys(AUDIT_EVENTS) as AuditEventType[]), // Object.keys knows no literal types
-  /** `asserted`: only says so · `verified`: by a signature or a token that was checked · `system`: the connector itself. */
+  /**
+   * `asserted`: only says so · `verified`: by a signature or a token that was checked · `system`: the
+   * connector itself.
+   */
   actor: z.strictObject({ id, proof: z.enum(['asserted', 'verified', 'system']) }),
   outcome: z.enum(['succeeded', 'refused', 'failed']),
   /** What the type calls for, without secrets. Values come from anywhere, so they are data and nothing else. */
@@ -110,12 +114,18 @@ export interface AuditHead {
 
 const CHAIN = /^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$/;
 
-/** Whether a text can name a chain: it is a folder and a part of S3 keys as well, so no separators and no leading dot. */
+/**
+ * Whether a text can name a chain: it is a folder and a part of S3 keys as well, so no separators and no
+ * leading dot.
+ */
 export function isChainId(value: string): boolean {
   return CHAIN.test(value);
 }
 
-/** @throws {ConnectorError} INTERNAL for an event without the form that it must have: a mistake of ours, not of a user. */
+/**
+ * @throws {ConnectorError} INTERNAL for an event without the form that it must have: a mistake of ours,
+ * not of a user.
+ */
 export function parseAuditEvent(event: unknown): AuditEvent {
   const parsed = auditEventSchema.safeParse(event);
   if (parsed.success) return parsed.data;

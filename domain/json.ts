@@ -9,7 +9,7 @@ import { pointerSegments } from './json-pointer.ts';
  * cannot hold (RFC 8785 section 3.1 could not hash them either), lone surrogates, byte-order marks and deep nesting.
  *
  * Why a parser of our own: `JSON.parse` keeps the last of duplicate keys and says nothing. @humanwhocodes/momoa, which
- * keeps places, makes an object for each token (0.9 s for 1 MiB of `0,0,0,…`, where 0.1 s is all that a hostile package
+ * keeps places, makes an object for each token (0.9 s for 1 MiB of `0,0,0,…`, where 0.1 s is all that a hostile one
  * may cost) and overflows the stack on nesting. This one is a single pass without backtracking, and keeps no places:
  * `locate` reads the text again, which only an error needs.
  */

@@ -11,7 +11,7 @@ export interface WpkFinding {
   readonly sentence: string;
 }
 
-/** The rules that a schema cannot say: how the parts of one package must fit together. No cluster and no clock needed. */
+/** The rules that a schema cannot say: how the parts of a package must fit together. Needs no cluster and no clock. */
 export function findWpkViolations(wpk: Wpk): WpkFinding[] {
   return [
     ...findUnsupported(wpk),

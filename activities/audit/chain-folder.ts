@@ -42,7 +42,8 @@ export interface ChainTail {
 /**
  * Reads the newest files of a chain.
  * @param days how many that hold something
- * @throws {ConnectorError} AUDIT_BROKEN when they hold anything else than what a crash can leave: whole entries, then at
+ * @throws {ConnectorError} AUDIT_BROKEN when they hold anything else than what a crash can leave: whole entries,
+ *   then at
  *   most a piece of one. A whole line with a wrong hash was never a crash, and going on would bury it.
  */
 export async function readTail(folder: string, chain: string, days: number, sha256: Sha256): Promise<ChainTail> {
@@ -79,7 +80,10 @@ export async function readTail(folder: string, chain: string, days: number, sha2
   return { ...state.last, events, ...(file ? { file } : {}) };
 }
 
-/** What a crash leaves of a group that was being written: its beginning, or blocks that never got their bytes (zeros). */
+/**
+ * What a crash leaves of a group that was being written: its beginning, or blocks that never got their
+ * bytes (zeros).
+ */
 function isTorn({ bytes, ended }: Line): boolean {
   return !ended || bytes.includes(0); // JSON never holds a NUL byte
 }

@@ -19,8 +19,8 @@ export interface KnownFile {
 
 /**
  * One day's file, of which we know how many bytes are durable. MUST NOT say that bytes are written before the disk has
- * them. MUST NOT go on after a failed sync with what the page cache shows: after one the kernel may call pages clean that
- * never reached the disk, so they are cut off and what is left is read again.
+ * them. MUST NOT go on after a failed sync with what the page cache shows: after one the kernel may call pages
+ * clean that never reached the disk, so they are cut off and what is left is read again.
  */
 export class DayFile {
   readonly name: string;
@@ -93,7 +93,12 @@ export class DayFile {
  * Copies the end of a day's file into a file of its own beside it, durably.
  * @returns the name of that file and the bytes
  */
-export async function setTailAside(folder: string, name: string, from: number, bytes: number): Promise<[string, Buffer]> {
+export async function setTailAside(
+  folder: string,
+  name: string,
+  from: number,
+  bytes: number,
+): Promise<[string, Buffer]> {
   const source = await open(join(folder, name), constants.O_RDONLY | constants.O_NOFOLLOW);
   let tail: Buffer;
   try {

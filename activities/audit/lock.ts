@@ -10,7 +10,8 @@ export interface Lock {
 /**
  * Makes us the only writer, on this machine, of what a file stands for. Two writers would fork the chain.
  *
- * The lock is the kernel's (fcntl), taken through SQLite because Node itself offers no file locks. A file with a pid would
+ * The lock is the kernel's (fcntl), taken through SQLite because Node itself offers no file locks. A file with a
+ * pid would
  * block after a SIGKILL, or not hold where containers share a disk but not their process ids. Nothing is stored in it.
  * @throws {ConnectorError} AUDIT_UNAVAILABLE when somebody holds it, or the file can't be made
  */

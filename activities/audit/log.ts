@@ -15,7 +15,8 @@ import { takeLock } from './lock.ts';
 
 /**
  * The one writer of the audit log. An entry is acknowledged when it is on disk, never before; entries that are
- * appended at the same time share one sync (group commit). What fails was not acknowledged and leaves no trace in the chain.
+ * appended at the same time share one sync (group commit). What fails was not acknowledged and leaves no trace
+ * in the chain.
  */
 
 /** Days whose events are remembered: a retry comes within the validity of a package, a day unless policy says more. */
@@ -54,8 +55,10 @@ export interface AuditLog {
 }
 
 /**
- * Opens a chain, or begins it. What a crash left behind the last whole entry is set aside in a `.torn-…` file and recorded.
- * @throws {ConnectorError} AUDIT_UNAVAILABLE (disk, or another process writes the chain), AUDIT_BROKEN (the newest files
+ * Opens a chain, or begins it. What a crash left behind the last whole entry is set aside in a `.torn-…` file
+ * and recorded.
+ * @throws {ConnectorError} AUDIT_UNAVAILABLE (disk, or another process writes the chain), AUDIT_BROKEN (the
+ *   newest files
  *   do not verify), CONFIG_INVALID (a chain id that can't name a folder)
  */
 export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> {

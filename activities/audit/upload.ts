@@ -207,8 +207,8 @@ class ChainUpload {
     // An object that an earlier attempt wrote keeps the retention of that attempt.
     if (!locked || written === 'exists') return [];
     const kept = await bucket.retentionOf(key, written.versionId);
-    const enough = kept?.mode === wanted.mode && kept.until.getTime() >= wanted.until.getTime() - RETENTION_TOLERANCE_MS;
-    if (enough) return [];
+    const due = wanted.until.getTime() - RETENTION_TOLERANCE_MS;
+    if (kept?.mode === wanted.mode && kept.until.getTime() >= due) return [];
     const found = kept ? `${kept.mode} until ${kept.until.toISOString()}` : 'no retention';
     return [`${key}: asked for ${wanted.mode} until ${wanted.until.toISOString()}, the bucket keeps ${found}.`];
   }

@@ -40,6 +40,15 @@ export class ApiStatusError extends Error {
       .map(({ message, field }) => ({ manager: /conflict with "([^"]*)"/.exec(message)?.[1] ?? message, field }));
   }
 
+  /**
+   * Whether the same request may succeed later. A manifest that does not fit the schema is answered with 500 by
+   * server-side apply, as if the server had failed.
+   */
+  get isTemporary(): boolean {
+    if (this.message.startsWith('failed to create typed patch object')) return false;
+    return this.status === 429 || this.status >= 500;
+  }
+
   get isNotFound(): boolean {
     return this.status === 404;
   }

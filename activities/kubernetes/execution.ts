@@ -16,8 +16,9 @@ import { waitFor, type WaitTarget } from './wait.ts';
 
 /** Writes under way at a time; more gained nothing on a local API server. */
 const IN_FLIGHT = 16;
-/** How often one write is bound anew to an object that keeps changing. */
-const MAX_TRIES = 5;
+/** How often one write is bound anew to an object that keeps changing: during a rollout the status does all the time. */
+const MAX_TRIES = 12;
+const MAX_PAUSE_MS = 250;
 /** How long the API server may take to serve a kind after its definition. */
 const DEFINITION_TIMEOUT_MS = 30_000;
 const NOT_SERVED_POLL_MS = 200;
@@ -90,6 +91,7 @@ export class Execution {
         if (isOwnConflict(error) && bound.call.query['force'] === 'false') {
           bound = { ...bound, call: { ...bound.call, query: { ...bound.call.query, force: 'true' } } };
         } else if ((error.isStale || isGone) && attempt < MAX_TRIES) {
+          await sleep(Math.min((attempt - 1) * 20, MAX_PAUSE_MS)); // at once at first, then give way
           bound = await this.bind(planned, write);
         } else {
           throw refusal(planned, error);

@@ -120,13 +120,14 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
       try {
         const { status, retryAfter, text } = await sendOnce(sent, renew);
         if (status < 300) return text;
-        const retry = attempt < MAX_TRIES && (status === 429 || (sent.repeatable && status >= 500));
-        if (retry) {
-          await sleep(backoffMs(attempt, retryAfter), undefined, sent.signal ? { signal: sent.signal } : {});
-        } else if (status === 401 && !renew) {
+        const refusal = new ApiStatusError(status, text);
+        if (!refusal.isTemporary) {
+          if (status !== 401 || renew) throw refusal;
           renew = true; // a token may have been rotated since it was read
+        } else if (attempt < MAX_TRIES && (status === 429 || sent.repeatable)) {
+          await sleep(backoffMs(attempt, retryAfter), undefined, sent.signal ? { signal: sent.signal } : {});
         } else {
-          throw refusal(status, text);
+          throw new ConnectorError('KUBERNETES_UNAVAILABLE', refusal.message, { cause: refusal });
         }
       } catch (error) {
         sent.signal?.throwIfAborted();
@@ -192,7 +193,7 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
     get,
     list,
     getDocument: (path, accept, signal) => read(path, {}, accept, signal),
-    dryRun: (call, signal) => change(call, { dryRun: 'All' }, { repeatable: true, signal }),
+    dryRun: (call, signal) => change(asDryRun(call), { dryRun: 'All' }, { repeatable: true, signal }),
     write: (call) => change(call, {}, { repeatable: false }),
     async clusterUid(signal) {
       clusterUid ??= (await get('/api/v1/namespaces/kube-system', signal))?.metadata.uid;
@@ -217,10 +218,14 @@ const listSchema = z.object({
     .transform((items) => items ?? []),
 });
 
-function refusal(status: number, text: string): Error {
-  const error = new ApiStatusError(status, text);
-  if (status !== 429 && status < 500) return error;
-  return new ConnectorError('KUBERNETES_UNAVAILABLE', error.message, { cause: error });
+/**
+ * For a deletion with a body the API server takes its options from the body alone: with `dryRun` in the query only, it
+ * would delete.
+ */
+function asDryRun(call: WriteCall): WriteCall {
+  if (call.method !== 'DELETE') return call;
+  const options = JSON.parse(call.body) as Readonly<Record<string, unknown>>; // our own DeleteOptions
+  return { ...call, body: JSON.stringify({ ...options, dryRun: ['All'] }) };
 }
 
 function backoffMs(attempt: number, retryAfter: string): number {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 
 import type {
   DeleteMarkerEntry,
+  ListObjectVersionsCommandInput,
   ListObjectVersionsCommandOutput,
   ObjectVersion as ObjectVersionOutput,
 } from '@aws-sdk/client-s3';
@@ -124,8 +125,9 @@ export function openBucket({ bucket, region, endpoint, credentials }: BucketOpti
     async *versions(prefix) {
       let from: { KeyMarker?: string | undefined; VersionIdMarker?: string | undefined } | undefined = {};
       while (from) {
-        const list: ListObjectVersionsCommand = new ListObjectVersionsCommand({ Bucket: bucket, Prefix: prefix, ...from });
-        const page: ListObjectVersionsCommandOutput = await asked('listing objects', client.send(list));
+        const input: ListObjectVersionsCommandInput = { Bucket: bucket, Prefix: prefix, ...from };
+        const listed = client.send(new ListObjectVersionsCommand(input));
+        const page: ListObjectVersionsCommandOutput = await asked('listing objects', listed);
         yield* (page.Versions ?? []).map((version) => describeVersion(version, false));
         yield* (page.DeleteMarkers ?? []).map((marker) => describeVersion(marker, true));
         from = page.IsTruncated
@@ -135,7 +137,8 @@ export function openBucket({ bucket, region, endpoint, credentials }: BucketOpti
     },
 
     async retentionOf(key, versionId) {
-      const get = new GetObjectRetentionCommand({ Bucket: bucket, Key: key, ...(versionId ? { VersionId: versionId } : {}) });
+      const version = versionId ? { VersionId: versionId } : {};
+      const get = new GetObjectRetentionCommand({ Bucket: bucket, Key: key, ...version });
       try {
         const { Mode, RetainUntilDate } = (await client.send(get)).Retention ?? {};
         return Mode && RetainUntilDate ? { mode: Mode, until: RetainUntilDate } : undefined;

@@ -31,7 +31,8 @@ const contentSchema = z.strictObject({
 export interface KeySignature {
   /** Name of the digest as Sigstore's `HashAlgorithm` has it. Untrusted, as all of the bundle. */
   readonly digestAlgorithm: string;
-  readonly digest: Buffer;
+  /** Base64, in its canonical form. */
+  readonly digest: string;
   /** Fingerprint of the key that the bundle claims; a hint and nothing more. */
   readonly hint?: string;
 }
@@ -56,7 +57,7 @@ export function readBundle(bundle: unknown): KeySignature {
   const { algorithm, digest } = messageSignature.messageDigest;
   return {
     digestAlgorithm: algorithm,
-    digest: Buffer.from(digest, 'base64'),
+    digest,
     ...readHint(verificationMaterial.publicKey.hint),
   };
 }

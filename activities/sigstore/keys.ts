@@ -49,7 +49,9 @@ export function parsePublicKeys(text: string, name: string): TrustedKey[] {
     return {
       name: keyName,
       pem: key.export({ type: 'spki', format: 'pem' }).toString(),
-      fingerprint: createHash('sha256').update(key.export({ type: 'spki', format: 'der' })).digest('base64'),
+      fingerprint: createHash('sha256')
+        .update(key.export({ type: 'spki', format: 'der' }))
+        .digest('base64'),
     };
   });
 }

@@ -1,4 +1,4 @@
-import { createHash, createPublicKey } from 'node:crypto';
+import { createPublicKey, hash } from 'node:crypto';
 import { bundleFromJSON } from '@sigstore/bundle';
 import { toSignedEntity, toTrustMaterial, Verifier } from '@sigstore/verify';
 import { ConnectorError } from '../../domain/errors.ts';
@@ -77,12 +77,13 @@ function isSignedBy(key: TrustedKey, payload: Uint8Array, bundle: unknown, claim
   const digest = DIGESTS.get(publicKey.asymmetricKeyDetails?.namedCurve ?? '');
   // @sigstore/verify hashes with what the bundle names: it must be what the key demands.
   if (!digest || claim.digestAlgorithm !== digest.name) return false;
-  if (!createHash(digest.openssl).update(payload).digest().equals(claim.digest)) return false;
+  if (hash(digest.openssl, payload, 'base64') !== claim.digest) return false; // as cosign does
   const noAuthorities = { mediaType: '', tlogs: [], certificateAuthorities: [], ctlogs: [], timestampAuthorities: [] };
   const trust = toTrustMaterial(noAuthorities, () => ({ publicKey, validFor: () => true }));
   const verifier = new Verifier(trust, { tlogThreshold: 0, ctlogThreshold: 0, timestampThreshold: 0 });
   try {
-    verifier.verify(toSignedEntity(bundleFromJSON(bundle), Buffer.from(payload)));
+    const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+    verifier.verify(toSignedEntity(bundleFromJSON(bundle), bytes));
     return true;
   } catch {
     return false; // What the bundle looks like was settled before: all that is left to fail is the signature.

@@ -41,27 +41,33 @@ export async function auditFilesIn(bucket: Bucket, folder: string, retentionDays
   for await (const version of bucket.versions(prefix)) {
     if (version.key.endsWith('.jsonl')) byKey.set(version.key, [...(byKey.get(version.key) ?? []), version]);
   }
-  const files = [];
-  const problems = [];
+  const files: AuditFile[] = [];
+  const problems: AuditProblem[] = [];
+  const locks = await bucket.hasObjectLock();
+  if (!locks) {
+    const expected = 'Object Lock, which keeps what is written from being deleted';
+    problems.push({ kind: 'unprotected', file: `s3://${bucket.name}`, expected, found: 'a bucket without it' });
+  }
   for (const [key, versions] of byKey) {
     const name = `s3://${bucket.name}/${key}`;
     if (versions.length > 1) {
       const markers = versions.filter(({ deleteMarker }) => deleteMarker).length;
       const found = `${versions.length}, ${markers} of them deletions`;
-      problems.push({ kind: 'replaced' as const, file: name, expected: 'one version', found });
+      problems.push({ kind: 'replaced', file: name, expected: 'one version', found });
     }
     // Whatever came later, what was written first is the log.
     const original = versions.filter(({ deleteMarker }) => !deleteMarker).reduce(older, undefined);
     if (!original) continue;
     files.push({ name, open: () => read(bucket, original) });
-    const problem = await retentionProblem(bucket, original, retentionDays);
-    if (problem) problems.push({ kind: 'unprotected' as const, file: name, ...problem });
+    const problem = locks && (await retentionProblem(bucket, original, retentionDays));
+    if (problem) problems.push({ kind: 'unprotected', file: name, ...problem });
   }
   return { files, problems };
 }
 
 function older(a: ObjectVersion | undefined, b: ObjectVersion): ObjectVersion {
-  return a && (a.modified?.getTime() ?? 0) <= (b.modified?.getTime() ?? 0) ? a : b;
+  // Times are whole seconds; of two that are equal S3 lists the newer one first.
+  return a && (a.modified?.getTime() ?? 0) < (b.modified?.getTime() ?? 0) ? a : b;
 }
 
 async function* read(bucket: Bucket, { key, versionId }: ObjectVersion): AsyncGenerator<Uint8Array> {

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
 
 import { AUDIT_RETENTION_DAYS } from '../../domain/audit.ts';
-import { printable } from '../../domain/lines.ts';
+import { printable } from '../../domain/printable.ts';
 import { localAuditFiles } from '../audit-files.ts';
 import type { AuditFile, AuditProblem, AuditReport } from '../audit-verify.ts';
 import { verifyAudit } from '../audit-verify.ts';
@@ -60,7 +60,9 @@ async function verifyPaths(paths: readonly string[], flags: VerifyFlags): Promis
 }
 
 function describe(report: AuditReport): string[] {
-  const chains = report.chains.map((c) => [c.chain, `${c.entries} entries`, `${c.firstSeq}–${c.lastSeq}`, c.from, c.to, c.head]);
+  const chains = report.chains.map(({ chain, entries, firstSeq, lastSeq, from, to, head }) => [
+    ...[chain, String(entries), `${firstSeq}–${lastSeq}`, from, to, head],
+  ]);
   const rows = chains.length > 0 ? columns([['CHAIN', 'ENTRIES', 'NUMBERS', 'FROM', 'TO', 'HEAD'], ...chains]) : [];
   const problems = report.problems.map(({ kind, file, line, expected, found }) => {
     const place = line === undefined ? file : `${file}:${line}`;

@@ -28,9 +28,10 @@ export function problemLine(file: string, { code, detail, place, traits }: Conne
 }
 
 export function summaryLines({ metadata, target, risk, steps }: Wpk): string[] {
+  const { playbook } = metadata;
   const namespaces = target.namespaces.length > 0 ? ` (${target.namespaces.join(', ')})` : '';
   return [
-    `${metadata.name} ${metadata.id}, playbook ${metadata.playbook.id}@${metadata.playbook.version}, by ${metadata.author}`,
+    `${metadata.name} ${metadata.id}, playbook ${playbook.id}@${playbook.version}, by ${metadata.author}`,
     `for ${target.clusterId}${namespaces}, risk at least ${risk}, valid ${metadata.notBefore} to ${metadata.expiresAt}`,
     ...steps.map((step) => `  ${step.id}: ${describeStep(step)}`),
   ];

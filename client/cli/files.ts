@@ -36,7 +36,10 @@ async function isFolder(path: string): Promise<boolean> {
 async function manifestFiles(folder: string): Promise<string[]> {
   const names = (await readdir(folder)).sort();
   if (names.some((name) => /^kustomization\.ya?ml$/i.test(name))) {
-    throw new ConnectorError('FILE_UNREADABLE', `${folder} is for kustomize: kustomize build ${folder} | byoc pack - …`);
+    throw new ConnectorError(
+      'FILE_UNREADABLE',
+      `${folder} is for kustomize: kustomize build ${folder} | byoc pack - …`,
+    );
   }
   const files = names.filter((name) => /\.(ya?ml|json)$/.test(name) && !/\.(wpk|sigstore)\.json$/.test(name));
   if (files.length === 0) throw new ConnectorError('FILE_UNREADABLE', `${folder} holds no .yaml, .yml or .json file.`);

@@ -49,7 +49,9 @@ export function registerPack(program: Command): void {
     .option('--allow-namespace <name...>', 'all that it may touch (default: what it does touch)')
     .option('--not-before <time>', 'when it starts to be valid, such as 2026-01-31T12:00:00Z (default: now)', toTime)
     .addOption(
-      new Option('--valid-for <duration>', 'for how long, such as 30m, 24h, 7d').argParser(toSeconds).default(86_400, '24h'),
+      new Option('--valid-for <duration>', 'for how long, such as 30m, 24h, 7d')
+        .argParser(toSeconds)
+        .default(86_400, '24h'),
     )
     .option('--sequence <n>', 'never lower than for an earlier package of the playbook (default: the time)', toInteger)
     .addOption(new Option('--risk <level>', 'at least this').choices(['low', 'medium', 'high']).default('low'))
@@ -81,7 +83,8 @@ export function registerPack(program: Command): void {
  */
 export async function packInput(input: string | undefined, options: PackOptions, now: Date): Promise<PackedWpk> {
   const { cluster, restart = [], namespace, allowNamespace, wait, output } = options;
-  if (cluster === undefined) throw new ConnectorError('USAGE', 'Say for which cluster: --cluster ID, or BYOC_CLUSTER_ID.');
+  if (cluster === undefined)
+    throw new ConnectorError('USAGE', 'Say for which cluster: --cluster ID, or BYOC_CLUSTER_ID.');
   const manifests = input === undefined ? [] : (await readManifestSources(input)).flatMap(readManifests);
   if (manifests.length === 0 && restart.length === 0) {
     throw new ConnectorError('USAGE', 'There is nothing to pack: no manifest, and no --restart.');
@@ -123,7 +126,8 @@ function toPlaybook(text: string): PackOptions['playbook'] {
 
 function toTime(text: string): Date {
   const time = new Date(text);
-  if (!text.endsWith('Z') || Number.isNaN(time.getTime())) throw new InvalidArgumentError('A time in UTC, ending in Z.');
+  if (!text.endsWith('Z') || Number.isNaN(time.getTime()))
+    throw new InvalidArgumentError('A time in UTC, ending in Z.');
   return time;
 }
 

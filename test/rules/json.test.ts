@@ -26,7 +26,11 @@ describe('strict JSON', () => {
 
   it('refuses every text that JSON.parse refuses', () => {
     const nearJson = fc
-      .tuple(fc.jsonValue({ maxDepth: 3 }), fc.nat(), fc.constantFrom('', ',', '}', ']', '"', ':', '-', '0', 'e', '\\', '\n', '\u00a0'))
+      .tuple(
+        fc.jsonValue({ maxDepth: 3 }),
+        fc.nat(),
+        fc.constantFrom('', ',', '}', ']', '"', ':', '-', '0', 'e', '\\', '\n', '\u00a0'),
+      )
       .map(([value, place, insert]) => {
         const text = JSON.stringify(value);
         const at = place % (text.length + 1);
@@ -68,7 +72,13 @@ describe('strict JSON', () => {
     ['a duplicate of a key named as a method', '{"toString":1,"toString":1}', 'Duplicate key "toString".', 1, 15],
     ['the key __proto__', '{"a":{"__proto__":1}}', 'The key "__proto__" is not allowed.', 1, 7],
     ['the key __proto__ written with escapes', '{"\\u005f_proto__":1}', 'The key "__proto__" is not allowed.', 1, 2],
-    ['an integer that a double cannot hold', '9007199254740993', 'The number is beyond ±(2^53 - 1) and would lose digits.', 1, 1],
+    [
+      'an integer that a double cannot hold',
+      '9007199254740993',
+      'The number is beyond ±(2^53 - 1) and would lose digits.',
+      1,
+      1,
+    ],
     ['a number without end', '[\n1e999]', 'The number is too large.', 2, 1],
     ['half a surrogate pair', '"\\ud800"', 'An escaped surrogate without its other half.', 1, 1],
     ['a surrogate pair the wrong way round', '"\\udc00\\ud800"', 'An escaped surrogate without its other half.', 1, 1],

@@ -49,10 +49,28 @@ items:
 
   it.each([
     ['a duplicate key', 'kind: A\nkind: B\n', 'Map keys must be unique.', 2, 1],
-    ['an octal number of YAML 1.1', 'mode: 0644\n', '"0644" is another number in YAML 1.1 than in YAML 1.2: write it in decimal, or put it in quotes.', 1, 7],
-    ['a boolean of YAML 1.1', 'a:\n  - yes\n', '"yes" is a boolean in YAML 1.1 and a text in YAML 1.2: write true or false, or put it in quotes.', 2, 5],
+    [
+      'an octal number of YAML 1.1',
+      'mode: 0644\n',
+      '"0644" is another number in YAML 1.1 than in YAML 1.2: write it in decimal, or put it in quotes.',
+      1,
+      7,
+    ],
+    [
+      'a boolean of YAML 1.1',
+      'a:\n  - yes\n',
+      '"yes" is a boolean in YAML 1.1 and a text in YAML 1.2: write true or false, or put it in quotes.',
+      2,
+      5,
+    ],
     ['an infinite number', 'a: .inf\n', 'JSON has no infinite numbers.', 1, 4],
-    ['a manifest without a name', '---\nkind: A\napiVersion: v1\nmetadata: {}\n', 'A manifest needs apiVersion, kind and metadata.name, each of them a text.', 2, 1],
+    [
+      'a manifest without a name',
+      '---\nkind: A\napiVersion: v1\nmetadata: {}\n',
+      'A manifest needs apiVersion, kind and metadata.name, each of them a text.',
+      2,
+      1,
+    ],
     ['a document that is a list', '- a\n', 'Expected an object with apiVersion, kind and metadata.', 1, 1],
     ['a tag that nobody knows', 'a: !secret x\n', 'Unresolved tag: !secret.', 1, 4],
   ])('refuses %s and says where', (_what, text, problem, line, column) => {
@@ -63,7 +81,10 @@ items:
   });
 
   it('refuses aliases that unfold without end', () => {
-    const bomb = ['a: &a [x, x]', ...'bcdefghij'.split('').map((key, i) => `${key}: &${key} [${`*${'abcdefghi'[i]}, `.repeat(9)}]`)];
+    const bomb = [
+      'a: &a [x, x]',
+      ...'bcdefghij'.split('').map((key, i) => `${key}: &${key} [${`*${'abcdefghi'[i]}, `.repeat(9)}]`),
+    ];
     expect(errorOf(() => read(bomb.join('\n'))).code).toBe('MANIFEST_INVALID');
   });
 });
@@ -86,7 +107,10 @@ describe('packing', () => {
     expect(wpk.metadata).toMatchObject({ notBefore: '2026-01-31T12:00:00Z', expiresAt: '2026-01-31T13:00:00Z' });
     expect(wpk.metadata.sequence).toBe(Math.floor(NOW.getTime() / 1000));
     expect(wpk.target).toEqual({ clusterId: 'prod-eu-1', namespaces: ['shop'] });
-    expect(wpk.steps.map(({ id, wait }) => [id, wait?.timeoutSeconds])).toEqual([['apply', 300], ['restart', 300]]);
+    expect(wpk.steps.map(({ id, wait }) => [id, wait?.timeoutSeconds])).toEqual([
+      ['apply', 300],
+      ['restart', 300],
+    ]);
     expect(wpk.steps[1]).toMatchObject({ target: { kind: 'Deployment', name: 'checkout', namespace: 'shop' } });
   });
 

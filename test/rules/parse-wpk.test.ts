@@ -2,7 +2,10 @@ import { describe, expect, it } from '@jest/globals';
 import { checkWpk, parseWpk } from '../../domain/parse-wpk.ts';
 import type { Manifest } from '../../domain/wpk.ts';
 import { errorOf } from '../support/expect-code.ts';
-import { buildRestart, buildWpk, toBytes } from '../support/wpk.ts';
+import { buildRestart, buildWpk } from '../support/wpk.ts';
+
+/** One field a line, so that places can be told apart. */
+const toBytes = (value: unknown) => new TextEncoder().encode(JSON.stringify(value, null, 2));
 
 const configMap = (name: string, namespace = 'shop', apiVersion = 'v1'): Manifest => ({
   apiVersion,
@@ -34,13 +37,57 @@ describe('parseWpk', () => {
     ['a value is not one of the allowed', { risk: 'lo' }, 'Must be "low", "medium" or "high", not "lo".', '/risk'],
     ['a type is wrong', { steps: {} }, 'Must be an array, not an object.', '/steps'],
     ['there are no steps', { steps: [] }, 'Must not be empty.', '/steps'],
-    ['an action is unknown', { steps: [{ ...buildRestart(), action: 'reboot' }] }, '"action" must be "apply", "patch", "scale", "restart" or "delete".', '/steps/0/action'],
-    ['a version is unknown', { apiVersion: 'neuralops.io/v2' }, 'Must be "neuralops.io/v1", not "neuralops.io/v2".', '/apiVersion'],
-    ['a time has no zone', { metadata: { ...buildWpk().metadata, notBefore: '2026-01-01T00:00:00' } }, 'Must be a time in UTC, such as 2026-01-31T12:00:00Z.', '/metadata/notBefore'],
-    ['it expires when it starts', { metadata: { ...buildWpk().metadata, expiresAt: '2026-01-01T00:00:00Z' } }, '"expiresAt" must be later than "notBefore".', '/metadata/expiresAt'],
-    ['two steps have one id', { steps: [buildRestart('a'), buildRestart('a')] }, 'Another step has the id "a" already.', '/steps/1/id'],
-    ['a namespace is not listed', { target: { clusterId: 'prod-eu-1', namespaces: ['other'] } }, 'The namespace "shop" is not listed in "target.namespaces".', '/steps/0/target/namespace'],
-    ['a value to add is missing', { steps: [{ id: 'p', action: 'patch', target: { kind: 'Service', name: 'a' }, patch: { type: 'json', operations: [{ op: 'add', path: '/a' }] } }] }, 'Missing: a value is required here.', '/steps/0/patch/operations/0/value'],
+    [
+      'an action is unknown',
+      { steps: [{ ...buildRestart(), action: 'reboot' }] },
+      '"action" must be "apply", "patch", "scale", "restart" or "delete".',
+      '/steps/0/action',
+    ],
+    [
+      'a version is unknown',
+      { apiVersion: 'neuralops.io/v2' },
+      'Must be "neuralops.io/v1", not "neuralops.io/v2".',
+      '/apiVersion',
+    ],
+    [
+      'a time has no zone',
+      { metadata: { ...buildWpk().metadata, notBefore: '2026-01-01T00:00:00' } },
+      'Must be a time in UTC, such as 2026-01-31T12:00:00Z.',
+      '/metadata/notBefore',
+    ],
+    [
+      'it expires when it starts',
+      { metadata: { ...buildWpk().metadata, expiresAt: '2026-01-01T00:00:00Z' } },
+      '"expiresAt" must be later than "notBefore".',
+      '/metadata/expiresAt',
+    ],
+    [
+      'two steps have one id',
+      { steps: [buildRestart('a'), buildRestart('a')] },
+      'Another step has the id "a" already.',
+      '/steps/1/id',
+    ],
+    [
+      'a namespace is not listed',
+      { target: { clusterId: 'prod-eu-1', namespaces: ['other'] } },
+      'The namespace "shop" is not listed in "target.namespaces".',
+      '/steps/0/target/namespace',
+    ],
+    [
+      'a value to add is missing',
+      {
+        steps: [
+          {
+            id: 'p',
+            action: 'patch',
+            target: { kind: 'Service', name: 'a' },
+            patch: { type: 'json', operations: [{ op: 'add', path: '/a' }] },
+          },
+        ],
+      },
+      'Missing: a value is required here.',
+      '/steps/0/patch/operations/0/value',
+    ],
   ])('refuses with WPK_SCHEMA when %s', (_when, changes, detail, path) => {
     const error = errorOf(() => parseWpk(toBytes({ ...buildWpk(), ...changes })));
     expect(error.code).toBe('WPK_SCHEMA');

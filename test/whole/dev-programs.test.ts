@@ -1,5 +1,5 @@
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -95,7 +95,7 @@ describe('finding a program of the stack', () => {
     const [folder = ''] = await readdir(cache);
     await rm(join(cache, folder), { recursive: true });
     await mkdir(join(cache, `${folder}.lock`));
-    const dead = { pid: 2 ** 22 + 1, startedAt: '1', host: (await import('node:os')).hostname() };
+    const dead = { pid: 2 ** 22 + 1, startedAt: '1', host: hostname() };
     await writeFile(join(cache, `${folder}.lock`, 'owner'), JSON.stringify(dead));
     await mkdir(join(cache, `${folder}.new-abc`));
     expect(await find('temporal')).toContain(folder);

@@ -55,7 +55,8 @@ describe('appending', () => {
     await withFolder(async (dir) => {
       await withLog(dir, async (log) => {
         const ids = Array.from({ length: 64 }, (_, n) => `w${n}`);
-        const receipts = (await Promise.all([1, 2, 3, 4].map((round) => appendMany(log, ids.map((id) => id + round))))).flat();
+        const rounds = [1, 2, 3, 4].map((round) => appendMany(log, ids.map((id) => id + round)));
+        const receipts = (await Promise.all(rounds)).flat();
         expect(new Set(receipts.map(({ seq }) => seq)).size).toBe(256);
         expect(log.head().seq).toBe(256);
       });
@@ -203,10 +204,11 @@ describe('after a crash', () => {
 });
 
 describe('when the disk does not take it', () => {
-  it('a write that ends midway, as on a full disk, is refused, and once there is room the chain goes on without a gap', async () => {
+  it('a write that ends midway, as on a full disk, is refused, and later the chain goes on without a gap', async () => {
     await withFolder(async (dir) => {
       // A limit on the size of files makes the kernel end a write midway, as a full disk does.
-      const limited = startWriter(dir, { writers: 8, run: 'limited', prefix: ['sh', '-c', 'ulimit -f 40; exec "$@"', 'sh'] });
+      const prefix = ['sh', '-c', 'ulimit -f 40; exec "$@"', 'sh'];
+      const limited = startWriter(dir, { writers: 8, run: 'limited', prefix });
       await limited.exited;
       expect(limited.lines.at(-1)).toBe('error AUDIT_UNAVAILABLE');
       await withLog(dir, (log) => log.append(eventOf('room again')));

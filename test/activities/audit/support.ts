@@ -41,7 +41,9 @@ export async function verifyFolder(dir: string): Promise<AuditReport> {
   return verifyAudit(await localAuditFiles([dir]));
 }
 
-export const filesOf = async (dir: string) => (await readdir(join(dir, CHAIN))).filter((name) => name !== '.lock').sort();
+export async function filesOf(dir: string): Promise<string[]> {
+  return (await readdir(join(dir, CHAIN))).filter((name) => name !== '.lock').sort();
+}
 
 export interface WriterProcess {
   readonly child: ChildProcess;

@@ -1,4 +1,4 @@
-import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import {
@@ -20,7 +20,7 @@ import type { AuditReport } from '../../../client/audit-verify.ts';
 import { verifyAudit } from '../../../client/audit-verify.ts';
 import { auditFilesIn } from '../../../client/cli/audit-bucket.ts';
 import type { Stack } from '../../../dev/stack.ts';
-import { rangeName } from '../../../domain/audit.ts';
+import { GENESIS, rangeName } from '../../../domain/audit.ts';
 import { ownStack } from '../../support/stack.ts';
 import { CHAIN, eventOf, optionsFor, sha256, withFolder } from './support.ts';
 
@@ -116,7 +116,7 @@ describe('uploading', () => {
     withUpload(async ({ dir, prefix, uploader, append, log, restarted }) => {
       await append(3);
       const path = join(dir, CHAIN, 'uploaded.json');
-      const before = { uploaded: { chain: CHAIN, seq: 0, hash: `sha256:${'0'.repeat(64)}` }, intent: { first: 1, last: 3 } };
+      const before = { uploaded: { chain: CHAIN, seq: 0, hash: GENESIS }, intent: { first: 1, last: 3 } };
       await writeFile(path, JSON.stringify(before));
       await append(4);
       expect(await restarted().uploadPending()).toMatchObject({
@@ -170,8 +170,7 @@ describe('uploading', () => {
     withUpload(async ({ dir, prefix, uploader, append }) => {
       await append(3);
       const path = await logFile(dir);
-      await copyFile(path, join(dir, 'copy'));
-      await writeFile(path, (await readFile(join(dir, 'copy'), 'utf8')).replace('mallory', 'malory1'));
+      await writeFile(path, (await readLog(dir)).replace('mallory', 'malory1'));
       await expect(uploader.uploadPending()).rejects.toEqual(failing('AUDIT_BROKEN'));
       expect(await keysIn(prefix)).toEqual([]);
     }));

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DryRun } from '../../../activities/kubernetes/planner.ts';
 import { FIELD_MANAGER, STAMP_ANNOTATION } from '../../../domain/names.ts';
-import type { Manifest, Target, Wpk } from '../../../domain/wpk.ts';
+import type { Manifest, Step, Target, Wpk } from '../../../domain/wpk.ts';
 import { applyStep, configMap, deployment, digestOf, packageOf, testCluster } from '../../support/kubernetes.ts';
 import type { TestCluster } from '../../support/kubernetes.ts';
 
@@ -47,8 +47,17 @@ describe('a plan', () => {
   });
 
   it('changes nothing in the cluster', async () => {
-    await plan(packageOf(applyStep('config', configMap(ns, 'only-planned', {}))));
+    const old = await existing(configMap(ns, 'only-planned-old', { key: 'value' }), 'api/v1', 'configmaps');
+    const target = (name: string): Target => ({ kind: 'ConfigMap', name, namespace: ns });
+    const { problems } = await plan(
+      packageOf(
+        applyStep('create', configMap(ns, 'only-planned', {})),
+        { id: 'delete', action: 'delete', target: target('only-planned-old') },
+      ),
+    );
+    expect(problems).toEqual([]);
     expect(await cluster.read('api/v1', 'configmaps', 'only-planned')).toBeUndefined();
+    expect(await cluster.read('api/v1', 'configmaps', 'only-planned-old')).toEqual(old);
   });
 
   it('stamps restarts with the package and step, and sets replicas, on what is live', async () => {
@@ -223,7 +232,7 @@ describe('a planner that is asked again', () => {
 });
 
 describe('what the API server refuses', () => {
-  const problems = async (...steps: Parameters<typeof packageOf>) => {
+  const problems = async (...steps: readonly Step[]) => {
     const { problems } = await plan(packageOf(...steps));
     return problems.map(({ step, object, message }) => `${step} ${object.kind} ${object.name}: ${message}`);
   };

@@ -80,15 +80,23 @@ describe('a signature that must not count', () => {
     }
   });
 
+  it('is SIGNATURE_INVALID when the bundle holds the digest of something else, as it is to cosign', () => {
+    const digest = createHash('sha256').update('something else').digest('base64');
+    const messageSignature = { ...bundle.messageSignature, messageDigest: { algorithm: 'SHA2_256', digest } };
+    expect(codeOf({ bundle: { ...bundle, messageSignature } })).toBe('SIGNATURE_INVALID');
+  });
+
   it('is SIGNATURE_INVALID when the hint names another key than the one that signed', () => {
     expect(codeOf({ bundle: withHint(bobKey.fingerprint) })).toBe('SIGNATURE_INVALID');
   });
 
   it('is SIGNATURE_INVALID when the bundle names another digest than the key demands, however right it is', () => {
-    const weaker = sign('sha512', payload, alice.privateKeyPem).toString('base64');
-    const digest = createHash('sha512').update(payload).digest('base64');
-    const messageSignature = { messageDigest: { algorithm: 'SHA2_512', digest }, signature: weaker };
-    expect(codeOf({ bundle: { ...bundle, messageSignature } })).toBe('SIGNATURE_INVALID');
+    const signature = sign('sha512', payload, alice.privateKeyPem).toString('base64');
+    for (const algorithm of ['sha256', 'sha512']) {
+      const digest = createHash(algorithm).update(payload).digest('base64');
+      const messageSignature = { messageDigest: { algorithm: 'SHA2_512', digest }, signature };
+      expect(codeOf({ bundle: { ...bundle, messageSignature } })).toBe('SIGNATURE_INVALID');
+    }
   });
 
   it('is KEY_UNKNOWN by a key that is not trusted, and where none is', () => {
@@ -130,16 +138,32 @@ describe('a bundle that is not what it must be', () => {
     ['a list', [bundle], 'BUNDLE_MALFORMED'],
     ['without a media type', { ...bundle, mediaType: undefined }, 'BUNDLE_MALFORMED'],
     ['of another media type', { ...bundle, mediaType: 'application/json' }, 'BUNDLE_MALFORMED'],
-    ['of version 0.1', { ...bundle, mediaType: 'application/vnd.dev.sigstore.bundle+json;version=0.1' }, 'BUNDLE_VERSION_UNSUPPORTED'],
-    ['of version 0.4', { ...bundle, mediaType: 'application/vnd.dev.sigstore.bundle.v0.4+json' }, 'BUNDLE_VERSION_UNSUPPORTED'],
+    [
+      'of version 0.1',
+      { ...bundle, mediaType: 'application/vnd.dev.sigstore.bundle+json;version=0.1' },
+      'BUNDLE_VERSION_UNSUPPORTED',
+    ],
+    [
+      'of version 0.4',
+      { ...bundle, mediaType: 'application/vnd.dev.sigstore.bundle.v0.4+json' },
+      'BUNDLE_VERSION_UNSUPPORTED',
+    ],
     ['with a DSSE envelope', { mediaType: bundle.mediaType, dsseEnvelope: {} }, 'BUNDLE_TYPE_UNSUPPORTED'],
     ['with both kinds of content', { ...bundle, dsseEnvelope: {} }, 'BUNDLE_TYPE_UNSUPPORTED'],
     ['with a certificate', withMaterial({ certificate: { rawBytes: '' } }), 'BUNDLE_TYPE_UNSUPPORTED'],
     ['with a chain', withMaterial({ x509CertificateChain: {} }), 'BUNDLE_TYPE_UNSUPPORTED'],
     ['with a log entry', withMaterial({ tlogEntries: [{}] }), 'BUNDLE_TYPE_UNSUPPORTED'],
-    ['with a timestamp', withMaterial({ timestampVerificationData: { rfc3161Timestamps: [{}] } }), 'BUNDLE_TYPE_UNSUPPORTED'],
+    [
+      'with a timestamp',
+      withMaterial({ timestampVerificationData: { rfc3161Timestamps: [{}] } }),
+      'BUNDLE_TYPE_UNSUPPORTED',
+    ],
     ['with an unknown field', { ...bundle, extra: 1 }, 'BUNDLE_MALFORMED'],
-    ['without a signature', { ...bundle, messageSignature: { ...bundle.messageSignature, signature: '' } }, 'BUNDLE_MALFORMED'],
+    [
+      'without a signature',
+      { ...bundle, messageSignature: { ...bundle.messageSignature, signature: '' } },
+      'BUNDLE_MALFORMED',
+    ],
     ['without verification material', { ...bundle, verificationMaterial: undefined }, 'BUNDLE_MALFORMED'],
     ['with a hint named __proto__', withHint('__proto__'), 'KEY_HINT_INVALID'],
     ['with a hint that is no text', withHint({}), 'KEY_HINT_INVALID'],
@@ -165,7 +189,17 @@ describe('a bundle that is not what it must be', () => {
   });
 
   it('is refused with a ConnectorError, whichever part of a good one is replaced by whatever JSON', () => {
-    const paths = [['mediaType'], ['verificationMaterial'], ['verificationMaterial', 'publicKey'], ['verificationMaterial', 'publicKey', 'hint'], ['messageSignature'], ['messageSignature', 'messageDigest'], ['messageSignature', 'messageDigest', 'algorithm'], ['messageSignature', 'messageDigest', 'digest'], ['messageSignature', 'signature']];
+    const paths = [
+      ['mediaType'],
+      ['verificationMaterial'],
+      ['verificationMaterial', 'publicKey'],
+      ['verificationMaterial', 'publicKey', 'hint'],
+      ['messageSignature'],
+      ['messageSignature', 'messageDigest'],
+      ['messageSignature', 'messageDigest', 'algorithm'],
+      ['messageSignature', 'messageDigest', 'digest'],
+      ['messageSignature', 'signature'],
+    ];
     fc.assert(
       fc.property(fc.constantFrom(...paths), fc.jsonValue(), (path, value) => {
         fc.pre(!(path.at(-1) === 'hint' && value === '') && !(path.at(-1) === 'publicKey' && isEmpty(value)));
@@ -197,7 +231,11 @@ describe('public keys', () => {
     expect(error.code).toBe('CONFIG_INVALID');
     expect(JSON.stringify([error.message, error.stack])).not.toContain(alice.privateKeyPem.split('\n')[1]);
     expect(errorOf(() => parsePublicKeys('', 'COSIGN_KEY')).code).toBe('CONFIG_INVALID');
-    const kinds = [generateKeyPairSync('rsa', { modulusLength: 2048 }), generateKeyPairSync('ed25519'), generateKeyPairSync('ec', { namedCurve: 'secp256k1' })];
+    const kinds = [
+      generateKeyPairSync('rsa', { modulusLength: 2048 }),
+      generateKeyPairSync('ed25519'),
+      generateKeyPairSync('ec', { namedCurve: 'secp256k1' }),
+    ];
     for (const { publicKey } of kinds) {
       const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString();
       expect(errorOf(() => parsePublicKeys(pem, 'COSIGN_KEY')).code).toBe('KEY_UNSUPPORTED');
@@ -213,14 +251,25 @@ describe('public keys', () => {
 interface WycheproofFile {
   readonly testGroups: readonly {
     readonly publicKeyPem: string;
-    readonly tests: readonly { readonly tcId: number; readonly msg: string; readonly sig: string; readonly result: string }[];
+    readonly tests: readonly {
+      readonly tcId: number;
+      readonly msg: string;
+      readonly sig: string;
+      readonly result: string;
+    }[];
   }[];
 }
-const vectors = join(process.env['BYOC_VECTORS'] ?? '../shared/vectors', 'wycheproof', 'ecdsa_secp256r1_sha256_test.json');
+const vectors = join(
+  process.env['BYOC_VECTORS'] ?? '../shared/vectors',
+  'wycheproof',
+  'ecdsa_secp256r1_sha256_test.json',
+);
 const withVectors = existsSync(vectors) ? describe : describe.skip;
 
 withVectors('the published ECDSA vectors of Wycheproof', () => {
-  const { testGroups }: WycheproofFile = existsSync(vectors) ? JSON.parse(readFileSync(vectors, 'utf8')) : { testGroups: [] };
+  const { testGroups }: WycheproofFile = existsSync(vectors)
+    ? JSON.parse(readFileSync(vectors, 'utf8'))
+    : { testGroups: [] };
 
   it('are accepted and refused as they say', () => {
     const wrong: number[] = [];

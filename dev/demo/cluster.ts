@@ -1,0 +1,70 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { STATE_NAMESPACE } from '../../domain/names.ts';
+import { run } from '../process.ts';
+import type { KubernetesService } from '../servers/kubernetes.ts';
+
+/** The cluster that the demo changes, through `kubectl`. */
+export interface DemoCluster {
+  readonly kubeconfig: string;
+  readonly context: string;
+  readonly namespace: string;
+  kubectl(...args: readonly string[]): Promise<string>;
+  /** Removes what the demo made. */
+  clean(): Promise<void>;
+}
+
+/** The embedded cluster goes away with its stack, so nothing needs cleaning there. */
+export function embeddedCluster({ kubeconfig, context, kubectl }: KubernetesService, signal: AbortSignal): DemoCluster {
+  return clusterOf({ kubectl, kubeconfig, context, namespace: 'shop', signal, clean: async () => undefined });
+}
+
+/** The user's own cluster: in a namespace that is made for the demo and removed after it. */
+export async function ownCluster(options: {
+  readonly kubectl: string;
+  readonly context: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly signal: AbortSignal;
+}): Promise<DemoCluster> {
+  const { kubectl, context, env, signal } = options;
+  const kubeconfig = env['KUBECONFIG'] ?? join(homedir(), '.kube', 'config');
+  const namespace = `byoc-demo-${Date.now().toString(36)}`;
+  const ask = (...args: readonly string[]) => kubectlRun(kubectl, kubeconfig, context, args);
+  const hadState = (await ask('get', 'namespace', STATE_NAMESPACE, '--ignore-not-found', '-o', 'name')) !== '';
+  const clean = async () => {
+    const made = hadState ? [namespace] : [namespace, STATE_NAMESPACE];
+    await ask('delete', 'namespace', ...made, '--ignore-not-found', '--timeout=60s');
+  };
+  return clusterOf({ kubectl, kubeconfig, context, namespace, signal, clean });
+}
+
+interface ClusterParts {
+  readonly kubectl: string;
+  readonly kubeconfig: string;
+  readonly context: string;
+  readonly namespace: string;
+  readonly signal: AbortSignal;
+  readonly clean: () => Promise<void>;
+}
+
+function clusterOf({ kubectl, kubeconfig, context, namespace, signal, clean }: ClusterParts): DemoCluster {
+  return {
+    kubeconfig,
+    context,
+    namespace,
+    kubectl: (...args) => kubectlRun(kubectl, kubeconfig, context, args, signal),
+    clean,
+  };
+}
+
+/** Credential plugins of a user's kubeconfig need the user's environment. */
+async function kubectlRun(
+  command: string,
+  kubeconfig: string,
+  context: string,
+  args: readonly string[],
+  signal?: AbortSignal,
+): Promise<string> {
+  const env = { ...process.env, KUBECONFIG: kubeconfig };
+  return (await run(command, ['--context', context, ...args], { env, signal })).trimEnd();
+}

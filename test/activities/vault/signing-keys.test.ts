@@ -1,0 +1,177 @@
+import { execFile } from 'node:child_process';
+import { createServer } from 'node:http';
+import type { IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { KeySource } from '../../../activities/sigstore/keys.ts';
+import { cachedKeySource } from '../../../activities/sigstore/keys.ts';
+import { vaultKeySource } from '../../../activities/sigstore/vault-keys.ts';
+import { createVault, refuseSkipVerify } from '../../../activities/vault/vault.ts';
+import type { Vault, VaultAuth } from '../../../activities/vault/vault.ts';
+import { generateKeyPair } from '../../../client/sign.ts';
+import type { Stack } from '../../../dev/stack.ts';
+import { asyncErrorOf, errorOf } from '../../support/expect-code.ts';
+import { ownStack } from '../../support/stack.ts';
+
+const SECRET_ID = 'the-secret-id-that-nobody-may-see';
+
+describe('signing keys in Vault', () => {
+  let stack: Stack;
+  let address = '';
+  let rootToken = '';
+  const opened: Vault[] = [];
+  const open = (auth: VaultAuth = { method: 'token', token: rootToken }, at = address) => {
+    const vault = createVault({ address: at, auth, requestTimeoutMs: 2_000 });
+    opened.push(vault);
+    return vault;
+  };
+  const keysOf = (clusterId: string, vault = open()): KeySource => vaultKeySource({ vault, clusterId });
+
+  async function write(method: 'POST' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
+    const answer = await fetch(`${address}/v1/${path}`, {
+      method,
+      headers: { 'X-Vault-Token': rootToken },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+    return text === '' ? undefined : JSON.parse(text);
+  }
+  const putKey = (clusterId: string, name: string, data: Record<string, unknown>) =>
+    write('POST', `secret/data/byoc/${clusterId}/signing-keys/${name}`, { data });
+
+  beforeAll(async () => {
+    stack = await ownStack(['vault']);
+    ({ address, token: rootToken } = stack.vault);
+  }, 120_000);
+  afterAll(async () => {
+    await Promise.all(opened.map((vault) => vault.close()));
+    await stack.stop();
+  });
+
+  it('are read with their validity and revocation, each by the name of its entry', async () => {
+    const { publicKeyPem: pem } = generateKeyPair();
+    await putKey('dated', 'a', { pem });
+    await putKey('dated', 'b', { pem, notBefore: '2026-01-01T00:00:00Z', notAfter: '2027-01-01T00:00:00Z' });
+    await putKey('dated', 'c', { pem, revokedAt: '2026-02-01T00:00:00Z' });
+    const keys = [...(await keysOf('dated').load())].sort((a, b) => a.name.localeCompare(b.name));
+    expect(keys.map(({ name }) => name)).toEqual(['a', 'b', 'c']);
+    expect(keys[1]).toMatchObject({ notBefore: new Date('2026-01-01'), notAfter: new Date('2027-01-01') });
+    expect(keys[2]).toMatchObject({ revokedAt: new Date('2026-02-01') });
+  });
+
+  it('are none for a cluster without any, and without an entry that was deleted', async () => {
+    expect(await keysOf('empty').load()).toEqual([]);
+    const { publicKeyPem: pem } = generateKeyPair();
+    await putKey('deleted', 'a', { pem });
+    await write('DELETE', 'secret/data/byoc/deleted/signing-keys/a');
+    expect(await keysOf('deleted').load()).toEqual([]);
+  });
+
+  it.each([
+    ['a misspelt revocation', { revokedat: '2026-02-01T00:00:00Z' }],
+    ['a date that is none', { revokedAt: 'yesterday' }],
+    ['a private key', { pem: generateKeyPair().privateKeyPem }],
+    ['two keys', { pem: generateKeyPair().publicKeyPem + generateKeyPair().publicKeyPem }],
+    ['no key', { pem: '' }],
+  ])('are unavailable, all of them, when an entry has %s', async (what, data) => {
+    const clusterId = what.replaceAll(' ', '-');
+    await putKey(clusterId, 'good', { pem: generateKeyPair().publicKeyPem });
+    await putKey(clusterId, 'bad', { pem: generateKeyPair().publicKeyPem, ...data });
+    const error = await asyncErrorOf(() => keysOf(clusterId).load());
+    expect(error.code).toBe('KEYS_UNAVAILABLE');
+    expect(error.detail).toContain('The signing key bad in Vault');
+  });
+
+  it('are read by AppRole, also when the token has been revoked meanwhile', async () => {
+    const { publicKeyPem: pem } = generateKeyPair();
+    await putKey('approle', 'a', { pem });
+    await write('POST', 'sys/auth/approle', { type: 'approle' });
+    const policy = 'path "secret/*" { capabilities = ["read", "list"] }';
+    await write('POST', 'sys/policies/acl/keys', { policy });
+    await write('POST', 'auth/approle/role/execution', { token_policies: 'keys' });
+    await write('POST', 'auth/approle/role/execution/role-id', { role_id: 'execution' });
+    await write('POST', 'auth/approle/role/execution/custom-secret-id', { secret_id: SECRET_ID });
+    const source = keysOf('approle', open({ method: 'approle', roleId: 'execution', secretId: SECRET_ID }));
+    expect(await source.load()).toHaveLength(1);
+    await write('POST', 'sys/leases/revoke-prefix/auth/approle/login', {});
+    expect(await source.load()).toHaveLength(1);
+  });
+
+  it('are unavailable to whoever may not read them, and no secret is in the error', async () => {
+    const denied = open({ method: 'approle', roleId: 'nobody', secretId: SECRET_ID });
+    const error = await asyncErrorOf(() => keysOf('approle', denied).load());
+    expect(error.code).toBe('KEYS_UNAVAILABLE');
+    const everything = JSON.stringify([error.message, error.stack, causesOf(error)]);
+    expect(everything).not.toContain(SECRET_ID);
+    const wrongToken = await asyncErrorOf(() => keysOf('approle', open({ method: 'token', token: 's.wrong' })).load());
+    expect(wrongToken.detail).toContain('it denied access');
+    expect(JSON.stringify([wrongToken.stack, causesOf(wrongToken)])).not.toContain('s.wrong');
+  });
+
+  it('are read without a word of the login, also when DEBUG asks for all words', async () => {
+    const program = `
+      import { createVault } from '${new URL('../../../activities/vault/vault.ts', import.meta.url).href}';
+      const auth = { method: 'approle', roleId: 'execution', secretId: '${SECRET_ID}' };
+      const vault = createVault({ address: '${address}', auth });
+      console.log((await vault.listSecrets('secret', 'byoc/approle/signing-keys')).join());
+      await vault.close();`;
+    const env = { ...process.env, NODE_OPTIONS: '', NODE_DEBUG: '', DEBUG: '*' };
+    const args = ['--input-type=module', '--eval', program];
+    const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { env });
+    expect(stdout).toBe('a\n');
+    expect(stderr).not.toContain(SECRET_ID);
+    expect(stderr).not.toContain('client_token');
+  });
+
+  it('are never asked for where a redirect points', async () => {
+    const tokens: unknown[] = [];
+    const elsewhere = await listen((request) => tokens.push(request.headers['x-vault-token']), 200);
+    const redirecting = await listen(() => undefined, 307, `${elsewhere.url}/v1/x`);
+    const error = await asyncErrorOf(() => keysOf('dated', open(undefined, redirecting.url)).load());
+    expect(error.code).toBe('KEYS_UNAVAILABLE');
+    expect(tokens).toEqual([]);
+    await Promise.all([elsewhere.close(), redirecting.close()]);
+  });
+
+  it('stay in use for the time of the cache when Vault is gone, and are unavailable after it', async () => {
+    await putKey('gone', 'a', { pem: generateKeyPair().publicKeyPem });
+    let now = 0;
+    const source = cachedKeySource(keysOf('gone'), { maxAgeMs: 30_000, now: () => now });
+    expect(await source.load()).toHaveLength(1);
+    await stack.kill('openbao');
+    now = 29_999;
+    expect(await source.load()).toHaveLength(1);
+    now = 30_000;
+    const error = await asyncErrorOf(() => source.load());
+    expect(error.code).toBe('KEYS_UNAVAILABLE');
+    expect(error.traits.retryable).toBe(true);
+  });
+});
+
+describe('an environment with VAULT_SKIP_VERIFY', () => {
+  it('is refused, whatever its value', () => {
+    for (const value of ['1', 'false', '']) {
+      expect(errorOf(() => refuseSkipVerify({ VAULT_SKIP_VERIFY: value })).code).toBe('CONFIG_INVALID');
+    }
+    expect(() => refuseSkipVerify({})).not.toThrow();
+  });
+});
+
+function causesOf(error: unknown): string[] {
+  return error instanceof Error ? [`${error.stack ?? ''} ${JSON.stringify(error)}`, ...causesOf(error.cause)] : [];
+}
+
+async function listen(seen: (request: IncomingMessage) => void, status: number, location?: string) {
+  const server = createServer((request, response) => {
+    seen(request);
+    response.writeHead(status, location === undefined ? {} : { location }).end('{}');
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    close: () => new Promise<void>((resolve) => server.close(() => resolve())),
+  };
+}

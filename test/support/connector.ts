@@ -1,0 +1,212 @@
+import { execFile } from 'node:child_process';
+import { glob, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { ulid } from 'ulid';
+import type { SubmittedPackage } from '../../client/connector-client.ts';
+import { ConnectorClient } from '../../client/connector-client.ts';
+import { prepareConnector, startWorker } from '../../dev/connector.ts';
+import { environmentOf } from '../../dev/describe-stack.ts';
+import type { PreparedConnector } from '../../dev/connector.ts';
+import type { Program } from '../../dev/process.ts';
+import type { Services } from '../../dev/stack.ts';
+import type { AuditEntry } from '../../domain/audit.ts';
+import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
+import { buildWpk, sign } from './packages.ts';
+import type { WpkOptions } from './packages.ts';
+import { sharedServices } from './stack.ts';
+import { until } from './until.ts';
+
+/** How a command ended and what it said. */
+export interface CommandResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface TestConnectorOptions {
+  /** The stack to stand on; the shared one where it is left out. */
+  readonly services?: Services;
+  /** The policy file as YAML; the development policy where it is left out. */
+  readonly policy?: string;
+  /** More or other settings of the worker. */
+  readonly env?: Record<string, string>;
+}
+
+/** What a person waits for before voting. */
+export interface WaitingPackage extends SubmittedPackage {
+  readonly planDigest: string;
+}
+
+/**
+ * A connector of a test file's own: cluster id, and with it task queue, keys in Vault and audit chain; a namespace in
+ * the shared API server; and a worker that runs as a process, as it does in a pod.
+ */
+export class TestConnector {
+  readonly services: Services;
+  readonly prepared: PreparedConnector;
+  readonly client: ConnectorClient;
+  /** The namespace in the cluster that packages built by this connector touch. */
+  readonly namespace: string;
+  #worker: Program | undefined;
+
+  private constructor(services: Services, prepared: PreparedConnector, client: ConnectorClient) {
+    this.services = services;
+    this.prepared = prepared;
+    this.client = client;
+    this.namespace = prepared.clusterId;
+  }
+
+  /** Prepares everything and starts the worker. Stop it in `afterAll`. */
+  static async start({ services, policy, env }: TestConnectorOptions = {}): Promise<TestConnector> {
+    const stack = services ?? (await sharedServices());
+    const folder = await mkdtemp(join(tmpdir(), 'byoc-connector-'));
+    const clusterId = `test-${ulid().toLowerCase()}`;
+    const prepared = await prepareConnector({
+      services: stack,
+      folder,
+      clusterId,
+      ...(policy !== undefined && { policy }),
+      ...(env && { env }),
+    });
+    const client = await ConnectorClient.connect(clusterId, environmentOf(stack));
+    const connector = new TestConnector(stack, prepared, client);
+    await Promise.all([connector.kubectl('create', 'namespace', connector.namespace), connector.startWorker()]);
+    return connector;
+  }
+
+  get clusterId(): string {
+    return this.prepared.clusterId;
+  }
+
+  async startWorker(): Promise<void> {
+    // The log is one over all starts; what makes this one ready must not be an older line.
+    await rm(this.logFile, { force: true });
+    this.#worker = await startWorker(this.prepared);
+  }
+
+  /** Ends the worker at once, as a node that dies does. */
+  async killWorker(): Promise<void> {
+    await this.#worker?.kill();
+  }
+
+  /** What the worker that runs, or ran last, has logged. */
+  async log(): Promise<Record<string, unknown>[]> {
+    return jsonLines(await readFile(this.logFile, 'utf8'));
+  }
+
+  /** A good package for this cluster and its namespace. */
+  wpk(options: WpkOptions = {}): Wpk {
+    return buildWpk({ clusterId: this.clusterId, namespaces: [this.namespace], ...options });
+  }
+
+  signed(options: WpkOptions = {}): SignedWpk {
+    return sign(this.wpk(options), this.prepared.privateKeyPem);
+  }
+
+  submit(options: WpkOptions = {}): Promise<SubmittedPackage> {
+    return this.client.submit(this.signed(options));
+  }
+
+  /** Submits a package and resolves when its plan waits for people. */
+  async submitAndPlan(options: WpkOptions = {}): Promise<WaitingPackage> {
+    return this.untilWaiting(await this.submit(options));
+  }
+
+  async untilWaiting(submitted: SubmittedPackage): Promise<WaitingPackage> {
+    const planDigest = await until(`${submitted.wpkId} to wait for approval`, async () => {
+      const { phase, planDigest } = await this.client.get(submitted.wpkId);
+      return phase === 'awaiting-approval' ? planDigest : undefined;
+    });
+    return { ...submitted, planDigest };
+  }
+
+  /** Sends a signal to a package, as the `temporal` command does. */
+  async signal(workflowId: string, name: string, argument: unknown): Promise<void> {
+    await this.client.client.workflow.getHandle(workflowId).signal(name, argument);
+  }
+
+  async setPolicy(yaml: string): Promise<void> {
+    await writeFile(this.prepared.policyPath, yaml);
+  }
+
+  /** All audit entries in the order of the log, or those of one run. */
+  async audit({ workflowId }: { workflowId?: string } = {}): Promise<AuditEntry[]> {
+    const files = (await Array.fromAsync(glob(join(this.prepared.auditDir, '*', '*.jsonl')))).sort();
+    const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')));
+    const entries = texts.flatMap(jsonLines).map(({ entry }) => entry as AuditEntry); // as the log's own tests check
+    return workflowId === undefined ? entries : entries.filter((entry) => entry.workflowId === workflowId);
+  }
+
+  /** Runs kubectl as an administrator; resolves to its stdout and rejects where it fails. */
+  async kubectl(...args: string[]): Promise<string> {
+    return succeeded(await this.run(this.services.kubernetes.kubectl, args));
+  }
+
+  /** An object as the API server has it, or undefined. */
+  async read(kind: string, name: string): Promise<Record<string, unknown> | undefined> {
+    const text = await this.kubectl('get', kind, name, '-n', this.namespace, '-o', 'json', '--ignore-not-found');
+    return text === '' ? undefined : (JSON.parse(text) as Record<string, unknown>);
+  }
+
+  /** The data of a ConfigMap of the connector's namespace, or undefined. */
+  async dataOf(name: string): Promise<unknown> {
+    return (await this.read('configmap', name))?.['data'];
+  }
+
+  /** Runs the `temporal` command; resolves to its stdout and rejects where it fails. */
+  async temporal(...args: string[]): Promise<string> {
+    return succeeded(await this.run(this.services.temporal.bin, args));
+  }
+
+  /** Runs a shell line as an approver would, with `temporal` on the PATH. */
+  shell(line: string): Promise<CommandResult> {
+    return this.run('/bin/sh', ['-c', line]);
+  }
+
+  /** Runs the `byoc` command for this cluster. */
+  byoc(...args: string[]): Promise<CommandResult> {
+    return this.run(process.execPath, [BYOC, ...args]);
+  }
+
+  /** Stops the worker and removes what the connector made. */
+  async stop(): Promise<void> {
+    await this.#worker?.stop();
+    await this.client.close();
+    await this.kubectl('delete', 'namespace', this.namespace, '--wait=false').catch(() => undefined); // it may be down
+    await rm(this.prepared.folder, { recursive: true, force: true });
+  }
+
+  private get logFile(): string {
+    return join(this.prepared.folder, 'worker.log');
+  }
+
+  private run(command: string, args: readonly string[]): Promise<CommandResult> {
+    const env = {
+      ...environmentOf(this.services),
+      BYOC_CLUSTER_ID: this.clusterId,
+      PATH: `${dirname(this.services.temporal.bin)}:/usr/bin:/bin`,
+      HOME: this.prepared.folder,
+    };
+    return new Promise((resolve) => {
+      execFile(command, args, { env, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
+        const code = typeof error?.code === 'number' ? error.code : error ? -1 : 0;
+        resolve({ code, stdout, stderr });
+      });
+    });
+  }
+}
+
+const BYOC = join(import.meta.dirname, '../../client/cli/main.ts');
+
+function jsonLines(text: string): Record<string, unknown>[] {
+  return text
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+function succeeded({ code, stdout, stderr }: CommandResult): string {
+  if (code !== 0) throw new Error(`exit code ${code}: ${stderr}`);
+  return stdout;
+}
