@@ -1,3 +1,4 @@
+import { toPointer } from './json-pointer.ts';
 import type { Plan, PlannedObject } from './plan.ts';
 import { describeObject } from './plan.ts';
 import type { PackageStatus } from './status.ts';
@@ -53,10 +54,23 @@ function objectLines(planned: PlannedObject): string[] {
   const doubt = verified.by === 'nobody' ? ` (not verified: ${verified.reason})` : '';
   const head = `~ ${describeObject(object)}: ${action === 'apply' ? change : action} (step ${step})${doubt}`;
   if (planned.changesOmitted) return [head, '  (differences too large to show)'];
-  return [head, ...planned.changes.flatMap(({ path, before, after }) => [
-    ...(before === undefined ? [] : [`-   ${path || '/'}: ${valueText(before)}`]),
-    ...(after === undefined ? [] : [`+   ${path || '/'}: ${valueText(after)}`]),
-  ])];
+  return [
+    head,
+    ...planned.changes.flatMap(({ path, before, after }) => [
+      ...leaves(path, before).map((leaf) => `-   ${leaf}`),
+      ...leaves(path, after).map((leaf) => `+   ${leaf}`),
+    ]),
+  ];
+}
+
+/** What an approver knows already from the line above. */
+const SAID_BEFORE = new Set(['/apiVersion', '/kind', '/metadata/name', '/metadata/namespace']);
+
+/** A value as one line a leaf, `/spec/replicas: 3`: what is new or gone as a whole is read like what changed. */
+function leaves(path: string, value: unknown): string[] {
+  if (value === undefined || SAID_BEFORE.has(path)) return [];
+  if (typeof value !== 'object' || value === null || Object.keys(value).length === 0) return [`${path}: ${valueText(value)}`];
+  return Object.entries(value).flatMap(([key, inner]) => leaves(path + toPointer([key]), inner));
 }
 
 function renderChanges(plan: Plan): string[] {

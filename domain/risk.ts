@@ -157,8 +157,10 @@ export function computeRisk(subjects: readonly RiskSubject[], problems: readonly
   if (declared !== 'low') {
     findings.push({ rule: 'declared', level: declared, message: `the author declares the risk as ${declared}` });
   }
+  // Two steps on one object may say the same of it.
+  const distinct = [...new Map(findings.map((finding) => [`${finding.rule} ${finding.message}`, finding])).values()];
   const level = findings.reduce<RiskLevel>((highest, { level }) => higherRisk(highest, level), 'low');
-  return { level, findings: grouped(findings) };
+  return { level, findings: grouped(distinct) };
 }
 
 function finding(rule: RiskRule, object: ObjectRef, what: string): RiskFinding {

@@ -30,7 +30,7 @@ export function createFingerprints(sha256: Sha256, mask: (value: string) => stri
     const saidBy = [before, intent.manifest];
     const deletion = after === undefined;
     const changes = diffPaths(
-      before && normalize(before, { mask, deletion }),
+      before && normalize(before, { mask, saidBy, deletion }),
       after && normalize(after, { mask, saidBy }),
     );
     // A patch that changes nothing but its own stamp, or a scale to what is there, changes nothing.

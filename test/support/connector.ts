@@ -132,8 +132,9 @@ export class TestConnector {
 
   /** All audit entries in the order of the log, or those of one run. */
   async audit({ workflowId }: { workflowId?: string } = {}): Promise<AuditEntry[]> {
-    const files = (await Array.fromAsync(glob(join(this.prepared.auditDir, '*', '*.jsonl')))).sort();
-    const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')));
+    const files: string[] = [];
+    for await (const file of glob(join(this.prepared.auditDir, '*', '*.jsonl'))) files.push(file);
+    const texts = await Promise.all(files.sort().map((file) => readFile(file, 'utf8')));
     const entries = texts.flatMap(jsonLines).map(({ entry }) => entry as AuditEntry); // as the log's own tests check
     return workflowId === undefined ? entries : entries.filter((entry) => entry.workflowId === workflowId);
   }

@@ -1,0 +1,87 @@
+/** Entry point of `npm run bench -- NAME`: starts a stack of its own, measures, prints, and stops everything. */
+import { availableParallelism, cpus } from 'node:os';
+import { join } from 'node:path';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { print, printAs, reportError, say } from '../client/cli/output.ts';
+import { startStack } from '../dev/stack.ts';
+import type { BenchContext } from './pipeline.ts';
+import { benchPipeline } from './pipeline.ts';
+import type { Comparison } from './table.ts';
+import { isMet, ratioOf, renderTable } from './table.ts';
+
+interface Benchmark {
+  readonly about: string;
+  readonly run: (context: BenchContext) => Promise<Comparison[]>;
+}
+
+const BENCHMARKS: ReadonlyMap<string, Benchmark> = new Map([
+  ['pipeline', { about: 'whole packages and signatures, against cosign and kubectl', run: benchPipeline }],
+]);
+
+/** Fewer say nothing about a 95th percentile. */
+const MIN_ROUNDS = 10;
+
+interface Options {
+  readonly output: 'table' | 'json';
+  readonly rounds: number;
+}
+
+await new Command('bench')
+  .description('Compares the connector with what a user would do without it, in turns, on real servers.')
+  .argument('[name]', 'which benchmark; without one they are listed')
+  .addOption(new Option('-o, --output <format>', 'how results are printed').choices(['table', 'json']).default('table'))
+  .option('--rounds <number>', 'timed rounds of each comparison', roundsIn, 12)
+  .addHelpText('after', '\nExample:\n  npm run bench -- pipeline --rounds 20 -o json')
+  .action(async (name: string | undefined, options: Options) => {
+    if (name === undefined) return list();
+    const benchmark = BENCHMARKS.get(name);
+    if (!benchmark) {
+      say(`bench: there is no benchmark "${name}"`);
+      list();
+      process.exitCode = 2;
+      return;
+    }
+    try {
+      await measure(benchmark, options);
+    } catch (error) {
+      process.exitCode = reportError(error);
+    }
+  })
+  .parseAsync();
+
+function list(): void {
+  for (const [name, { about }] of BENCHMARKS) print(`${name}  ${about}`);
+}
+
+async function measure(benchmark: Benchmark, { rounds, output }: Options): Promise<void> {
+  // The servers end with this process, so there is nothing to wait for.
+  process.once('SIGINT', () => process.exit(130));
+  const stateDir = join(import.meta.dirname, '..', '.byoc', 'bench');
+  const onProgress = (part: string, message: string) => say(`${part.padEnd(12)} ${message}`);
+  const stack = await startStack({ stateDir, env: process.env, onProgress });
+  try {
+    const startedAt = performance.now();
+    const results = await benchmark.run({ stack, env: process.env, rounds, onProgress: say });
+    const machine = machineFacts();
+    const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1);
+    const rated = results.map((one) => ({ ...one, ratio: ratioOf(one), met: isMet(one) }));
+    printAs(output, { machine, rounds, results: rated }, () => [
+      ...renderTable(results),
+      '',
+      `${machine.cores} cores (${machine.processor}), Node ${machine.node}; ${rounds} rounds, in turns, ${minutes} min`,
+    ]);
+  } finally {
+    await stack.stop();
+  }
+}
+
+function machineFacts() {
+  const processor = cpus()[0]?.model.trim() ?? 'unknown';
+  return { cores: availableParallelism(), processor, node: process.versions.node, platform: process.platform };
+}
+
+function roundsIn(text: string): number {
+  const rounds = Number(text);
+  if (Number.isInteger(rounds) && rounds >= MIN_ROUNDS) return rounds;
+  throw new InvalidArgumentError(`At least ${MIN_ROUNDS}.`);
+}
