@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { print, printAs, reportError, say } from '../client/cli/output.ts';
 import { startStack } from '../dev/stack.ts';
+import { ConnectorError } from '../domain/errors.ts';
 import type { BenchContext } from './pipeline.ts';
 import { benchPipeline } from './pipeline.ts';
 import type { Comparison } from './table.ts';
@@ -44,7 +45,12 @@ await new Command('bench')
     try {
       await measure(benchmark, options);
     } catch (error) {
-      process.exitCode = reportError(error);
+      if (error instanceof ConnectorError) {
+        process.exitCode = reportError(error);
+      } else {
+        say(`bench: ${error instanceof Error ? error.message : String(error)}`);
+        process.exitCode = 1;
+      }
     }
   })
   .parseAsync();

@@ -1,4 +1,7 @@
+import type { ConnectorClient } from '../client/connector-client.ts';
+import type { Plan } from '../domain/plan.ts';
 import type { PackageResult } from '../domain/status.ts';
+import { isEnd } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { buildWpk, sign } from '../test/support/packages.ts';
 import type { Change } from './changes.ts';
@@ -35,12 +38,20 @@ export function packageRun(name: string, connector: RunningConnector, change: Ch
 async function runOne({ client }: RunningConnector, signed: SignedWpk, approval: Approval): Promise<PackageResult> {
   const { wpkId } = await client.submit(signed);
   if (approval === 'by-vote') {
-    // The query is answered when the first workflow task ends, and that is when there is a plan to vote on.
-    const plan = await client.plan(wpkId);
-    if (!plan) throw new Error(`${wpkId} has no plan yet`);
-    await client.approve(wpkId, { approver: 'bob@example.com', planDigest: plan.digest });
+    const { digest: planDigest } = await planOf(client, wpkId);
+    await client.approve(wpkId, { approver: 'bob@example.com', planDigest });
   }
   return client.result(wpkId);
+}
+
+/** The query is answered when a workflow task ends: when there is a plan, or after some seconds of planning. */
+async function planOf(client: ConnectorClient, wpkId: string): Promise<Plan> {
+  for (;;) {
+    const plan = await client.plan(wpkId);
+    if (plan) return plan;
+    const { phase, error } = await client.get(wpkId);
+    if (isEnd(phase)) throw new Error(`a package ended as ${phase} without a plan: ${error?.message ?? 'no reason given'}`);
+  }
 }
 
 /** A run that did less than it should is no measurement. */

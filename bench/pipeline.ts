@@ -16,6 +16,7 @@ import { packageRun } from './package-run.ts';
 import type { Toolbox } from './shell.ts';
 import { cosignVerify, kubectlDiffAndApply, openToolbox, shellPipeline } from './shell.ts';
 import type { Comparison } from './table.ts';
+import { ratioOf } from './table.ts';
 
 const FEW_OBJECTS = 5;
 const MANY_OBJECTS = 1_000;
@@ -136,5 +137,7 @@ async function compare(
   const theirs = times.get(THEIRS);
   if (!theirs) throw new Error('there is nothing to compare with');
   times.delete(THEIRS);
-  return [...times].map(([name, ours]) => ({ what: `${what} (${name})`, ours, theirs, target }));
+  const comparisons = [...times].map(([name, ours]) => ({ what: `${what} (${name})`, ours, theirs, target }));
+  for (const one of comparisons) onProgress(`${one.what}: ${ratioOf(one).toFixed(1)} times faster`);
+  return comparisons;
 }

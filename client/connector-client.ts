@@ -177,9 +177,16 @@ export class ConnectorClient {
   }
 
   private async decide(wpkId: string, argument: object): Promise<PackageStatus> {
-    return this.call(wpkId, () =>
-      this.answered(() => this.handle(wpkId).executeUpdate<PackageStatus, [object]>('decide', { args: [argument] })),
-    );
+    try {
+      return await this.call(wpkId, () =>
+        this.answered(() => this.handle(wpkId).executeUpdate<PackageStatus, [object]>('decide', { args: [argument] })),
+      );
+    } catch (error) {
+      if (!(error instanceof ConnectorError && error.code === 'WPK_NOT_FOUND')) throw error;
+      // Temporal takes no updates for a run that has ended and says that there is none; only where that is true, it stands.
+      const { phase } = await this.get(wpkId);
+      throw new ConnectorError('APPROVAL_CLOSED', `It ended as ${phase}.`, { cause: error });
+    }
   }
 
   private handle(wpkId: string) {

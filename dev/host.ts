@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { ConnectorError } from '../domain/errors.ts';
@@ -20,8 +19,15 @@ export interface ServerSpec {
   readonly healthy: () => Promise<boolean>;
   /** Is killed instead of asked to stop, because it takes long for nothing. */
   readonly stopByKill?: boolean;
-  /** Files outside of the state folder that it leaves behind. */
+  /** Files outside of the state folder that it leaves behind; paths without spaces. */
   readonly leftovers?: readonly string[];
+}
+
+/** A program could not start because another process had taken a port that was free a moment before. */
+class PortTaken extends ConnectorError {
+  constructor(detail: string) {
+    super('PART_UNAVAILABLE', `A port was taken in the meantime. ${detail}`);
+  }
 }
 
 interface Server {
@@ -64,9 +70,16 @@ export class Host {
       // Nothing of the user's environment reaches a server, and nothing that it writes "at home" reaches theirs.
       env: { PATH: '/usr/bin:/bin', HOME: this.stateDir, LANG: 'C.UTF-8', ...spec.env },
       logFile: join(this.stateDir, 'logs', `${spec.name}.log`),
+      leftovers: spec.leftovers ?? [],
     });
     this.#servers.set(spec.name, { spec, program });
-    await untilHealthy(program, spec.healthy, { timeoutMs: START_TIMEOUT_MS, signal: this.signal });
+    try {
+      await untilHealthy(program, spec.healthy, { timeoutMs: START_TIMEOUT_MS, signal: this.signal });
+    } catch (error) {
+      // Some print pages behind the line that matters, so all of the output is looked through.
+      if (!program.running && PORT_TAKEN.test(program.output())) throw new PortTaken(program.describeEnd());
+      throw error;
+    }
   }
 
   /** Starts what `start` starts with free ports, with others when one of them was taken in the meantime. */
@@ -80,7 +93,7 @@ export class Host {
         await start(ports);
         return ports;
       } catch (error) {
-        if (attempt === PORT_ATTEMPTS || !(error instanceof Error && PORT_TAKEN.test(error.message))) throw error;
+        if (attempt === PORT_ATTEMPTS || !(error instanceof PortTaken)) throw error;
       }
     }
   }
@@ -125,5 +138,4 @@ export class Host {
 
 async function end({ spec, program }: Server): Promise<void> {
   await (spec.stopByKill ? program.kill() : program.stop());
-  await Promise.all((spec.leftovers ?? []).map((file) => rm(file, { force: true })));
 }

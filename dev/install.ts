@@ -55,7 +55,8 @@ export async function install(
       await rm(tarball);
       await rm(join(folder, 'package'), { recursive: true });
       // The archive's permissions are not restored.
-      for (const part of Object.values<Part>(PARTS)) if (part.from === name) await chmod(join(folder, part.file), 0o755);
+      const parts = Object.values<Part>(PARTS).filter((part) => part.from === name);
+      for (const part of parts) await chmod(join(folder, part.file), 0o755);
       return;
     }
     case 'go': {
@@ -79,9 +80,10 @@ export async function install(
       const [major, minor] = version.split('.');
       const stamps = { gitVersion: `v${version}`, gitMajor: major, gitMinor: minor };
       const link = Object.entries(stamps).map(([key, value]) => `-X k8s.io/component-base/version.${key}=${value}`);
-      const args = ['build', '-v', '-mod=readonly', '-trimpath', '-ldflags', [LINK, ...link].join(' '), '-o', `${folder}/`];
+      const options = ['-v', '-mod=readonly', '-trimpath', '-ldflags', [LINK, ...link].join(' ')];
+      const args = ['build', ...options, '-o', `${folder}/`, './cmd/...'];
       const onLine = lineCounter(report);
-      await run(go, [...args, './cmd/...'], { env: goEnv, cwd: KUBERNETES_MODULE, signal, onLine });
+      await run(go, args, { env: goEnv, cwd: KUBERNETES_MODULE, signal, onLine });
       return;
     }
   }

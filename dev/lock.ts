@@ -8,8 +8,8 @@ import { isAlive, thisProcess, type Owner } from './owner.ts';
 const OWNERLESS_MS = 5_000;
 
 /**
- * Holds the lock `path` (a folder: `mkdir` is atomic everywhere) while `work` runs. A lock whose owner no longer runs is
- * taken over. What it guards must be safe without it too: it saves work, it does not carry correctness.
+ * Holds the lock `path` (a folder: `mkdir` is atomic everywhere) while `work` runs. A lock whose owner no longer runs
+ * is taken over. What it guards must be safe without it too: it saves work, it does not carry correctness.
  */
 export async function withLock<T>(
   path: string,

@@ -22,7 +22,9 @@ export function isAlive(owner: Owner): boolean {
 /** When the process started, in a form that only compares; undefined where it does not run (a zombie does not). */
 function startTime(pid: number): string | undefined {
   try {
-    if (process.platform !== 'linux') return execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8' }).trim();
+    if (process.platform !== 'linux') {
+      return execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8' }).trim();
+    }
     // proc(5): the name in field 2 is in parentheses and may hold anything; state is field 3, starttime field 22.
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');

@@ -1,17 +1,18 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { ConnectorError } from '../domain/errors.ts';
 
 /**
- * Ties a program to the life of ours. Each program leads a process group of its own; a watcher in that group holds
- * the read end of a pipe whose other end only we hold. When we end, however we end (SIGKILL included), the kernel closes
+ * Ties a program to the life of ours. Each program leads a process group of its own; a watcher in that group holds the
+ * read end of a pipe whose other end only we hold. When we end, however we end (SIGKILL included), the kernel closes
  * the pipe, the watcher's `read` returns, and the whole group is killed. `exec` makes the program itself the group's
  * leader, so its pid, signals and exit code are the ones that we see.
  */
-const TETHER = 'exec 3<&0; { read -r _ <&3; kill -KILL -$$; } >/dev/null 2>&1 & exec "$@" </dev/null 3<&-';
+const WATCH = 'exec 3<&0; { read -r _ <&3; rm -f $BYOC_LEFTOVERS; kill -KILL -$$; } >/dev/null 2>&1 &';
+const TETHER = `${WATCH} exec "$@" </dev/null 3<&-`;
 
 /** How long a program may take to end after SIGTERM before it is killed. */
 const STOP_TIMEOUT_MS = 5_000;
@@ -26,6 +27,8 @@ export interface ProgramOptions {
   readonly cwd?: string;
   /** The whole environment of the program; nothing is inherited. */
   readonly env: NodeJS.ProcessEnv;
+  /** Files that it leaves behind wherever it ends, removed by its watcher; paths without spaces. */
+  readonly leftovers?: readonly string[];
 }
 
 /** A running program that ends when we end. */
@@ -34,6 +37,7 @@ export class Program {
   readonly #options: ProgramOptions;
   readonly #child: ChildProcess;
   readonly #exited: Promise<void>;
+  readonly #logStart: number;
   #failure: Error | undefined;
 
   constructor(options: ProgramOptions) {
@@ -41,10 +45,11 @@ export class Program {
     this.#options = options;
     mkdirSync(dirname(options.logFile), { recursive: true });
     const log = openSync(options.logFile, 'a', 0o600);
+    this.#logStart = fstatSync(log).size;
     this.#child = spawn('/bin/sh', ['-c', TETHER, 'sh', options.command, ...options.args], {
       detached: true,
       cwd: options.cwd,
-      env: options.env,
+      env: { ...options.env, BYOC_LEFTOVERS: (options.leftovers ?? []).join(' ') },
       stdio: ['pipe', log, log],
     });
     closeSync(log);
@@ -79,7 +84,12 @@ export class Program {
   }
 
   lastLines(): string {
-    return readFileSync(this.#options.logFile, 'utf8').trimEnd().split('\n').slice(-LAST_LINES).join('\n');
+    return this.output().trimEnd().split('\n').slice(-LAST_LINES).join('\n');
+  }
+
+  /** What the program has printed since it was started. */
+  output(): string {
+    return readFileSync(this.#options.logFile).subarray(this.#logStart).toString();
   }
 
   /** Ends the program at once, without a chance to clean up. */
@@ -141,7 +151,7 @@ export async function run(
   const child = spawn('/bin/sh', ['-c', TETHER, 'sh', command, ...args], {
     detached: true,
     cwd: options.cwd,
-    env: options.env,
+    env: { ...options.env, BYOC_LEFTOVERS: '' },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   child.stdin.on('error', () => undefined);

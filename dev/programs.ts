@@ -9,7 +9,8 @@ import { PARTS, type Part, type PartName } from './parts.ts';
 import { run } from './process.ts';
 
 /**
- * Finds a program, or installs it: the setting, then the PATH (only the version that the table asks for), then the cache.
+ * Finds a program, or installs it: the setting, then the PATH (only the version that the table asks for), then the
+ * cache.
  * @returns its path
  * @throws ConnectorError PART_UNAVAILABLE, which says what is missing and what would help
  */

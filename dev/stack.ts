@@ -32,7 +32,7 @@ export interface StackOptions {
   readonly env: NodeJS.ProcessEnv;
   /** Which services to start; all by default. */
   readonly services?: readonly ServiceName[];
-  /** Keeps the data of Temporal, S3 and Kubernetes for the next start; else a start is empty and a stop leaves logs only. */
+  /** Keeps the data of Temporal, S3 and Kubernetes for the next start; else each start is empty. */
   readonly persist?: boolean;
   readonly onProgress?: (part: string, message: string) => void;
   /** Ends the start, installs included; what was started is stopped. */
@@ -53,7 +53,7 @@ export interface Stack extends Services {
   check(): Promise<PartHealth[]>;
   /** Ends one server at once, as a crash would. */
   kill(part: PartName): Promise<void>;
-  /** Starts one server again, at the same address. What was only in its memory is gone (openbao; temporal unless `persist`). */
+  /** Starts one server again, at the same address, without what was only in its memory (openbao: everything). */
   restart(part: PartName): Promise<void>;
   stop(): Promise<void>;
 }

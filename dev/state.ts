@@ -28,8 +28,8 @@ export async function readState(stateDir: string): Promise<StackState | undefine
 export async function claimState(stateDir: string): Promise<void> {
   const state = await readState(stateDir);
   if (state) {
-    const text = `Process ${state.owner.pid} already runs a stack in ${stateDir}; use another folder, or stop that one.`;
-    throw new ConnectorError('PART_UNAVAILABLE', text);
+    const text = `Process ${state.owner.pid} already runs a stack in ${stateDir};`;
+    throw new ConnectorError('PART_UNAVAILABLE', `${text} use another folder, or stop that one.`);
   }
   await write(stateDir, { owner: thisProcess() });
 }

@@ -48,14 +48,17 @@ export class JsonParser {
   private readonly text: string;
   private readonly limits: JsonLimits;
   private readonly sought: readonly string[];
+  private readonly searching: boolean;
   private readonly path: (string | number)[] = [];
   private at = 0;
   private values = 0;
 
-  constructor(text: string, limits: JsonLimits, sought: readonly string[] = []) {
+  /** @param sought the path to find; the value is of no use then */
+  constructor(text: string, limits: JsonLimits, sought?: readonly string[]) {
     this.text = text;
     this.limits = limits;
-    this.sought = sought;
+    this.sought = sought ?? [];
+    this.searching = sought !== undefined;
   }
 
   document(): JsonValue {
@@ -106,7 +109,9 @@ export class JsonParser {
       if (Object.hasOwn(object, key)) throw this.error(`duplicate key ${quote(key)}`, keyAt);
       this.skipSpace();
       this.expect(':', 'after a key');
-      object[key] = this.parseMember(key, sought, keyAt);
+      const value = this.parseMember(key, sought, keyAt);
+      // A search is for places only, in a text that was parsed before; hash tables are what costs most.
+      if (!this.searching) object[key] = value;
       this.path.pop();
       if (this.text[this.at] === '}') return this.close(object);
       this.expect(',', 'or } in an object');

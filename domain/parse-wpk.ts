@@ -9,7 +9,7 @@ import { MAX_STEPS, stepSchema, WPK_MAX_BYTES, wpkSchema } from './wpk.ts';
 import type { WpkFinding } from './wpk-rules.ts';
 import { findWpkViolations } from './wpk-rules.ts';
 
-const LIMITS = { maxBytes: WPK_MAX_BYTES, maxDepth: 64, maxValues: 100_000, maxMembers: 5_000 };
+const LIMITS = { maxBytes: WPK_MAX_BYTES, maxDepth: 64, maxValues: 100_000, maxMembers: 2_000 };
 
 /** How many problems `checkWpk` tells; a bad package may have as many as it has bytes. */
 const MAX_PROBLEMS = 20;

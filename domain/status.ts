@@ -45,6 +45,7 @@ export interface ObjectOutcome {
   readonly object: ObjectRef;
   readonly change: Change;
   readonly uid?: string;
+  readonly resourceVersion?: string;
   /** SHA-256 over the normalised object before and after; absent where there was or is none. */
   readonly beforeHash?: Digest;
   readonly afterHash?: Digest;

@@ -10,7 +10,7 @@ import { openAuditLog } from '../activities/audit/log.ts';
 import { createActivities } from '../activities/index.ts';
 import { createKubeApi } from '../activities/kubernetes/kube-api.ts';
 import { createPlanner } from '../activities/kubernetes/planner.ts';
-import { createStateRecords, createWriter } from '../activities/kubernetes/writer.ts';
+import { createStateRecords, createWriter, sharedKey } from '../activities/kubernetes/writer.ts';
 import { createAdmission } from '../activities/package/admission.ts';
 import { Claims } from '../activities/package/claims.ts';
 import { policySource } from '../activities/policy/load-policy.ts';
@@ -26,6 +26,9 @@ import { taskQueueOf } from '../domain/names.ts';
 import type { WorkerConfig } from './config.ts';
 import { connectTemporal, registeredSearchAttributes } from './temporal.ts';
 import type { TemporalAccess } from './temporal.ts';
+
+/** The Secret with the key that values of Secrets are masked with. */
+const MASKING_KEY = 'byoc-masking-key';
 
 /** A worker with everything it stands on. */
 export interface Connector {
@@ -49,7 +52,7 @@ export async function createConnector(config: WorkerConfig, env: NodeJS.ProcessE
 
   const api = createKubeApi(kubeConfigOf(config));
   const state = createStateRecords(api);
-  const maskKey = 'x';
+  const maskKey = await sharedKey(api, MASKING_KEY);
   const mask = (value: string) => createHmac('sha256', maskKey).update(value).digest('hex').slice(0, 12);
   const planner = createPlanner({ api, sha256, mask });
   const writer = createWriter({ api, planner });

@@ -1,6 +1,6 @@
 import type { Digest } from '../../domain/digest.ts';
-import type { Change, ObjectRef } from '../../domain/plan.ts';
-import type { StepAction, Wpk } from '../../domain/wpk.ts';
+import type { StepReport } from '../../domain/status.ts';
+import type { Step, Wpk } from '../../domain/wpk.ts';
 import type { DryRun } from './planner.ts';
 
 export interface ExecutionProgress {
@@ -22,33 +22,14 @@ export interface ExecutionOptions {
   readonly signal?: AbortSignal;
   /** Called before every single write; throws where nothing may be written any more. */
   readonly beforeWrite: () => void | Promise<void>;
+  /** Called before the first write of a step, and again with what it did; the step waits for it, so it can be recorded. */
+  readonly onStep?: (step: { readonly started: Step } | { readonly finished: StepReport }) => Promise<void>;
   readonly onProgress?: (progress: ExecutionProgress) => void;
   /** Filled step by step; what is in it when `execute` throws was carried out. */
-  readonly report: ExecutionReport;
+  readonly report: GrowingReport;
 }
 
-/** What one step did to one object. */
-export interface ObjectReport {
-  readonly object: ObjectRef;
-  readonly change: Change;
-  readonly uid?: string;
-  readonly resourceVersion?: string;
-  /** Hashes of the object before and after (`stateHash`); absent where there was or is none. */
-  readonly beforeHash?: Digest;
-  readonly afterHash?: Digest;
-}
-
-export interface StepReport {
-  readonly id: string;
-  readonly action: StepAction;
-  /** `partial` for a step that did not come to its end; its objects are what it did until then. */
-  readonly outcome: 'done' | 'unchanged' | 'partial';
-  readonly objects: readonly ObjectReport[];
-  readonly startedAt: string;
-  readonly finishedAt: string;
-}
-
-/** What was carried out. Filled as the execution goes, so that it is true also where the execution fails. */
-export interface ExecutionReport {
+/** An `ExecutionReport` while it is written. */
+export interface GrowingReport {
   readonly steps: StepReport[];
 }

@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectorError } from '../../domain/errors.ts';
 import { describeObject } from '../../domain/plan.ts';
+import type { ObjectOutcome, StepReport } from '../../domain/status.ts';
 import type { Step } from '../../domain/wpk.ts';
 import { ApiStatusError, describeConflicts } from './api-status-error.ts';
 import { forEachLimited } from './concurrency.ts';
-import type { ExecutionOptions, ObjectReport } from './execution-types.ts';
+import type { ExecutionOptions } from './execution-types.ts';
 import type { KubeReader, WriteCall } from './kube-api.ts';
 import type { KubeObject } from './kube-object.ts';
 import { inOrder } from './order.ts';
@@ -47,7 +48,8 @@ export class Execution {
   async run(step: Step): Promise<void> {
     const writes = this.options.dryRun.writes.filter(({ planned }) => planned.step === step.id);
     const startedAt = new Date().toISOString();
-    const reports = new Map<PlannedWrite, ObjectReport>();
+    await this.options.onStep?.({ started: step });
+    const reports = new Map<PlannedWrite, ObjectOutcome>();
     let complete = false;
     try {
       const progress = (waitingFor?: string) => this.tell(step, reports.size, writes.length, waitingFor);
@@ -66,7 +68,9 @@ export class Execution {
       const unchanged = objects.every(({ change }) => change === 'unchanged');
       const outcome = complete ? (unchanged ? 'unchanged' : 'done') : 'partial';
       const finishedAt = new Date().toISOString();
-      this.options.report.steps.push({ id: step.id, action: step.action, outcome, objects, startedAt, finishedAt });
+      const finished: StepReport = { id: step.id, action: step.action, outcome, objects, startedAt, finishedAt };
+      this.options.report.steps.push(finished);
+      await this.options.onStep?.({ finished });
     }
   }
 
@@ -75,7 +79,7 @@ export class Execution {
   }
 
   /** Writes one object, bound to a state that what was approved still holds for. */
-  private async carryOut(planned: PlannedWrite, write: PendingWrite): Promise<ObjectReport> {
+  private async carryOut(planned: PlannedWrite, write: PendingWrite): Promise<ObjectOutcome> {
     const { intent } = write;
     let bound = write.call ? { call: write.call, before: planned.before } : await this.bind(planned, write);
     for (let attempt = 1; bound; attempt++) {
@@ -178,7 +182,7 @@ export class Execution {
     return { object: planned.object, path, ...(seen ? { seen } : {}) };
   }
 
-  private unchanged(planned: PlannedWrite): ObjectReport {
+  private unchanged(planned: PlannedWrite): ObjectOutcome {
     const now = this.written.get(planned.path) ?? planned.before;
     return { ...this.reportOf(planned, now, now), change: 'unchanged' };
   }
@@ -187,7 +191,7 @@ export class Execution {
     { planned }: PlannedWrite,
     before: KubeObject | undefined,
     after: KubeObject | undefined,
-  ): ObjectReport {
+  ): ObjectOutcome {
     const { uid, resourceVersion } = (after ?? before)?.metadata ?? {};
     return {
       object: planned.object,

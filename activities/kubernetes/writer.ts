@@ -1,11 +1,13 @@
+import { randomBytes } from 'node:crypto';
 import { ConnectorError } from '../../domain/errors.ts';
 import { FIELD_MANAGER, STATE_NAMESPACE } from '../../domain/names.ts';
 import { describeObject } from '../../domain/plan.ts';
+import type { ExecutionReport } from '../../domain/status.ts';
 import { ApiStatusError } from './api-status-error.ts';
 import { Execution, planChanged } from './execution.ts';
-import type { ExecutionOptions, ExecutionReport } from './execution-types.ts';
+import type { ExecutionOptions } from './execution-types.ts';
 import { toJsonBody } from './json-body.ts';
-import type { KubeApi, WriteCall } from './kube-api.ts';
+import type { KubeApi } from './kube-api.ts';
 import { at, isRecord } from './kube-object.ts';
 import type { Planner } from './planner.ts';
 
@@ -53,6 +55,24 @@ export interface StateRecords {
   merge(name: string, data: Readonly<Record<string, string>>): Promise<void>;
 }
 
+/**
+ * Reads a random key of the connector's own from a Secret in the state namespace, and makes it where it is missing: all
+ * workers of the cluster then have the same.
+ * @returns 32 bytes
+ * @throws {ConnectorError} KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN, WRITE_REFUSED
+ */
+export async function sharedKey(api: KubeApi, name: string): Promise<Buffer> {
+  const path = `/api/v1/namespaces/${STATE_NAMESPACE}/secrets`;
+  const metadata = { name, labels: OWN_LABELS };
+  const data = { key: randomBytes(32).toString('base64') };
+  await asConnectorError(() => createInState(api, path, { apiVersion: 'v1', kind: 'Secret', metadata, data }));
+  const key = at(await api.get(`${path}/${name}`), 'data', 'key');
+  if (typeof key !== 'string') throw new ConnectorError('CONFIG_INVALID', `The Secret ${name} holds no key.`);
+  return Buffer.from(key, 'base64');
+}
+
+const OWN_LABELS = { 'app.kubernetes.io/managed-by': FIELD_MANAGER };
+
 const RECORDS_PATH = `/api/v1/namespaces/${STATE_NAMESPACE}/configmaps`;
 
 /**
@@ -61,35 +81,11 @@ const RECORDS_PATH = `/api/v1/namespaces/${STATE_NAMESPACE}/configmaps`;
  * @param api with the rights for the state namespace, which the account that applies packages does not have
  */
 export function createStateRecords(api: KubeApi): StateRecords {
-  /** Resolves to false where there is such an object already. */
-  async function post(path: string, object: unknown): Promise<boolean> {
-    const query = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict' };
-    const call: WriteCall = { method: 'POST', path, query, contentType: 'application/json', body: toJsonBody(object) };
-    return api.write(call).then(
-      () => true,
-      (error: unknown) => {
-        if (error instanceof ApiStatusError && error.reason === 'AlreadyExists') return false;
-        throw error;
-      },
-    );
-  }
-
   return {
     create: (name, data) =>
-      asConnectorError(async () => {
-        const labels = { 'app.kubernetes.io/managed-by': FIELD_MANAGER };
-        const record = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, labels }, data };
-        try {
-          return await post(RECORDS_PATH, record);
-        } catch (error) {
-          if (!(error instanceof ApiStatusError && error.isNotFound)) throw error;
-          await post('/api/v1/namespaces', {
-            apiVersion: 'v1',
-            kind: 'Namespace',
-            metadata: { name: STATE_NAMESPACE, labels },
-          });
-          return post(RECORDS_PATH, record);
-        }
+      asConnectorError(() => {
+        const metadata = { name, labels: OWN_LABELS };
+        return createInState(api, RECORDS_PATH, { apiVersion: 'v1', kind: 'ConfigMap', metadata, data });
       }),
 
     async read(name) {
@@ -112,6 +108,30 @@ export function createStateRecords(api: KubeApi): StateRecords {
         });
       }),
   };
+}
+
+/** Creates an object in the state namespace, which is made where it is missing; false where the object is there already. */
+async function createInState(api: KubeApi, path: string, object: unknown): Promise<boolean> {
+  try {
+    return await post(api, path, object);
+  } catch (error) {
+    if (!(error instanceof ApiStatusError && error.isNotFound)) throw error;
+    const metadata = { name: STATE_NAMESPACE, labels: OWN_LABELS };
+    await post(api, '/api/v1/namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata });
+    return post(api, path, object);
+  }
+}
+
+/** Resolves to false where there is such an object already. */
+async function post(api: KubeApi, path: string, object: unknown): Promise<boolean> {
+  const query = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict' };
+  try {
+    await api.write({ method: 'POST', path, query, contentType: 'application/json', body: toJsonBody(object) });
+    return true;
+  } catch (error) {
+    if (error instanceof ApiStatusError && error.reason === 'AlreadyExists') return false;
+    throw error;
+  }
 }
 
 async function asConnectorError<T>(work: () => Promise<T>): Promise<T> {

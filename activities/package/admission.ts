@@ -67,7 +67,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     }
     const denials = policyDenials(policy.policy, wpk);
     if (denials.length > 0) throw new ConnectorError('POLICY_DENIED', `${denials.join('; ')}.`);
-    const signedBy = signature.keyName ?? signature.fingerprint;
+    const signedBy = signature.keyName;
     const stepsDigest = deps.sha256(canonicalJson(wpk.steps));
     return { wpk, wpkDigest, stepsDigest, policy, facts: factsOf(wpk, wpkDigest, signedBy) };
   };

@@ -57,9 +57,14 @@ export interface ApprovalDeps {
   readonly taskQueue: string;
 }
 
+/** What the policy wanted, and whose votes met it. */
+export interface Approval {
+  readonly requirement: Requirement;
+  readonly approvers: readonly Pick<VoteRecord, 'approver' | 'proof'>[];
+}
+
 /**
  * Checks that this plan was approved as the policy wants it, counting the votes anew.
- * @returns what was required.
  * @throws {ConnectorError} PLAN_CHANGED where the approved plan was made for another package or under another policy,
  *   APPROVAL_MISSING, or CALLER_UNTRUSTED where Temporal's own history does not hold the votes.
  */
@@ -68,24 +73,26 @@ export async function assertApproved(
   admitted: AdmittedWpk,
   caller: Caller,
   { planDigest: digest, binding, votes }: ApprovalInput,
-): Promise<Requirement> {
+): Promise<Approval> {
   const { wpk, wpkDigest, stepsDigest, policy } = admitted;
   if (planDigest(deps.sha256, binding) !== digest || binding.wpkDigest !== wpkDigest) {
     throw new ConnectorError('CALLER_UNTRUSTED', 'The plan is not what its digest says.');
   }
   if (binding.policyDigest !== policy.digest) throw new ConnectorError('PLAN_CHANGED', 'The policy changed.');
   const requirement = requirementFor(policy.policy, wpk, stepsDigest, binding);
-  if (requirement.auto) return requirement;
+  if (requirement.auto) return { requirement, approvers: [] };
 
   const context = { open: true, author: wpk.metadata.author, planDigest: digest, requirement };
   const judged = votes.map((vote) => {
     const refused = refusalOf(vote, context);
     return refused ? { ...vote, refused } : vote;
   });
-  const { outcome, missing } = tally(judged, requirement);
+  const { outcome, missing, approvers } = tally(judged, requirement);
   if (outcome !== 'approved') throw new ConnectorError('APPROVAL_MISSING', `${missing} missing: ${requirement.reason}.`);
-  await assertWitnessed(deps, caller, judged.filter(({ refused }) => !refused));
-  return requirement;
+  const counted = judged.filter(({ refused }) => !refused);
+  await assertWitnessed(deps, caller, counted);
+  const voteOf = (name: string) => counted.find(({ approver }) => approver === name);
+  return { requirement, approvers: approvers.map((approver) => ({ approver, proof: voteOf(approver)?.proof ?? 'asserted' })) };
 }
 
 /** An asserted vote is only as good as its trace: it must be in the history of a run that our own workers carry. */

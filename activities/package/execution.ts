@@ -4,7 +4,7 @@ import { ConnectorError } from '../../domain/errors.ts';
 import type { PlanBinding } from '../../domain/plan.ts';
 import type { ExecutionReport, Progress } from '../../domain/status.ts';
 import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
-import type { ExecutionProgress } from '../kubernetes/execution-types.ts';
+import type { ExecutionOptions, ExecutionProgress, GrowingReport } from '../kubernetes/execution-types.ts';
 import type { Planner } from '../kubernetes/planner.ts';
 import type { Writer } from '../kubernetes/writer.ts';
 import type { Witness } from '../temporal/witness.ts';
@@ -72,15 +72,14 @@ export async function executePlan(deps: ExecutionDeps, input: ExecuteInput, cont
   const { plan, dryRun } = await makePlan(deps.planner, deps.sha256, admitted, signal);
   if (!resumed && plan.digest !== input.planDigest) return { outcome: 'plan-changed' };
   const approval: ApprovalInput = input;
-  const requirement = await assertApproved(deps, admitted, caller, approval);
+  const { requirement, approvers } = await assertApproved(deps, admitted, caller, approval);
 
   const records = context.recordsFor(admitted);
-  const approvers = input.votes.filter(({ decision }) => decision === 'approve').map(({ approver, proof }) => ({ approver, proof }));
   // What was decided is in the log before anything is written; without the log nothing is.
-  await records.write('package.approved', 'succeeded', { approvers, auto: requirement.auto, reason: requirement.reason }, { planDigest: input.planDigest });
+  await records.write('package.approved', 'succeeded', { approvers: [...approvers], auto: requirement.auto, reason: requirement.reason }, { planDigest: input.planDigest });
   if (!resumed) await deps.claims.markExecuting(wpkId, input.planDigest);
 
-  const report: ExecutionReport & { steps: ExecutionReport['steps'][number][] } = { steps: [] };
+  const report: GrowingReport = { steps: [] };
   try {
     await deps.writer.execute({
       wpk,
@@ -90,23 +89,28 @@ export async function executePlan(deps: ExecutionDeps, input: ExecuteInput, cont
       signal,
       report,
       beforeWrite: () => signal.throwIfAborted(),
+      onStep: (step) => recordStep(records, step, input.planDigest),
       onProgress: (progress) => context.onProgress(progressOf(wpk, progress)),
     });
   } catch (error) {
-    await recordSteps(records, report, input.planDigest);
     if (signal.aborted) return { outcome: 'stopped', report };
     if (error instanceof ConnectorError && !error.traits.retryable) throw new ExecutionFailed(error, report);
     throw error;
   }
-  await recordSteps(records, report, input.planDigest);
   return { outcome: 'succeeded', report };
 }
 
-async function recordSteps(records: PackageRecords, { steps }: ExecutionReport, planDigest: Digest): Promise<void> {
-  for (const step of steps) {
-    const { id: key, outcome } = step;
-    await records.write('step.finished', outcome === 'partial' ? 'failed' : 'succeeded', { ...step }, { key: `${key}/${outcome}`, planDigest });
+type StepEvent = Parameters<NonNullable<ExecutionOptions['onStep']>>[0];
+
+async function recordStep(records: PackageRecords, event: StepEvent, planDigest: Digest): Promise<void> {
+  if ('started' in event) {
+    const { id, action } = event.started;
+    return records.write('step.started', 'succeeded', { id, action }, { key: id, planDigest });
   }
+  const { finished } = event;
+  // A step that a crash cut short ends twice: partial, then done.
+  const key = `${finished.id}/${finished.outcome}`;
+  await records.write('step.finished', finished.outcome === 'partial' ? 'failed' : 'succeeded', { ...finished }, { key, planDigest });
 }
 
 function progressOf({ steps }: Wpk, { step, done, total, waitingFor }: ExecutionProgress): Progress {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
-import { ConnectorClient } from '../../client/connector-client.ts';
+import type { ConnectorClient } from '../../client/connector-client.ts';
 import { phaseText, planLines, progressText } from '../../client/cli/render.ts';
 import type { PackedWpk } from '../../client/pack/pack.ts';
 import { packWpk } from '../../client/pack/pack.ts';

@@ -160,10 +160,11 @@ async function serviceAccountKey(folder: string): Promise<string> {
 
 async function writeKubeconfig(folder: string, user: User, server: string, ca: string): Promise<string> {
   const file = join(folder, `${user.name.replace('system:', '')}.kubeconfig`);
+  const cluster = { server, 'certificate-authority-data': Buffer.from(ca).toString('base64') };
   const config = {
     apiVersion: 'v1',
     kind: 'Config',
-    clusters: [{ name: CONTEXT, cluster: { server, 'certificate-authority-data': Buffer.from(ca).toString('base64') } }],
+    clusters: [{ name: CONTEXT, cluster }],
     users: [{ name: user.name, user: { token: user.token } }],
     contexts: [{ name: CONTEXT, context: { cluster: CONTEXT, user: user.name } }],
     'current-context': CONTEXT,

@@ -10,8 +10,9 @@ const NODES = ['node-1', 'node-2'];
 const READY_TIMEOUT_MS = 30_000;
 
 /**
- * Starts kwok, which plays the kubelets: nodes are Ready, pods get Running and Ready and those of Jobs Complete. No
- * container runs. Resolves when both nodes are Ready and the `default` service account is there, so that pods can be made.
+ * Starts kwok, which plays the kubelets: nodes are Ready, pods get Running and Ready, those of Jobs Complete. No
+ * container runs. Resolves when both nodes are Ready and the `default` service account is there, so that pods can be
+ * made.
  */
 export async function startKwok(host: Host, kubeconfig: string, api: HttpsOptions & { server: string }): Promise<void> {
   const stages = join(dirname(await host.find('kwok')), 'stages.yaml');
@@ -34,10 +35,11 @@ export async function startKwok(host: Host, kubeconfig: string, api: HttpsOption
 
 async function createNode(name: string, api: HttpsOptions & { server: string }): Promise<void> {
   const capacity = { cpu: '32', memory: '128Gi', pods: '500' };
+  const labels = { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'amd64' };
   const node = {
     apiVersion: 'v1',
     kind: 'Node',
-    metadata: { name, labels: { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'amd64' } },
+    metadata: { name, labels },
     status: { capacity, allocatable: capacity },
   };
   const answer = await post(`${api.server}/api/v1/nodes`, node, api);

@@ -24,7 +24,8 @@ export async function startSeaweedFs(host: Host): Promise<S3Service> {
   await mkdir(folder, { recursive: true });
   const accessKeyId = 'byoc-dev';
   const secretAccessKey = randomBytes(24).toString('base64url');
-  const user = { name: accessKeyId, credentials: [{ accessKey: accessKeyId, secretKey: secretAccessKey }], actions: ['Admin'] };
+  const credentials = [{ accessKey: accessKeyId, secretKey: secretAccessKey }];
+  const user = { name: accessKeyId, credentials, actions: ['Admin'] };
   const config = join(folder, 's3.json');
   await writeFile(config, JSON.stringify({ identities: [user] }), { mode: 0o600 });
 
@@ -53,8 +54,11 @@ export async function startSeaweedFs(host: Host): Promise<S3Service> {
 }
 
 /** Whether the server answers and has the audit bucket, which is made where it is missing. */
-export async function hasBucket(service: Pick<S3Service, 'endpoint' | 'accessKeyId' | 'secretAccessKey'>): Promise<boolean> {
-  const { endpoint, ...credentials } = service;
+export async function hasBucket(
+  service: Pick<S3Service, 'endpoint' | 'accessKeyId' | 'secretAccessKey'>,
+): Promise<boolean> {
+  const { endpoint, accessKeyId, secretAccessKey } = service;
+  const credentials = { accessKeyId, secretAccessKey };
   const client = new S3Client({ endpoint, region: REGION, credentials, forcePathStyle: true, maxAttempts: 1 });
   try {
     await client.send(new HeadBucketCommand({ Bucket: BUCKET })).catch(async (error: unknown) => {

@@ -115,7 +115,7 @@ describe('parseWpk', () => {
   });
 
   it.each([
-    ['in one step', [{ id: 'a', action: 'apply', manifests: Array.from({ length: 4_900 }, () => ({})) }]],
+    ['in one step', [{ id: 'a', action: 'apply', manifests: Array.from({ length: 1_900 }, () => ({})) }]],
     ['in many steps', Array.from({ length: 200 }, () => ({ wrong: Array.from({ length: 400 }, () => ({})) }))],
   ])('ends at the first of very many problems %s', (_where, steps) => {
     const bytes = new TextEncoder().encode(JSON.stringify({ ...buildWpk(), steps }));

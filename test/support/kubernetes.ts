@@ -1,7 +1,8 @@
 import { createHash, createHmac } from 'node:crypto';
 import { KubeConfig } from '@kubernetes/client-node';
 import { ulid } from 'ulid';
-import type { ExecutionReport } from '../../activities/kubernetes/execution-types.ts';
+import type { GrowingReport } from '../../activities/kubernetes/execution-types.ts';
+import type { ExecutionReport } from '../../domain/status.ts';
 import { createKubeApi, type KubeApi } from '../../activities/kubernetes/kube-api.ts';
 import type { KubeObject } from '../../activities/kubernetes/kube-object.ts';
 import { createPlanner, type DryRun, type Planner } from '../../activities/kubernetes/planner.ts';
@@ -71,7 +72,7 @@ export async function testCluster(): Promise<TestCluster> {
 
 /** Executes a plan that was approved as it is. */
 export function execute(writer: Writer, wpk: Wpk, dryRun: DryRun): Promise<ExecutionReport> {
-  const report: ExecutionReport = { steps: [] };
+  const report: GrowingReport = { steps: [] };
   const beforeWrite = () => undefined;
   return writer.execute({ wpk, dryRun, approved: digestsOf(dryRun), resumed: false, beforeWrite, report });
 }

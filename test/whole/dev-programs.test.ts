@@ -5,6 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 
+import { Host } from '../../dev/host.ts';
+import type { PartName } from '../../dev/parts.ts';
 import { findProgram } from '../../dev/programs.ts';
 import { devSettings } from '../../dev/settings.ts';
 
@@ -27,7 +29,7 @@ describe('finding a program of the stack', () => {
     await chmod(file, 0o755);
     return file;
   }
-  function find(name: 'kubectl' | 'temporal' | 'go', env: Record<string, string> = {}, signal?: AbortSignal): Promise<string> {
+  function find(name: PartName, env: Record<string, string> = {}, signal?: AbortSignal): Promise<string> {
     const settings = devSettings({ PATH: `${path}:/usr/bin:/bin`, BYOC_CACHE: cache, ...env });
     return findProgram(name, { settings: { ...settings, path }, onProgress: () => undefined, signal });
   }
@@ -110,5 +112,28 @@ describe('finding a program of the stack', () => {
     interruption.abort(new Error('interrupted'));
     await expect(finding).rejects.toThrow('interrupted');
     expect(await readdir(cache)).toEqual([]);
+  });
+});
+
+describe('starting a server', () => {
+  it('tries other ports when another process took one, however much the server prints behind that line', async () => {
+    const root = await mkdtemp(join(tmpdir(), 'byoc-dev-host-'));
+    const server = join(root, 'server');
+    const text = `#!/bin/sh
+      if [ ! -e ${root}/tried ]; then
+        touch ${root}/tried; echo "listen tcp: bind: address already in use"; seq 1 1000; exit 1
+      fi
+      exec sleep 60`;
+    await writeFile(server, text, { mode: 0o755 });
+    const host = new Host(root, () => Promise.resolve(server), undefined);
+    const seen: number[] = [];
+    const { api } = await host.withPorts(['api'], (ports) => {
+      seen.push(ports.api);
+      return host.start({ name: 'openbao', args: [], healthy: () => Promise.resolve(seen.length > 1) });
+    });
+    await host.stopAll();
+    expect(seen).toEqual([expect.any(Number), api]);
+    expect(seen[0]).not.toBe(api);
+    await rm(root, { recursive: true });
   });
 });

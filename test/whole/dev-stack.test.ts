@@ -17,7 +17,8 @@ const STACK_MODULE = new URL('../../dev/stack.ts', import.meta.url).href;
 /** Processes that have the folder on their command line: the servers of its stack, their watchers and its keeper. */
 async function processesOf(stateDir: string): Promise<string[]> {
   if (process.platform !== 'linux') {
-    return execFileSync('ps', ['-Ao', 'args='], { encoding: 'utf8' }).split('\n').filter((line) => line.includes(stateDir));
+    const lines = execFileSync('ps', ['-Ao', 'args='], { encoding: 'utf8' }).split('\n');
+    return lines.filter((line) => line.includes(stateDir));
   }
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')));
@@ -69,7 +70,7 @@ describe('the development stack', () => {
     const health = await run(bin, ['operator', 'cluster', 'health', '--address', address]);
     expect(health.stdout).toContain('SERVING');
     const attributes = await run(bin, ['operator', 'search-attribute', 'list', '--address', address]);
-    for (const name of ['ByocCluster', 'ByocPhase', 'ByocRisk', 'ByocPlaybook']) expect(attributes.stdout).toContain(name);
+    for (const name of ['Cluster', 'Phase', 'Risk', 'Playbook']) expect(attributes.stdout).toContain(`Byoc${name}`);
   });
 
   it('has an unsealed Vault that accepts the token', async () => {
@@ -106,17 +107,24 @@ describe('the development stack', () => {
       import { startStack } from ${JSON.stringify(STACK_MODULE)};
       await startStack({ stateDir: process.argv[1], env: process.env });
       process.stdout.write('up');`;
-    const owner = spawn(process.execPath, ['--input-type=module', '-e', script, other], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const args = ['--input-type=module', '-e', script, other];
+    const owner = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     await new Promise((resolve, reject) => {
       owner.stdout.once('data', resolve);
       owner.once('exit', () => reject(new Error('the second stack did not come up')));
     });
     expect(await devStatus({ stateDir: other })).toMatchObject({ state: 'up', healthy: { kubernetes: true } });
+    const commands = (await processesOf(other)).join('\n');
+    const ports = [...commands.matchAll(/\.port\.grpc=(\d+)/g)].map(([, port]) => port);
+    const ours = (name: string) => ports.some((port) => name.endsWith(`-grpc-${port}.sock`));
+    const socketsLeft = async () => (await readdir('/tmp')).filter(ours);
+    expect(await socketsLeft()).toHaveLength(4);
     // Eight servers, each with a watcher beside it, and the owner.
     expect((await processesOf(other)).length).toBeGreaterThan(8);
 
     owner.kill('SIGKILL');
     expect(await untilNoProcess(other)).toEqual([]);
+    expect(await socketsLeft()).toEqual([]);
     expect(await devStatus({ stateDir: other })).toMatchObject({ state: 'down' });
     expect(await devStatus({ stateDir })).toMatchObject({ state: 'up', healthy: { kubernetes: true } });
   });

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { taskQueueOf, workflowIdOf } from '../../domain/names.ts';
+import type { SignedWpk } from '../../domain/wpk.ts';
 import { asyncErrorOf } from '../support/expect-code.ts';
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
@@ -95,27 +97,53 @@ describe('a package that waits for a person', () => {
     ]);
   });
 
-  it.each([[undefined], [null], [7], ['yes'], [[]], [{}], [{ decision: 'maybe', approver: BOB }]])(
-    'refuses a decision that is none: %j',
-    async (argument) => {
-      const one = await waiting();
-      const handle = connector.client.client.workflow.getHandle(one.workflowId);
-      const error = await handle.executeUpdate('decide', { args: [argument] }).catch((thrown: unknown) => thrown);
-      expect(error).toMatchObject({ cause: { type: 'APPROVAL_MALFORMED' } });
-      await approveAndFinish(one);
-    },
-  );
-
-  it('counts one vote of a person who votes twice', async () => {
-    await connector.setPolicy(policy('medium: 2'));
+  it('refuses a decision that is none', async () => {
     const one = await waiting();
-    await connector.setPolicy(policy(''));
+    const handle = connector.client.client.workflow.getHandle(one.workflowId);
+    for (const argument of [undefined, null, 7, 'yes', [], {}, { decision: 'maybe', approver: BOB }]) {
+      const error: unknown = await handle.executeUpdate('decide', { args: [argument] }).catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ cause: { type: 'APPROVAL_MALFORMED' } });
+    }
+    await approveAndFinish(one);
+  });
+
+  it('takes the same vote twice as one', async () => {
+    const one = await waiting();
+    const vote = { approver: BOB, planDigest: one.planDigest };
+    await Promise.all([connector.signal(one.workflowId, 'approve', vote), connector.signal(one.workflowId, 'approve', vote)]);
+    expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded', approvers: [BOB] });
+    const audited = await connector.audit({ workflowId: one.workflowId });
+    expect(audited.filter(({ type }) => type === 'package.approved')).toMatchObject([
+      { detail: { approvers: [{ approver: BOB, proof: 'asserted' }] } },
+    ]);
+  });
+
+  it('takes no vote before there is a plan', async () => {
+    const signed = connector.signed({ steps: [applyStep(configMap(anotherName(), connector.namespace, {}))] });
+    const { client, clusterId } = connector;
+    const wpkId = idOf(signed);
+    const handle = await client.client.workflow.signalWithStart('executeWpk', {
+      args: [signed],
+      workflowId: workflowIdOf(clusterId, wpkId),
+      taskQueue: taskQueueOf(clusterId, 'execution'),
+      signal: 'approve',
+      signalArgs: [{ approver: BOB, planDigest: OTHER_DIGEST }],
+    });
+    const one = await connector.untilWaiting({ wpkId, workflowId: handle.workflowId, runId: handle.signaledRunId });
+    expect((await client.get(wpkId)).votes).toMatchObject([{ refused: { code: 'APPROVAL_CLOSED' } }]);
+    await approveAndFinish({ ...one });
+  });
+
+  it('counts no bare signal where the policy wants two people, and says so', async () => {
+    await connector.setPolicy(policy('acceptAsserted: true, low: 2'));
+    const one = await waiting();
     const vote = { approver: BOB, planDigest: one.planDigest };
     await connector.signal(one.workflowId, 'approve', vote);
-    await connector.signal(one.workflowId, 'approve', vote);
-    await untilVoted(one, 2);
-    expect(await auditedVotes(one)).toHaveLength(2);
+    expect(await untilVoted(one, 1)).toMatchObject([{ refused: { code: 'APPROVAL_NOT_ACCEPTED' } }]);
+    expect((await asyncErrorOf(() => connector.client.approve(one.wpkId, vote))).code).toBe('APPROVAL_NOT_ACCEPTED');
+    expect(await connector.client.get(one.wpkId)).toMatchObject({ phase: 'awaiting-approval', missing: 2 });
     await connector.client.stop(one.wpkId);
+    await connector.setPolicy(policy('acceptAsserted: true'));
   });
 
   it('refuses votes after the end and says that it is closed', async () => {
@@ -129,11 +157,21 @@ describe('a package that waits for a person', () => {
 
   it('shows what is to be decided in the Temporal UI, and the command that stands there approves', async () => {
     const one = await waiting();
-    const described = await connector.temporal('workflow', 'metadata', '--workflow-id', one.workflowId, '-o', 'json');
-    console.error(described);
+    const answer = await connector.temporal('workflow', 'metadata', '--workflow-id', one.workflowId, '-o', 'json');
+    const [{ currentDetails }] = (JSON.parse(answer) as { queryResult: [{ currentDetails: string }] }).queryResult;
+    expect(currentDetails).toContain(`+   /data/colour: blue`);
+    expect(currentDetails).toContain('**Risk: low**');
+    expect(currentDetails).toContain(one.planDigest);
+    const command = /^temporal workflow signal .*$/m.exec(currentDetails)?.[0] ?? 'no command';
+    expect(await connector.shell(command)).toMatchObject({ code: 0 });
+    expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded', approvers: ['YOUR NAME'] });
   });
 });
 
+function idOf({ payload }: SignedWpk): string {
+  return (JSON.parse(Buffer.from(payload, 'base64').toString()) as { metadata: { id: string } }).metadata.id;
+}
+
 function policy(approvals: string): string {
-  return `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { acceptAsserted: true, ${approvals} }\n`;
+  return `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { ${approvals} }\n`;
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { ExecutionOptions, ExecutionReport } from '../../../activities/kubernetes/execution-types.ts';
+import type { ExecutionOptions, GrowingReport } from '../../../activities/kubernetes/execution-types.ts';
 import { at, type KubeObject } from '../../../activities/kubernetes/kube-object.ts';
 import { createWriter } from '../../../activities/kubernetes/writer.ts';
 import type { Digest } from '../../../domain/digest.ts';
@@ -26,7 +26,7 @@ const ownConfigMap = (name: string, data: Record<string, string>, manager: strin
 /** An attempt that dies after `count` steps of one object each, as a killed worker does. */
 async function dieAfter(count: number, wpk: Wpk): Promise<ReadonlySet<Digest>> {
   const dryRun = await planOf(wpk);
-  const report: ExecutionReport = { steps: [] };
+  const report: GrowingReport = { steps: [] };
   const beforeWrite = () => {
     if (report.steps.length === count) throw new Error('killed');
   };

@@ -1,0 +1,152 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { WaitingPackage } from '../support/connector.ts';
+import { TestConnector } from '../support/connector.ts';
+import { applyStep, configMap } from '../support/packages.ts';
+import { deployment } from '../support/kubernetes.ts';
+import { until } from '../support/until.ts';
+
+const BOB = 'bob@example.com';
+
+describe('a package on its way', () => {
+  let connector: TestConnector;
+  let uses = 0;
+  const anotherName = () => `settings-${(uses += 1)}`;
+
+  beforeAll(async () => {
+    connector = await TestConnector.start();
+  });
+  afterAll(() => connector.stop());
+
+  const settings = (name: string) => [applyStep(configMap(name, connector.namespace, { colour: 'blue' }))];
+  const approve = ({ workflowId, planDigest }: WaitingPackage) =>
+    connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+  const typesIn = async ({ workflowId }: { workflowId: string }) =>
+    (await connector.audit({ workflowId })).map(({ type }) => type);
+  const untilReplanned = (one: WaitingPackage) =>
+    until('the new plan', async () => {
+      const status = await connector.client.get(one.wpkId);
+      return status.replans === 1 && status.phase === 'awaiting-approval' && status;
+    });
+
+  it('passes all phases and tells them in status, search attributes and audit log', async () => {
+    const one = await connector.submitAndPlan({ steps: settings(anotherName()) });
+    await approve(one);
+    await connector.client.result(one.wpkId);
+    const { timeline } = await connector.client.get(one.wpkId);
+    expect(timeline.map(({ phase }) => phase)).toEqual([
+      ...['verifying', 'planning', 'awaiting-approval', 'executing', 'succeeded'],
+    ]);
+    expect(await typesIn(one)).toEqual([
+      ...['package.verified', 'package.planned', 'vote.recorded', 'package.approved', 'step.finished', 'package.succeeded'],
+    ]);
+    const description = await connector.client.client.workflow.getHandle(one.workflowId).describe();
+    const attributes = description.typedSearchAttributes.getAll().map(({ key, value }) => [key.name, value]);
+    expect(Object.fromEntries(attributes)).toMatchObject({
+      ByocCluster: connector.clusterId,
+      ByocPhase: 'succeeded',
+      ByocRisk: 'low',
+      ByocPlaybook: 'settings@1',
+    });
+    expect(await description.staticSummary()).toBe('change-settings (playbook settings), not verified yet');
+  });
+
+  it('runs without a person where the policy approves exactly these steps and the risk is low', async () => {
+    const steps = settings(anotherName());
+    const listed = await connector.submitAndPlan({ steps });
+    const { wpkDigest } = (await connector.client.get(listed.wpkId)).facts ?? {};
+    expect(wpkDigest).toBeDefined();
+    await connector.client.stop(listed.wpkId);
+  });
+
+  it('expires when nobody answers in time, and nothing is written', async () => {
+    await connector.setPolicy(policy('timeoutSeconds: 1'));
+    const name = anotherName();
+    const one = await connector.submit({ steps: settings(name) });
+    expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'expired' });
+    await connector.setPolicy(policy(''));
+    expect(await connector.dataOf(name)).toBeUndefined();
+    expect(await typesIn(one)).toEqual(['package.verified', 'package.planned', 'package.expired']);
+  });
+
+  it('expires with the package itself when that comes first', async () => {
+    const one = await connector.submit({ steps: settings(anotherName()), expiresAt: new Date(Date.now() + 1_500) });
+    expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'expired' });
+  });
+
+  it('goes back with the new plan when the cluster changes between approval and execution', async () => {
+    const name = anotherName();
+    const one = await connector.submitAndPlan({ steps: settings(name) });
+    await connector.kubectl('create', 'configmap', name, '-n', connector.namespace, '--from-literal=size=large');
+    await approve(one);
+    const status = await untilReplanned(one);
+    expect(status.planDigest).not.toBe(one.planDigest);
+    expect(status.approvers).toEqual([]);
+    expect(await connector.dataOf(name)).toEqual({ size: 'large' });
+    expect(await connector.client.plan(one.wpkId)).toMatchObject({ objects: [{ change: 'update' }] });
+
+    await approve({ ...one, planDigest: status.planDigest ?? '' });
+    expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });
+    expect(await connector.dataOf(name)).toEqual({ size: 'large', colour: 'blue' });
+  });
+
+  it('is planned again when the policy has changed, under the new one', async () => {
+    const one = await connector.submitAndPlan({ steps: settings(anotherName()) });
+    await connector.setPolicy(policy('low: 3'));
+    await approve(one);
+    expect(await untilReplanned(one)).toMatchObject({ requirement: { quorum: 3 }, missing: 3 });
+    await connector.setPolicy(policy(''));
+    await connector.client.stop(one.wpkId);
+  });
+
+  it.each([
+    ['forbids it meanwhile', `${'apiVersion: neuralops.io/v1\nkind: Policy\n'}allow: { kinds: [] }\n`, 'POLICY_DENIED'],
+    ['cannot be read any more', 'apiVersion: [', 'POLICY_INVALID'],
+  ])('is denied when the policy %s', async (_, text, code) => {
+    const name = anotherName();
+    const one = await connector.submitAndPlan({ steps: settings(name) });
+    await connector.setPolicy(text);
+    await approve(one);
+    const result = await connector.client.result(one.wpkId);
+    await connector.setPolicy(policy(''));
+    expect(result).toMatchObject({ phase: 'denied', error: { code } });
+    expect(await connector.dataOf(name)).toBeUndefined();
+    expect(await typesIn(one)).toEqual(expect.arrayContaining(['call.refused', 'package.denied']));
+  });
+
+  it('stops while it waits for approval, and a later vote starts nothing', async () => {
+    const name = anotherName();
+    const one = await connector.submitAndPlan({ steps: settings(name) });
+    expect(await connector.client.stop(one.wpkId)).toMatchObject({ phase: 'stopped' });
+    await expect(connector.client.approve(one.wpkId, { approver: BOB, planDigest: one.planDigest })).rejects.toMatchObject({
+      code: 'APPROVAL_CLOSED',
+    });
+    expect(await connector.dataOf(name)).toBeUndefined();
+    expect(await typesIn(one)).toEqual(['package.verified', 'package.planned', 'package.stopped']);
+  });
+
+  it('stops in the middle of the execution: what was done stays, what would have come does not', async () => {
+    const [first, second] = [anotherName(), anotherName()];
+    // No node has this label, so the pods never get ready and the step waits.
+    const template = { nodeSelector: { 'example.com/none': 'yes' }, containers: [{ name: 'main', image: 'registry.example/app:1' }] };
+    const labels = { app: first };
+    const spec = { template: { metadata: { labels }, spec: template } };
+    const wait = { for: 'ready', timeoutSeconds: 300 } as const;
+    const one = await connector.submitAndPlan({
+      steps: [
+        { ...applyStep(deployment(connector.namespace, first, spec)), wait },
+        { ...applyStep(configMap(second, connector.namespace, {})), id: 'later' },
+      ],
+    });
+    await approve(one);
+    await until('the step to wait', async () => (await connector.client.get(one.wpkId)).progress?.waitingFor);
+    const stopped = await connector.client.stop(one.wpkId);
+    expect(stopped).toMatchObject({ phase: 'stopped', report: { steps: [{ id: 'apply', outcome: 'partial' }] } });
+    expect(await connector.read('deployment', first)).toBeDefined();
+    expect(await connector.dataOf(second)).toBeUndefined();
+    expect(await typesIn(one)).toEqual(expect.arrayContaining(['step.finished', 'package.stopped']));
+  });
+});
+
+function policy(approvals: string): string {
+  return `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { acceptAsserted: true, ${approvals} }\n`;
+}
