@@ -54,6 +54,10 @@ export interface ActivityDeps {
   readonly planner: Planner;
   readonly writer: Writer;
   readonly audit: AuditWriter;
+  /** Puts the log where it can't be deleted, if there is such a place; without that nothing is written. */
+  readonly sealAudit: () => Promise<void>;
+  /** Told when the run of a package has ended. */
+  readonly onEnded: () => void;
   readonly witness: Witness;
   /** Tells whoever is on call; `cause` goes to the log and nowhere else. */
   readonly onRefusal: (refusal: { readonly activity: string; readonly caller: Caller; readonly error: unknown }) => void;
@@ -146,6 +150,7 @@ export function createActivities(deps: ActivityDeps): Activities {
         const records = new PackageRecords(audit, sha256, caller, { wpk });
         for (const event of events) {
           await (event.type === 'vote' ? records.vote(event.vote) : records.ended(event.status));
+          if (event.type === 'ended') deps.onEnded();
         }
       } catch (error) {
         return refuse('recordEvents', undefined, error);

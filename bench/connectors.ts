@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { ConnectorClient } from '../client/connector-client.ts';
@@ -58,7 +59,10 @@ export async function startApart(request: ConnectorRequest): Promise<RunningConn
   return { client, clusterId, privateKeyPem, stop };
 }
 
-function prepare({ stack, clusterId, approved }: ConnectorRequest): Promise<PreparedConnector> {
+async function prepare({ stack, clusterId, approved }: ConnectorRequest): Promise<PreparedConnector> {
+  const folder = join(stack.stateDir, clusterId);
+  // The bucket begins empty: a log of an earlier run beside it would rightly count as cut off.
+  await rm(folder, { recursive: true, force: true });
   const policy = stringify({
     apiVersion: WPK_API_VERSION,
     kind: 'Policy',
@@ -67,5 +71,5 @@ function prepare({ stack, clusterId, approved }: ConnectorRequest): Promise<Prep
       .flatMap(({ stepsDigests }) => stepsDigests)
       .map((stepsDigest) => ({ playbook: PLAYBOOK, stepsDigest })),
   });
-  return prepareConnector({ services: stack, folder: join(stack.stateDir, clusterId), clusterId, policy });
+  return prepareConnector({ services: stack, folder, clusterId, policy });
 }

@@ -34,6 +34,11 @@ export interface PreparedConnector {
 
 const START_TIMEOUT_MS = 30_000;
 
+/** Where the connector of a stack keeps its things. */
+export function connectorFolder(stateDir: string): string {
+  return join(stateDir, 'connector');
+}
+
 /** Makes what an installation has: a trusted key in Vault, a policy, a place for the audit log. */
 export async function prepareConnector(options: ConnectorOptions): Promise<PreparedConnector> {
   const { services, folder, clusterId = DEV_CLUSTER } = options;

@@ -1,3 +1,5 @@
+import { columns } from '../client/cli/output.ts';
+import { DEV_CLUSTER } from './connector.ts';
 import type { Services } from './stack.ts';
 
 /** The settings with which our own commands, and the `temporal`, `vault`, `aws` and `kubectl` ones, find the stack. */
@@ -13,28 +15,30 @@ export function environmentOf({ temporal, vault, s3, kubernetes }: Services): Re
     AWS_ACCESS_KEY_ID: s3.accessKeyId,
     AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
     KUBECONFIG: kubernetes.kubeconfig,
+    BYOC_CLUSTER_ID: DEV_CLUSTER,
   };
 }
 
-/** Addresses, `export` lines to paste into a shell, and what to try next. */
-export function describeStack(services: Services): string {
-  const { temporal, vault, s3, kubernetes } = services;
-  const addresses = [
-    ['Temporal', `${temporal.address}   UI ${temporal.uiUrl}`],
-    ['Vault', `${vault.address}   (OpenBao)`],
-    ['S3', `${s3.endpoint}   bucket ${s3.bucket} (SeaweedFS)`],
-    ['Kubernetes', `${kubernetes.server}   (no container runs: kwok plays the nodes)`],
-  ] as const;
+/** Where the parts are, and what to try next. */
+export function describeStack({ temporal, vault, s3, kubernetes }: Services): string[] {
   return [
-    ...addresses.map(([name, text]) => `${name.padEnd(11)} ${text}`),
-    '',
-    ...Object.entries(environmentOf(services)).map(([name, value]) => `export ${name}=${quote(value)}`),
+    ...columns([
+      ['Temporal', temporal.address, `UI ${temporal.uiUrl}`],
+      ['Vault', vault.address, '(OpenBao)'],
+      ['S3', s3.endpoint, `bucket ${s3.bucket} (SeaweedFS)`],
+      ['Kubernetes', kubernetes.server, '(no container runs: kwok plays the nodes)'],
+    ]),
     '',
     'Next:',
-    `  ${quote(kubernetes.kubectl)} get nodes`,
-    `  ${quote(temporal.bin)} workflow list`,
-    '',
-  ].join('\n');
+    '  eval "$(byoc dev env)"      lets byoc, temporal, vault, aws and kubectl find the stack',
+    '  byoc pack, dev sign, submit, watch, approve, audit verify',
+    '  byoc dev down',
+  ];
+}
+
+/** Lines for a shell that let every command find the stack. They hold its secrets, which are of development only. */
+export function exportLines(services: Services): string[] {
+  return Object.entries(environmentOf(services)).map(([name, value]) => `export ${name}=${quote(value)}`);
 }
 
 /** One word for a POSIX shell. */

@@ -1,5 +1,7 @@
 import { ConnectorError, isErrorCode, type ErrorCode } from '../domain/errors.ts';
-import { startStack, type StackOptions } from './stack.ts';
+import { connectorFolder, prepareConnector, startWorker } from './connector.ts';
+import type { Program } from './process.ts';
+import { startStack, type Stack, type StackOptions } from './stack.ts';
 
 /** What the keeper tells the command that started it. */
 export type KeeperMessage =
@@ -11,7 +13,7 @@ export type KeeperMessage =
  * Entry point of the process that owns a stack which outlives the command that started it. It is told to stop by
  * SIGTERM, and while the stack is not up yet also by the end of the command (Ctrl-C, a crash).
  */
-async function keep(options: Pick<StackOptions, 'stateDir' | 'persist'>): Promise<void> {
+async function keep(options: Pick<StackOptions, 'stateDir' | 'persist'> & { readonly connector: boolean }): Promise<void> {
   const stopping = new AbortController();
   const stopped = new Promise<void>((resolve) => stopping.signal.addEventListener('abort', () => resolve()));
   const abort = () => stopping.abort();
@@ -20,17 +22,15 @@ async function keep(options: Pick<StackOptions, 'stateDir' | 'persist'>): Promis
   process.on('disconnect', abort);
   const tell = (message: KeeperMessage) => process.connected && process.send?.(message);
   try {
-    const stack = await startStack({
-      ...options,
-      env: process.env,
-      signal: stopping.signal,
-      onProgress: (part, message) => tell({ kind: 'progress', part, message }),
-    });
+    const onProgress = (part: string, message: string) => tell({ kind: 'progress', part, message });
+    const stack = await startStack({ ...options, env: process.env, signal: stopping.signal, onProgress });
+    const worker = options.connector ? await raiseWorker(stack, stopping.signal, onProgress) : undefined;
     process.off('disconnect', abort);
     tell({ kind: 'ready' });
     const alive = setInterval(() => undefined, 1 << 30);
     await stopped;
     clearInterval(alive);
+    await worker?.stop();
     await stack.stop();
   } catch (error) {
     const known = error instanceof ConnectorError && isErrorCode(error.code);
@@ -40,5 +40,17 @@ async function keep(options: Pick<StackOptions, 'stateDir' | 'persist'>): Promis
   if (process.connected) process.disconnect();
 }
 
-const [stateDir = '', persist] = process.argv.slice(2);
-await keep({ stateDir, persist: persist === 'persist' });
+/** A failure here ends this process, and the stack with it. */
+async function raiseWorker(
+  stack: Stack,
+  signal: AbortSignal,
+  onProgress: (part: string, message: string) => void,
+): Promise<Program> {
+  const startedAt = Date.now();
+  const worker = await startWorker(await prepareConnector({ services: stack, folder: connectorFolder(stack.stateDir) }), signal);
+  onProgress('worker', `ready in ${((Date.now() - startedAt) / 1000).toFixed(1)} s`);
+  return worker;
+}
+
+const [stateDir = '', persist, connector] = process.argv.slice(2);
+await keep({ stateDir, persist: persist === 'persist', connector: connector === 'connector' });

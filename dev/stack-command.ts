@@ -22,6 +22,8 @@ export interface DevUpOptions {
   readonly env: NodeJS.ProcessEnv;
   /** Keeps the data of Temporal, S3 and Kubernetes for the next `up`. */
   readonly persist?: boolean;
+  /** Starts a worker on it too, with a key and a policy for development (see `connector.ts`). */
+  readonly connector?: boolean;
   readonly onProgress?: (part: string, message: string) => void;
   readonly signal?: AbortSignal;
 }
@@ -127,7 +129,7 @@ function startKeeper(options: DevUpOptions): Promise<void> {
   const log = openSync(logFile, 'a', 0o600);
   // The same file type as this one: it also runs from a build.
   const entry = join(import.meta.dirname, `keeper${extname(import.meta.filename)}`);
-  const args = [entry, stateDir, options.persist ? 'persist' : 'fresh'];
+  const args = [entry, stateDir, options.persist ? 'persist' : 'fresh', options.connector ? 'connector' : 'stack-only'];
   const keeper = spawn(process.execPath, args, { detached: true, env, stdio: ['ignore', log, log, 'ipc'] });
   closeSync(log);
 

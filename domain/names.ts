@@ -2,13 +2,16 @@
 
 export type Role = 'registration' | 'metrics' | 'execution';
 
+/** Version of the connector, as package.json has it. */
+export const VERSION = '0.1.0';
+
 /** The workflow type of a work package's run. */
 export const EXECUTE_WPK = 'executeWpk';
 
 /** Server-side apply's field manager: everything the connector writes is owned by this name. */
 export const FIELD_MANAGER = 'byoc-connector';
 
-/** Stamped on what `restart` and `patch` change, with the package's id and step: how a repeated attempt knows what is done. */
+/** Stamped, with package id and step, on what `restart`, `scale`, `patch` change: repeated attempts see what is done. */
 export const STAMP_ANNOTATION = 'neuralops.io/wpk-step';
 
 /** The namespace of the connector's own state (claims, later locks and freeze). */

@@ -1,12 +1,10 @@
 import { createHmac } from 'node:crypto';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client } from '@temporalio/client';
 import { bundleWorkflowCode, DefaultLogger, Worker } from '@temporalio/worker';
 import type { WorkerOptions } from '@temporalio/worker';
 import { KubeConfig } from '@kubernetes/client-node';
 import type { Logger } from 'pino';
-import { openAuditLog } from '../activities/audit/log.ts';
 import { createActivities } from '../activities/index.ts';
 import { createKubeApi } from '../activities/kubernetes/kube-api.ts';
 import { createPlanner } from '../activities/kubernetes/planner.ts';
@@ -18,11 +16,13 @@ import type { KeySource } from '../activities/sigstore/keys.ts';
 import { cachedKeySource, cosignKeySource } from '../activities/sigstore/keys.ts';
 import { vaultKeySource } from '../activities/sigstore/vault-keys.ts';
 import { createWitness } from '../activities/temporal/witness.ts';
+import type { Vault } from '../activities/vault/vault.ts';
 import { createVault } from '../activities/vault/vault.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
 import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
-import { taskQueueOf } from '../domain/names.ts';
+import { taskQueueOf, VERSION } from '../domain/names.ts';
+import { openAuditTrail } from './audit-trail.ts';
 import type { WorkerConfig } from './config.ts';
 import { connectTemporal, registeredSearchAttributes } from './temporal.ts';
 import type { TemporalAccess } from './temporal.ts';
@@ -44,7 +44,7 @@ export async function createConnector(config: WorkerConfig, env: NodeJS.ProcessE
   const taskQueue = taskQueueOf(clusterId, 'execution');
   const now = () => new Date();
 
-  const audit = await openAuditLog({ dir: join(config.dataDir, 'audit'), chain: `${clusterId}.${config.writer}`, now, sha256 });
+  const audit = await openAuditTrail(config, { version: VERSION }, logger);
   const temporal = await connectTemporal(env);
   const { connection, namespace } = temporal;
   const client = new Client({ connection, namespace, dataConverter });
@@ -56,8 +56,9 @@ export async function createConnector(config: WorkerConfig, env: NodeJS.ProcessE
   const mask = (value: string) => createHmac('sha256', maskKey).update(value).digest('hex').slice(0, 12);
   const planner = createPlanner({ api, sha256, mask });
   const writer = createWriter({ api, planner });
+  const vault = config.vault && createVault(config.vault);
   const policy = policySource(config.policyPath, sha256);
-  const admit = createAdmission({ clusterId, keys: keySourceOf(config), policy, sha256, now });
+  const admit = createAdmission({ clusterId, keys: keySourceOf(vault, config), policy, sha256, now });
 
   const activities = createActivities({
     clusterId,
@@ -69,6 +70,8 @@ export async function createConnector(config: WorkerConfig, env: NodeJS.ProcessE
     planner,
     writer,
     audit,
+    sealAudit: audit.seal,
+    onEnded: audit.sealLater,
     witness: createWitness(client.workflow),
     onRefusal: ({ activity, caller, error }) => {
       const code = error instanceof ConnectorError ? error.code : 'INTERNAL';
@@ -97,7 +100,7 @@ export async function createConnector(config: WorkerConfig, env: NodeJS.ProcessE
         await worker.run();
       } finally {
         await audit.close();
-        await Promise.all([api.close(), connection.close()]);
+        await Promise.all([api.close(), vault?.close(), connection.close()]);
         logger.info('stopped');
       }
     },
@@ -117,8 +120,8 @@ async function workflows(config: WorkerConfig): Promise<Pick<WorkerOptions, 'wor
   };
 }
 
-function keySourceOf({ vault, cosignKey, clusterId }: WorkerConfig): KeySource {
-  if (vault) return cachedKeySource(vaultKeySource({ vault: createVault(vault), clusterId }));
+function keySourceOf(vault: Vault | undefined, { cosignKey, clusterId }: WorkerConfig): KeySource {
+  if (vault) return cachedKeySource(vaultKeySource({ vault, clusterId }));
   if (cosignKey) return cosignKeySource(cosignKey);
   throw new ConnectorError('CONFIG_INVALID', 'Neither VAULT_ADDR nor COSIGN_KEY is set.');
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ConnectorError } from '../../domain/errors.ts';
 import type { KubeReader } from './kube-api.ts';
 
 /** One kind as the API server serves it. */
@@ -76,7 +77,12 @@ export function createDiscovery(api: KubeReader): Discovery {
 
 async function loadResources(api: KubeReader): Promise<Map<string, Resource>> {
   const documents = await Promise.all(['/api', '/apis'].map((path) => api.getDocument(path, ACCEPT)));
-  const groups = documents.flatMap((document) => documentSchema.parse(document).items);
+  const groups = documents.flatMap((document) => {
+    const parsed = documentSchema.safeParse(document);
+    if (parsed.success) return parsed.data.items;
+    const detail = `${api.server} does not serve aggregated discovery: Kubernetes 1.30 or newer is needed.`;
+    throw new ConnectorError('CONFIG_INVALID', detail, { cause: parsed.error });
+  });
   const resources = new Map<string, Resource>();
   for (const { metadata, versions } of groups) {
     for (const { version, resources: served } of versions) {

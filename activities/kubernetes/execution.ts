@@ -17,7 +17,7 @@ import { waitFor, type WaitTarget } from './wait.ts';
 
 /** Writes under way at a time; more gained nothing on a local API server. */
 const IN_FLIGHT = 16;
-/** How often one write is bound anew to an object that keeps changing: during a rollout the status does all the time. */
+/** How often one write is bound anew to an object that keeps changing: in a rollout the status does all the time. */
 const MAX_TRIES = 12;
 const MAX_PAUSE_MS = 250;
 /** How long the API server may take to serve a kind after its definition. */
@@ -116,8 +116,9 @@ export class Execution {
     const { action } = intent.step;
     const before = await this.api.get(intent.path, signal);
     if (!before && action === 'delete') return undefined;
-    if (!before && action !== 'apply')
+    if (!before && action !== 'apply') {
       throw new ConnectorError('OBJECT_MISSING', `${describeObject(intent.object)} is gone.`);
+    }
     const expected = written.has(intent.path) ? written.get(intent.path) : planned.before;
     if (isSame(planner, before, expected)) {
       // Only what never counts has changed, such as the status.

@@ -13,8 +13,8 @@ const failed = (message: string): Health => ({ state: 'failed', message });
 
 /**
  * Judges an object by the rules of its kind, after kapp (`pkg/kapp/resourcesmisc`), Argo CD
- * (`gitops-engine/pkg/health`) and kstatus. `failed` is final: waiting longer does not help. Kinds without rules of their own are ready once their
- * controller has seen the newest generation and no condition says otherwise.
+ * (`gitops-engine/pkg/health`) and kstatus. `failed` is final: waiting longer does not help. Kinds without rules of
+ * their own are ready once their controller has seen the newest generation and no condition says otherwise.
  */
 export function healthOf(object: KubeObject): Health {
   if (object.metadata.deletionTimestamp !== undefined) return progressing('is being deleted');

@@ -38,7 +38,7 @@ export interface KubeReader {
   get(path: string, signal?: AbortSignal): Promise<KubeObject | undefined>;
   /** A document that is no object, such as the discovery documents; `accept` as in HTTP. */
   getDocument(path: string, accept: string, signal?: AbortSignal): Promise<unknown>;
-  /** The objects of a collection, or undefined where there are more than `atMost`. */
+  /** The objects of a collection, or undefined where there are more than `atMost` or they cannot be paged through. */
   list(path: string, options: ListOptions, signal?: AbortSignal): Promise<KubeObject[] | undefined>;
   /** Sends a write with `dryRun=All`: the server validates, admits and answers, and keeps nothing. */
   dryRun(call: WriteCall, signal?: AbortSignal): Promise<KubeObject>;
@@ -139,27 +139,19 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
     }
   }
 
-  async function read(
-    path: string,
-    query: Record<string, string>,
-    accept: string,
-    signal?: AbortSignal,
-  ): Promise<unknown> {
+  /** Resolves to undefined where there is nothing (404), or no longer (410, of the next page of a list). */
+  async function read(path: string, query: Record<string, string>, accept: string, signal?: AbortSignal) {
     try {
-      return JSON.parse(await send({ method: 'GET', path, query, headers: { accept }, repeatable: true, signal }));
+      return parseBody(await send({ method: 'GET', path, query, headers: { accept }, repeatable: true, signal }));
     } catch (error) {
-      if (error instanceof ApiStatusError && !error.isNotFound && error.status !== 410) throw error.toConnectorError();
-      throw error;
+      if (!(error instanceof ApiStatusError)) throw error;
+      if (error.status === 404 || error.status === 410) return undefined;
+      throw error.toConnectorError();
     }
   }
 
   async function get(path: string, signal?: AbortSignal): Promise<KubeObject | undefined> {
-    try {
-      return (await read(path, {}, 'application/json', signal)) as KubeObject; // the API server's own form
-    } catch (error) {
-      if (error instanceof ApiStatusError && error.isNotFound) return undefined;
-      throw error;
-    }
+    return (await read(path, {}, 'application/json', signal)) as KubeObject | undefined; // the API server's own form
   }
 
   async function list(path: string, { atMost, labelSelector }: ListOptions, signal?: AbortSignal) {
@@ -171,7 +163,9 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
         ...(labelSelector ? { labelSelector } : {}),
         ...(next ? { continue: next } : {}),
       };
-      const page = listSchema.parse(await read(path, query, 'application/json', signal));
+      const answer = await read(path, query, 'application/json', signal);
+      if (answer === undefined) return next ? undefined : objects;
+      const page = listSchema.parse(answer);
       if (objects.length + page.items.length + page.metadata.remainingItemCount > atMost) return undefined;
       // The items of a list leave out what the list says once.
       const kind = page.kind.replace(/List$/, '');
@@ -185,7 +179,7 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
     const { method, path, body, contentType } = call;
     const headers = { 'content-type': contentType };
     const text = await send({ method, path, body, headers, query: { ...call.query, ...query }, ...sent });
-    return JSON.parse(text) as KubeObject; // the API server's own form
+    return parseBody(text) as KubeObject; // the API server's own form
   }
 
   return {
@@ -217,6 +211,14 @@ const listSchema = z.object({
     .nullish()
     .transform((items) => items ?? []),
 });
+
+function parseBody(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'Something else than the API server answers there.', { cause });
+  }
+}
 
 /**
  * For a deletion with a body the API server takes its options from the body alone: with `dryRun` in the query only, it

@@ -36,6 +36,7 @@ export interface ExecutionDeps {
   readonly planner: Planner;
   readonly writer: Writer;
   readonly witness: Witness;
+  readonly sealAudit: () => Promise<void>;
 }
 
 export interface ExecutionContext {
@@ -77,6 +78,7 @@ export async function executePlan(deps: ExecutionDeps, input: ExecuteInput, cont
   const records = context.recordsFor(admitted);
   // What was decided is in the log before anything is written; without the log nothing is.
   await records.write('package.approved', 'succeeded', { approvers: [...approvers], auto: requirement.auto, reason: requirement.reason }, { planDigest: input.planDigest });
+  await deps.sealAudit();
   if (!resumed) await deps.claims.markExecuting(wpkId, input.planDigest);
 
   const report: GrowingReport = { steps: [] };

@@ -1,7 +1,13 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Option } from 'commander';
 import type { Command } from 'commander';
-import { describeStack } from '../../dev/describe-stack.ts';
+import { ConnectorError } from '../../domain/errors.ts';
+import { connectorFolder } from '../../dev/connector.ts';
+import { describeStack, exportLines } from '../../dev/describe-stack.ts';
 import { devDown, devStatus, devUp, stateDirOf } from '../../dev/stack-command.ts';
+import { signWpk } from '../sign.ts';
+import { bundleBeside, readInput } from './files.ts';
 import { paint, print, printAs, say } from './output.ts';
 import type { FormatOptions } from './settings.ts';
 import { withFormat } from './settings.ts';
@@ -18,19 +24,21 @@ export function registerDev(program: Command): void {
   withChoice(dev.command('up'))
     .description('start the stack and a worker on it; what is missing is installed into the cache first')
     .option('--persist', 'keep the data for the next start')
+    .option('--no-worker', 'the stack alone, for a worker that you start yourself')
     .addHelpText('after', '\nExample:\n  byoc dev up && byoc dev status')
-    .action(async (choice: StackChoice & { persist?: boolean }) => {
+    .action(async (choice: StackChoice & { persist?: boolean; worker: boolean }) => {
       const interrupted = new AbortController();
       process.removeAllListeners('SIGINT').once('SIGINT', () => interrupted.abort());
       const { services, started } = await devUp({
         stateDir: stateDirOf(process.cwd(), choice),
         env: process.env,
         persist: choice.persist ?? false,
+        connector: choice.worker,
         signal: interrupted.signal,
         onProgress: (part, message) => say(`${part.padEnd(12)} ${message}`),
       });
       if (!started) say('The stack was up already.');
-      print(describeStack(services).trimEnd());
+      describeStack(services).forEach((line) => print(line));
     });
 
   withChoice(dev.command('down'))
@@ -39,6 +47,17 @@ export function registerDev(program: Command): void {
     .action(async (choice: StackChoice) => {
       print((await devDown({ stateDir: stateDirOf(process.cwd(), choice) })) ? 'stopped' : 'no stack was running');
     });
+
+  withChoice(dev.command('env'))
+    .description('settings for a shell, with which every command finds the stack')
+    .addHelpText('after', '\nExample:\n  eval "$(byoc dev env)"')
+    .action(async (choice: StackChoice) => {
+      const { services, stateDir } = await devStatus({ stateDir: stateDirOf(process.cwd(), choice) });
+      if (!services) throw new ConnectorError('PART_UNAVAILABLE', `No stack is up in ${stateDir}. Try: byoc dev up`);
+      exportLines(services).forEach((line) => print(line));
+    });
+
+  signCommand(dev);
 
   withFormat(withChoice(dev.command('status')))
     .description('whether the stack runs and each part answers; exit 3 where not')
@@ -51,6 +70,21 @@ export function registerDev(program: Command): void {
         ...Object.entries(healthy).map(([part, ok]) => `${part.padEnd(10)} ${ok ? paint('green', 'answers') : paint('red', 'does not answer')}`),
       ]);
       if (status.state !== 'up' || Object.values(healthy).includes(false)) process.exitCode = 3;
+    });
+}
+
+/** For development alone: the key lies on this disk. */
+function signCommand(dev: Command): void {
+  withChoice(dev.command('sign'))
+    .description("sign a package with the stack's development key; in earnest: cosign sign-blob --bundle")
+    .argument('<file>', 'the package; the signature is written beside it as NAME.wpk.sigstore.json')
+    .addHelpText('after', '\nExample:\n  byoc dev sign app.wpk.json')
+    .action(async (file: string, choice: StackChoice) => {
+      const key = join(connectorFolder(stateDirOf(process.cwd(), choice)), 'signing-key.pem');
+      const bundle = signWpk(await readInput(file), Buffer.from(await readInput(key)).toString('utf8'));
+      const signature = bundleBeside(file);
+      await writeFile(signature, `${JSON.stringify(bundle)}\n`);
+      print(signature);
     });
 }
 

@@ -13,6 +13,11 @@ export async function readInput(path: string): Promise<Uint8Array> {
   }
 }
 
+/** Where the signature of a package lies: `NAME.wpk.json` → `NAME.wpk.sigstore.json`. */
+export function bundleBeside(file: string): string {
+  return file.replace(/(\.json)?$/, '.sigstore.json');
+}
+
 /**
  * Reads a file, stdin for `-`, or the manifests directly inside a folder, as `kubectl apply -f` does: `.yaml`, `.yml`
  * and `.json`, by name; packages and signatures that lie among them are left out.

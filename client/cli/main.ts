@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { VERSION } from '../../domain/names.ts';
 import { registerAudit } from './audit.ts';
 import { registerCheck } from './check.ts';
 import { registerDev } from './dev.ts';
@@ -11,7 +12,7 @@ import { registerVerify } from './verify.ts';
 
 const program = new Command('byoc')
   .description('Signed work packages for your own cluster: pack, check, submit, approve, stop, audit.')
-  .version('0.1.0')
+  .version(VERSION)
   .showHelpAfterError('(see --help)')
   .exitOverride()
   .addHelpText(

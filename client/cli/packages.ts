@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
@@ -8,6 +7,7 @@ import type { EndPhase } from '../../domain/status.ts';
 import type { SignedWpk } from '../../domain/wpk.ts';
 import type { ConnectorClient } from '../connector-client.ts';
 import type { PackageView } from '../package-view.ts';
+import { bundleBeside, readInput } from './files.ts';
 import { columns, paint, print, printAs, say } from './output.ts';
 import { packageLines, phaseText, planLines, progressText } from './render.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
@@ -170,14 +170,9 @@ async function shownPlan(client: ConnectorClient, id: string): Promise<string> {
   return plan.digest;
 }
 
-/** `NAME.wpk.json` → `NAME.wpk.sigstore.json`. */
-function bundleBeside(file: string): string {
-  return file.replace(/(\.json)?$/, '.sigstore.json');
-}
-
 async function readSigned(file: string, bundleFile: string): Promise<SignedWpk> {
   const [payload, bundle] = await Promise.all([readInput(file), readInput(bundleFile)]);
-  return { payload: payload.toString('base64'), bundle: parsedOrRaw(bundle.toString('utf8')) };
+  return { payload: Buffer.from(payload).toString('base64'), bundle: parsedOrRaw(Buffer.from(bundle).toString('utf8')) };
 }
 
 /** A bundle that is no JSON is sent as it is: the cluster refuses and audits it. */
@@ -186,13 +181,5 @@ function parsedOrRaw(text: string): unknown {
     return JSON.parse(text);
   } catch {
     return text;
-  }
-}
-
-async function readInput(file: string): Promise<Buffer> {
-  try {
-    return await readFile(file);
-  } catch (cause) {
-    throw new ConnectorError('FILE_UNREADABLE', file, { cause });
   }
 }

@@ -44,7 +44,10 @@ describe('the differences between two values', () => {
   });
 
   it('show a named item that comes first as one item more', () => {
-    const [app, proxy] = [{ name: 'app', image: 'x' }, { name: 'proxy', image: 'y' }];
+    const [app, proxy] = [
+      { name: 'app', image: 'x' },
+      { name: 'proxy', image: 'y' },
+    ];
     expect(diffPaths([app], [proxy, app])).toEqual([{ path: '/0', after: proxy }]);
     expect(diffPaths([proxy, app], [{ ...app, image: 'z' }])).toEqual([
       { path: '/0', before: proxy },

@@ -16,11 +16,35 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
   Deployment: [
     ['rolled out', { replicas: 3 }, rolledOut, 'ready'],
     ['without a status', { replicas: 3 }, {}, 'progressing', /not seen/],
-    ['with a status of the old spec', { replicas: 3 }, { ...rolledOut, observedGeneration: 1 }, 'progressing', /not seen/],
-    ['with too few new pods', { replicas: 3 }, { ...rolledOut, updatedReplicas: 1 }, 'progressing', /1 of 3 pods are of/],
+    [
+      'with a status of the old spec',
+      { replicas: 3 },
+      { ...rolledOut, observedGeneration: 1 },
+      'progressing',
+      /not seen/,
+    ],
+    [
+      'with too few new pods',
+      { replicas: 3 },
+      { ...rolledOut, updatedReplicas: 1 },
+      'progressing',
+      /1 of 3 pods are of/,
+    ],
     ['with old pods left', { replicas: 3 }, { ...rolledOut, replicas: 4 }, 'progressing', /1 pods of the old/],
-    ['with pods not available', { replicas: 3 }, { ...rolledOut, availableReplicas: 0 }, 'progressing', /0 of 3 pods are av/],
-    ['past its deadline', { replicas: 3 }, { ...rolledOut, ...condition('Progressing', 'False', 'late') }, 'failed', 'late'],
+    [
+      'with pods not available',
+      { replicas: 3 },
+      { ...rolledOut, availableReplicas: 0 },
+      'progressing',
+      /0 of 3 pods are av/,
+    ],
+    [
+      'past its deadline',
+      { replicas: 3 },
+      { ...rolledOut, ...condition('Progressing', 'False', 'late') },
+      'failed',
+      'late',
+    ],
     ['paused', { replicas: 3, paused: true }, rolledOut, 'progressing', /paused/],
     [
       'that may not create pods',
@@ -51,7 +75,12 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
     ['updated by hand, once observed', { replicas: 3, updateStrategy: { type: 'OnDelete' } }, seen, 'ready'],
   ],
   DaemonSet: [
-    ['on all nodes', {}, { ...seen, desiredNumberScheduled: 2, updatedNumberScheduled: 2, numberAvailable: 2 }, 'ready'],
+    [
+      'on all nodes',
+      {},
+      { ...seen, desiredNumberScheduled: 2, updatedNumberScheduled: 2, numberAvailable: 2 },
+      'ready',
+    ],
     ['not updated on all', {}, { ...seen, desiredNumberScheduled: 2, updatedNumberScheduled: 1 }, 'progressing'],
     [
       'not available on all',

@@ -45,7 +45,9 @@ describe('a normalised object', () => {
 
   it('has no annotations left where all of them were the controller’s', () => {
     const annotations = { 'deployment.kubernetes.io/revision': '3' };
-    expect(normalize(object('Deployment', { metadata: { name: 'x', annotations } }), { mask })).toEqual(object('Deployment'));
+    expect(normalize(object('Deployment', { metadata: { name: 'x', annotations } }), { mask })).toEqual(
+      object('Deployment'),
+    );
   });
 
   it('keeps addresses and ports of a Service only where the manifest or the live object says them', () => {

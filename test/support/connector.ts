@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { glob, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { ulid } from 'ulid';
 import type { SubmittedPackage } from '../../client/connector-client.ts';
 import { ConnectorClient } from '../../client/connector-client.ts';
@@ -14,7 +16,7 @@ import type { AuditEntry } from '../../domain/audit.ts';
 import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import { buildWpk, sign } from './packages.ts';
 import type { WpkOptions } from './packages.ts';
-import { sharedServices } from './stack.ts';
+import { sharedFolder, sharedServices } from './stack.ts';
 import { until } from './until.ts';
 
 /** How a command ended and what it said. */
@@ -67,7 +69,7 @@ export class TestConnector {
       folder,
       clusterId,
       ...(policy !== undefined && { policy }),
-      ...(env && { env }),
+      env: { BYOC_WORKFLOW_BUNDLE: await workflowBundle(), ...env },
     });
     const client = await ConnectorClient.connect(clusterId, environmentOf(stack));
     const connector = new TestConnector(stack, prepared, client);
@@ -198,6 +200,14 @@ export class TestConnector {
   }
 }
 
+/** Bundled once a run, in the folder of the shared stack: it takes each worker seconds otherwise. */
+async function workflowBundle(): Promise<string> {
+  const file = join(sharedFolder(), 'workflows.js');
+  if (!existsSync(file)) await promisify(execFile)(process.execPath, [BUNDLE, file]);
+  return file;
+}
+
+const BUNDLE = join(import.meta.dirname, 'bundle-workflows.ts');
 const BYOC = join(import.meta.dirname, '../../client/cli/main.ts');
 
 function jsonLines(text: string): Record<string, unknown>[] {

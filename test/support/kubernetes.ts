@@ -11,7 +11,8 @@ import { canonicalJson, type Digest } from '../../domain/digest.ts';
 import type { Manifest, Step, Wpk } from '../../domain/wpk.ts';
 import { sharedServices } from './stack.ts';
 
-export const sha256 = (data: string | Uint8Array): Digest => `sha256:${createHash('sha256').update(data).digest('hex')}`;
+export const sha256 = (data: string | Uint8Array): Digest =>
+  `sha256:${createHash('sha256').update(data).digest('hex')}`;
 export const mask = (value: string): string => `masked:${createHmac('sha256', 'test').update(value).digest('hex')}`;
 
 /** A namespace of a test's own on the shared API server, with a planner and a writer to try on it. */

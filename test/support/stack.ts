@@ -9,12 +9,20 @@ import { readState } from '../../dev/state.ts';
 /** Names the state folder of the stack that test/run.ts started for the whole run. */
 export const SHARED_STACK = 'BYOC_TEST_STACK';
 
+/** The state folder of the shared stack; gone when the run ends. */
+export function sharedFolder(): string {
+  const folder = process.env[SHARED_STACK];
+  if (folder === undefined) throw new Error(NO_STACK);
+  return folder;
+}
+
+const NO_STACK = 'No stack runs for the tests. Run them with npm test, or one file with: npm test -- FILE';
+
 /** The services that all tests of a run share: they use namespaces, clusters and ids of their own, and break nothing. */
 export async function sharedServices(): Promise<Services> {
-  const folder = process.env[SHARED_STACK];
-  const services = folder === undefined ? undefined : (await readState(folder))?.services;
+  const services = (await readState(sharedFolder()))?.services;
   if (!services?.temporal || !services.vault || !services.s3 || !services.kubernetes) {
-    throw new Error(`No stack runs for the tests. Run them with npm test, or one file with: npm test -- FILE`);
+    throw new Error(NO_STACK);
   }
   return services as Services;
 }

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { canonicalJson } from '../../domain/digest.ts';
+import { sha256 } from '../../client/sha256.ts';
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
 import { applyStep, configMap } from '../support/packages.ts';
@@ -37,7 +39,8 @@ describe('a package on its way', () => {
       ...['verifying', 'planning', 'awaiting-approval', 'executing', 'succeeded'],
     ]);
     expect(await typesIn(one)).toEqual([
-      ...['package.verified', 'package.planned', 'vote.recorded', 'package.approved', 'step.finished', 'package.succeeded'],
+      ...['package.verified', 'package.planned', 'vote.recorded', 'package.approved'],
+      ...['step.started', 'step.finished', 'package.succeeded'],
     ]);
     const description = await connector.client.client.workflow.getHandle(one.workflowId).describe();
     const attributes = description.typedSearchAttributes.getAll().map(({ key, value }) => [key.name, value]);
@@ -52,10 +55,14 @@ describe('a package on its way', () => {
 
   it('runs without a person where the policy approves exactly these steps and the risk is low', async () => {
     const steps = settings(anotherName());
-    const listed = await connector.submitAndPlan({ steps });
-    const { wpkDigest } = (await connector.client.get(listed.wpkId)).facts ?? {};
-    expect(wpkDigest).toBeDefined();
-    await connector.client.stop(listed.wpkId);
+    const stepsDigest = sha256(canonicalJson(steps));
+    await connector.setPolicy(`${policy('')}autoApprove: [{ playbook: settings, stepsDigest: '${stepsDigest}' }]\n`);
+    const listed = await connector.submit({ steps });
+    const others = await connector.submitAndPlan({ steps: settings(anotherName()) });
+    const risky = await connector.submitAndPlan({ steps, risk: 'medium' });
+    expect(await connector.client.result(listed.wpkId)).toMatchObject({ phase: 'succeeded', approvers: [] });
+    await connector.setPolicy(policy(''));
+    for (const { wpkId } of [others, risky]) await connector.client.stop(wpkId);
   });
 
   it('expires when nobody answers in time, and nothing is written', async () => {
@@ -99,7 +106,7 @@ describe('a package on its way', () => {
   });
 
   it.each([
-    ['forbids it meanwhile', `${'apiVersion: neuralops.io/v1\nkind: Policy\n'}allow: { kinds: [] }\n`, 'POLICY_DENIED'],
+    ['forbids it meanwhile', 'apiVersion: neuralops.io/v1\nkind: Policy\nallow: { kinds: [] }\n', 'POLICY_DENIED'],
     ['cannot be read any more', 'apiVersion: [', 'POLICY_INVALID'],
   ])('is denied when the policy %s', async (_, text, code) => {
     const name = anotherName();

@@ -20,7 +20,12 @@ const existing = (manifest: Manifest, group: string, plural: string, manager: st
   cluster.applyAs(manager, cluster.path(group, plural, manifest.metadata.name), manifest);
 const deploymentNamed = (name: string): Target => ({ apiVersion: 'apps/v1', kind: 'Deployment', name, namespace: ns });
 const summary = ({ writes }: DryRun) =>
-  writes.map(({ planned }) => [planned.step, planned.change, planned.verified.by, planned.changes.map(({ path }) => path)]);
+  writes.map(({ planned }) => [
+    planned.step,
+    planned.change,
+    planned.verified.by,
+    planned.changes.map(({ path }) => path),
+  ]);
 
 describe('a plan', () => {
   it('tells creations, updates and what stays, checked by the API server, in the order of the package', async () => {
@@ -50,10 +55,11 @@ describe('a plan', () => {
     const old = await existing(configMap(ns, 'only-planned-old', { key: 'value' }), 'api/v1', 'configmaps');
     const target = (name: string): Target => ({ kind: 'ConfigMap', name, namespace: ns });
     const { problems } = await plan(
-      packageOf(
-        applyStep('create', configMap(ns, 'only-planned', {})),
-        { id: 'delete', action: 'delete', target: target('only-planned-old') },
-      ),
+      packageOf(applyStep('create', configMap(ns, 'only-planned', {})), {
+        id: 'delete',
+        action: 'delete',
+        target: target('only-planned-old'),
+      }),
     );
     expect(problems).toEqual([]);
     expect(await cluster.read('api/v1', 'configmaps', 'only-planned')).toBeUndefined();
@@ -62,9 +68,11 @@ describe('a plan', () => {
 
   it('stamps restarts with the package and step, and sets replicas, on what is live', async () => {
     await existing(deployment(ns, 'web'), 'apis/apps/v1', 'deployments');
-    const wpk = packageOf(
-      { id: 'again', action: 'restart', target: { kind: 'Deployment', name: 'web', namespace: ns } },
-    );
+    const wpk = packageOf({
+      id: 'again',
+      action: 'restart',
+      target: { kind: 'Deployment', name: 'web', namespace: ns },
+    });
     const scale = packageOf({ id: 'more', action: 'scale', target: deploymentNamed('web'), replicas: 5 });
     expect((await plan(wpk)).writes[0]?.planned).toMatchObject({
       change: 'update',
@@ -73,7 +81,11 @@ describe('a plan', () => {
         { path: '/spec/template/metadata/annotations', after: { [STAMP_ANNOTATION]: `${wpk.metadata.id}/again` } },
       ],
     });
-    expect((await plan(scale)).writes[0]?.planned.changes).toContainEqual({ path: '/spec/replicas', before: 2, after: 5 });
+    expect((await plan(scale)).writes[0]?.planned.changes).toContainEqual({
+      path: '/spec/replicas',
+      before: 2,
+      after: 5,
+    });
   });
 
   it('shows what a deletion takes away, and nothing to do for what is gone already', async () => {
@@ -101,7 +113,12 @@ describe('a plan', () => {
       target,
       patch: { type: 'json', operations: [{ op: 'remove', path: '/data/a' }] },
     });
-    const merge = packageOf({ id: 'merge', action: 'patch', target, patch: { type: 'merge', body: { data: { b: '3' } } } });
+    const merge = packageOf({
+      id: 'merge',
+      action: 'patch',
+      target,
+      patch: { type: 'merge', body: { data: { b: '3' } } },
+    });
     expect((await plan(json)).writes[0]?.planned.changes).toContainEqual({ path: '/data/a', before: '1' });
     expect((await plan(merge)).writes[0]?.planned.changes).toContainEqual({ path: '/data/b', before: '2', after: '3' });
   });
@@ -253,7 +270,9 @@ describe('what the API server refuses', () => {
     await existing(configMap(ns, 'owned', { key: 'theirs' }), 'api/v1', 'configmaps', 'other-tool');
     const step = applyStep('one', configMap(ns, 'owned', { key: 'ours' }));
     expect(await problems(step)).toEqual(['one ConfigMap owned: field .data.key belongs to "other-tool"']);
-    expect(summary(await plan(packageOf({ ...step, force: true })))).toEqual([['one', 'update', 'server', ['/data/key']]]);
+    expect(summary(await plan(packageOf({ ...step, force: true })))).toEqual([
+      ['one', 'update', 'server', ['/data/key']],
+    ]);
   });
 
   it('covers missing targets, namespaces and kinds, and invalid values', async () => {

@@ -181,7 +181,11 @@ describe('a write that meets another state than was planned', () => {
   });
 
   it('never changes or deletes an object of the same name that is another one', async () => {
-    const remove = { id: 'delete', action: 'delete', target: { kind: 'ConfigMap', name: 'reborn', namespace: ns } } as const;
+    const remove = {
+      id: 'delete',
+      action: 'delete',
+      target: { kind: 'ConfigMap', name: 'reborn', namespace: ns },
+    } as const;
     await ownConfigMap('reborn', { key: '1' });
     const wpk = packageOf(remove);
     const dryRun = await planOf(wpk);
@@ -241,9 +245,14 @@ describe('a resumed execution', () => {
   });
 
   it('restarts a Deployment once: one rollout', async () => {
-    await cluster.run(packageOf({ ...applyStep('a', deployment(ns, 'rolled')), wait: { for: 'ready', timeoutSeconds: 60 } }));
+    await cluster.run(
+      packageOf({ ...applyStep('a', deployment(ns, 'rolled')), wait: { for: 'ready', timeoutSeconds: 60 } }),
+    );
     const target = deploymentNamed('rolled');
-    const wpk = packageOf({ id: 'restart', action: 'restart', target }, applyStep('b', configMap(ns, 'after-restart', {})));
+    const wpk = packageOf(
+      { id: 'restart', action: 'restart', target },
+      applyStep('b', configMap(ns, 'after-restart', {})),
+    );
     const approved = await dieAfter(1, wpk);
     const generation = (await readDeployment('rolled'))?.metadata.generation;
     const report = await resume(wpk, approved);
@@ -392,7 +401,10 @@ describe('a package of 1,000 objects', () => {
 
 async function replicaSetsOf(name: string): Promise<number | undefined> {
   const path = `/apis/apps/v1/namespaces/${ns}/replicasets`;
-  const sets: readonly KubeObject[] | undefined = await cluster.api.list(path, { atMost: 100, labelSelector: `app=${name}` });
+  const sets: readonly KubeObject[] | undefined = await cluster.api.list(path, {
+    atMost: 100,
+    labelSelector: `app=${name}`,
+  });
   return sets?.length;
 }
 

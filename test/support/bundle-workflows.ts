@@ -1,0 +1,14 @@
+/** `node bundle-workflows.ts FILE`: bundles the workflows once for all workers that a test run starts. */
+import { rename, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
+import { dataConverter } from '../../client/data-converter/index.ts';
+
+const [file = ''] = process.argv.slice(2);
+const workflowsPath = fileURLToPath(new URL('../../workflows/index.ts', import.meta.url));
+const { payloadConverterPath } = dataConverter;
+const logger = new DefaultLogger('WARN');
+const { code } = await bundleWorkflowCode({ workflowsPath, logger, ...(payloadConverterPath && { payloadConverterPath }) });
+// Whole or not at all: another test file may look for it at any time.
+await writeFile(`${file}.${process.pid}`, code);
+await rename(`${file}.${process.pid}`, file);
