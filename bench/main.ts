@@ -6,17 +6,21 @@ import { print, printAs, reportError, say } from '../client/cli/output.ts';
 import { startStack } from '../dev/stack.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { BenchContext } from './pipeline.ts';
-import { benchPipeline } from './pipeline.ts';
+import { benchPipeline, PIPELINE_NOTES } from './pipeline.ts';
 import type { Comparison } from './table.ts';
 import { isMet, ratioOf, renderTable } from './table.ts';
 
 interface Benchmark {
   readonly about: string;
+  readonly notes: readonly string[];
   readonly run: (context: BenchContext) => Promise<Comparison[]>;
 }
 
 const BENCHMARKS: ReadonlyMap<string, Benchmark> = new Map([
-  ['pipeline', { about: 'whole packages and signatures, against cosign and kubectl', run: benchPipeline }],
+  [
+    'pipeline',
+    { about: 'whole packages and signatures, against cosign and kubectl', notes: PIPELINE_NOTES, run: benchPipeline },
+  ],
 ]);
 
 /** Fewer say nothing about a 95th percentile. */
@@ -71,9 +75,10 @@ async function measure(benchmark: Benchmark, { rounds, output }: Options): Promi
     const machine = machineFacts();
     const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1);
     const rated = results.map((one) => ({ ...one, ratio: ratioOf(one), met: isMet(one) }));
-    printAs(output, { machine, rounds, results: rated }, () => [
+    printAs(output, { machine, rounds, notes: benchmark.notes, results: rated }, () => [
       ...renderTable(results),
       '',
+      ...benchmark.notes,
       `${machine.cores} cores (${machine.processor}), Node ${machine.node}; ${rounds} rounds, in turns, ${minutes} min`,
     ]);
   } finally {

@@ -32,6 +32,14 @@ const EAGER = 'eager start';
 const REMOTE = 'remote submit';
 const THEIRS = 'theirs';
 
+/** What a reader of the table must know to believe it. */
+export const PIPELINE_NOTES: readonly string[] = [
+  'Each round updates every object, on both sides; the round that creates them is not timed.',
+  `${FEW_OBJECTS} ConfigMaps: theirs is cosign verify-blob, kubectl diff and apply --server-side, and sha256sum, in one sh.`,
+  `${MANY_OBJECTS} ConfigMaps: theirs is kubectl diff and apply; ours has a vote in it, sent as soon as there is a plan.`,
+  'Eager start: client and worker share a process and a connection. Remote submit: each has its own.',
+];
+
 export interface BenchContext {
   readonly stack: Stack;
   /** The environment of this process; the settings of the connector that runs in it are added. */

@@ -12,7 +12,7 @@ export function summarise({ payload }: SignedWpk): { readonly wpkId: string; rea
   const { id, name, playbook } = readLoosely(bytes);
   const unreadable = `unreadable-${createHash('sha256').update(bytes).digest('hex').slice(0, 16)}`;
   if (typeof id !== 'string' || !ULID.test(id)) return { wpkId: unreadable, summary: 'a package that cannot be read' };
-  return { wpkId: id, summary: `${printable(name)} (playbook ${printable(playbook)}), not verified yet` };
+  return { wpkId: id, summary: `${printable(name)} (playbook ${printable(playbook)}), as submitted` };
 }
 
 function readLoosely(bytes: Buffer): { id?: unknown; name?: unknown; playbook?: unknown } {

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { generateKeyPair } from '../client/sign.ts';
 import { environmentOf } from './describe-stack.ts';
@@ -42,29 +42,46 @@ export function connectorFolder(stateDir: string): string {
 /** Makes what an installation has: a trusted key in Vault, a policy, a place for the audit log. */
 export async function prepareConnector(options: ConnectorOptions): Promise<PreparedConnector> {
   const { services, folder, clusterId = DEV_CLUSTER } = options;
+  const files = filesIn(folder);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const { privateKeyPem, publicKeyPem } = generateKeyPair();
-  const publicKeyPath = join(folder, 'signing-key.pub');
-  await writeFile(publicKeyPath, publicKeyPem);
-  await writeFile(join(folder, 'signing-key.pem'), privateKeyPem, { mode: 0o600 });
+  await writeFile(files.publicKey, publicKeyPem);
+  await writeFile(files.privateKey, privateKeyPem, { mode: 0o600 });
   await trustKey(services, clusterId, 'development', publicKeyPem);
-  const policyPath = join(folder, 'policy.yaml');
-  await writeFile(policyPath, options.policy ?? DEV_POLICY);
-  const dataDir = join(folder, 'data');
+  await writeFile(files.policy, options.policy ?? DEV_POLICY);
+  return prepared(options, privateKeyPem);
+}
+
+/** Finds the connector that a stack was started with. */
+export async function existingConnector(options: ConnectorOptions): Promise<PreparedConnector> {
+  return prepared(options, await readFile(filesIn(options.folder).privateKey, 'utf8'));
+}
+
+function filesIn(folder: string) {
+  return {
+    publicKey: join(folder, 'signing-key.pub'),
+    privateKey: join(folder, 'signing-key.pem'),
+    policy: join(folder, 'policy.yaml'),
+    data: join(folder, 'data'),
+  };
+}
+
+function prepared({ services, folder, clusterId = DEV_CLUSTER, env }: ConnectorOptions, privateKeyPem: string): PreparedConnector {
+  const files = filesIn(folder);
   return {
     clusterId,
     folder,
-    auditDir: join(dataDir, 'audit'),
-    policyPath,
+    auditDir: join(files.data, 'audit'),
+    policyPath: files.policy,
     privateKeyPem,
-    publicKeyPath,
+    publicKeyPath: files.publicKey,
     env: {
       ...environmentOf(services),
       BYOC_CLUSTER_ID: clusterId,
-      BYOC_DATA_DIR: dataDir,
-      BYOC_POLICY: policyPath,
+      BYOC_DATA_DIR: files.data,
+      BYOC_POLICY: files.policy,
       BYOC_WRITER: 'worker-0',
-      ...options.env,
+      ...env,
     },
   };
 }

@@ -4,21 +4,25 @@
  *   --context NAME    changes your own cluster (kubectl context) instead of an embedded one, in a namespace of its own
  */
 import { rm } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { reportError } from '../client/cli/output.ts';
 import { ConnectorClient } from '../client/connector-client.ts';
+import { ConnectorError } from '../domain/errors.ts';
 import type { PreparedConnector } from './connector.ts';
-import { prepareConnector, startWorker } from './connector.ts';
+import { connectorFolder, existingConnector, prepareConnector, startWorker } from './connector.ts';
 import type { DemoCluster } from './demo/cluster.ts';
 import { embeddedCluster, ownCluster } from './demo/cluster.ts';
 import { Stage } from './demo/stage.ts';
 import type { Refusal, Told } from './demo/story.ts';
 import { setScene, tellMainStory, tellRefusals, verifyAudit } from './demo/story.ts';
-import type { Stack } from './stack.ts';
+import { devDown, devUp, stateDirOf } from './stack-command.ts';
+import type { Services, Stack } from './stack.ts';
 import { startStack } from './stack.ts';
 
 const { values: flags } = parseArgs({ options: { keep: { type: 'boolean', default: false }, context: { type: 'string' } } });
+
+const STACK_TITLE = 'Temporal, Vault, S3 and Kubernetes are up, the real ones';
 
 const stage = new Stage(process.stdout);
 const interrupted = new AbortController();
@@ -39,28 +43,36 @@ try {
 
 async function perform(): Promise<{ package: Told; refused: readonly Refusal[]; auditEntries: number }> {
   const { signal } = interrupted;
+  if (flags.keep && flags.context) throw new ConnectorError('USAGE', 'Give either --keep or --context.');
   stage.heading('The stack');
-  const stack = await raiseStack(signal);
-  const cluster = await clusterFor(stack, signal);
-  const connector = await stage.act('A worker runs, with a key of its own in Vault', () => raiseConnector(stack, cluster, signal));
+  const { services, cluster, connector } = flags.keep ? await raiseToKeep(signal) : await raiseForNow(signal);
+  stage.show([`Temporal UI  ${services.temporal.uiUrl}`]);
   await setScene({ stage, cluster });
 
   const client = await ConnectorClient.connect(connector.clusterId, connector.env);
   cleanups.push(() => client.close());
-  const scene = { stage, cluster, connector, client, temporal: stack.temporal, signal };
+  const scene = { stage, cluster, connector, client, temporal: services.temporal, signal };
   stage.heading('A signed package runs');
   const told = await tellMainStory(scene);
   stage.heading('What must not run does not');
   const refused = await tellRefusals(scene);
   stage.heading('The audit log');
   const auditEntries = await verifyAudit(scene);
+  if (flags.keep) tellHowToGoOn(services);
   return { package: told, refused, auditEntries };
 }
 
-async function raiseStack(signal: AbortSignal): Promise<Stack> {
+interface Raised {
+  readonly services: Services;
+  readonly cluster: DemoCluster;
+  readonly connector: PreparedConnector;
+}
+
+/** Everything ends with this process, however it ends. */
+async function raiseForNow(signal: AbortSignal): Promise<Raised> {
   const folder = resolve('.byoc', `demo-${process.pid}`);
   const services = flags.context ? (['temporal', 'vault', 's3'] as const) : undefined;
-  const stack = await stage.act('Temporal, Vault, S3 and Kubernetes are up, the real ones', (tell) =>
+  const stack = await stage.act(STACK_TITLE, (tell) =>
     startStack({
       stateDir: folder,
       env: process.env,
@@ -70,8 +82,38 @@ async function raiseStack(signal: AbortSignal): Promise<Stack> {
     }),
   );
   cleanups.push(() => rm(folder, { recursive: true, force: true }), () => stack.stop());
-  stage.show([`Temporal UI  ${stack.temporal.uiUrl}`]);
-  return stack;
+  const cluster = await clusterFor(stack, signal);
+  const env = { KUBECONFIG: cluster.kubeconfig, BYOC_KUBE_CONTEXT: cluster.context };
+  const connector = await stage.act('A worker runs, with a key of its own in Vault', async () => {
+    const ready = await prepareConnector({ services: stack, folder: connectorFolder(stack.stateDir), env });
+    const worker = await startWorker(ready, signal);
+    cleanups.push(() => worker.stop());
+    return ready;
+  });
+  return { services: stack, cluster, connector };
+}
+
+/** The same stack and worker as `byoc dev up` has; they outlive this process unless it is interrupted. */
+async function raiseToKeep(signal: AbortSignal): Promise<Raised> {
+  const stateDir = stateDirOf(process.cwd(), {});
+  const { services } = await stage.act(STACK_TITLE, (tell) =>
+    devUp({ stateDir, env: process.env, connector: true, signal, onProgress: (part, message) => tell(`${part}: ${message}`) }),
+  );
+  signal.addEventListener('abort', () => cleanups.push(() => devDown({ stateDir })));
+  const connector = await existingConnector({ services, folder: connectorFolder(stateDir) });
+  return { services, cluster: embeddedCluster(services.kubernetes, signal), connector };
+}
+
+function tellHowToGoOn({ temporal }: Services): void {
+  stage.heading('Go on');
+  stage.show([
+    `Temporal UI  ${temporal.uiUrl}`,
+    'eval "$(npm run -s byoc -- dev env)"      lets every command find the stack',
+    'npm run -s byoc -- list',
+    'npm run -s byoc -- pack dev/demo/change.yaml -o app.wpk.json -n shop --author alice@example.com --reason "try it"',
+    'npm run -s byoc -- dev sign app.wpk.json && npm run -s byoc -- submit app.wpk.json',
+    'npm run -s byoc -- dev down               stops everything',
+  ]);
 }
 
 async function clusterFor(stack: Stack, signal: AbortSignal): Promise<DemoCluster> {
@@ -80,15 +122,6 @@ async function clusterFor(stack: Stack, signal: AbortSignal): Promise<DemoCluste
   const cluster = await ownCluster({ kubectl, context: flags.context, env: process.env, signal });
   cleanups.push(() => stage.act(`Removed the namespace ${cluster.namespace}`, () => cluster.clean()));
   return cluster;
-}
-
-async function raiseConnector(stack: Stack, cluster: DemoCluster, signal: AbortSignal): Promise<PreparedConnector> {
-  const folder = join(stack.stateDir, 'connector');
-  const env = { KUBECONFIG: cluster.kubeconfig, BYOC_KUBE_CONTEXT: cluster.context };
-  const connector = await prepareConnector({ services: stack, folder, env });
-  const worker = await startWorker(connector, signal);
-  cleanups.push(() => worker.stop());
-  return connector;
 }
 
 async function cleanUp(): Promise<void> {

@@ -31,12 +31,11 @@ export function renderDetails(
     if (status.replans > 0 && previous) {
       lines.push('', `The cluster changed after plan \`${previous.digest}\` was approved. Nothing was written; this is the new plan.`);
     }
-    lines.push('', `**Risk: ${plan.risk.level}**`);
+    lines.push('', `**Risk: ${plan.risk.level}**`, '');
     lines.push(...plan.risk.findings.map(({ level, rule, message }) => `- ${level}: ${inline(message)} (\`${rule}\`)`));
-    lines.push('', ...renderChanges(plan));
-    lines.push('', `Plan \`${plan.digest}\``);
+    if (status.phase === 'awaiting-approval') lines.push('', ...renderAsk(workflowId, status, plan));
+    lines.push('', `**Plan** \`${plan.digest}\``, '', ...renderChanges(plan));
   }
-  if (status.phase === 'awaiting-approval' && plan) lines.push('', ...renderAsk(workflowId, status, plan));
   return lines.join('\n');
 }
 

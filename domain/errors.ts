@@ -89,7 +89,7 @@ export const ERRORS = {
   CONFIG_INVALID: usage('A setting is missing or wrong.'),
   FILE_UNREADABLE: usage('A file cannot be read.'),
   VERIFY_FAILED: no(403, 'The blob does not verify.'),
-  INTERNAL: no(500, 'Something went wrong inside; the logs carry the cause.'),
+  INTERNAL: no(500, 'Something went wrong inside.'),
 } as const satisfies Record<string, ErrorTraits>;
 
 export type ErrorCode = keyof typeof ERRORS;

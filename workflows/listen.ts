@@ -9,15 +9,20 @@ import type { PackageRun } from './package-run.ts';
  * update refuses in its handler and not in a validator, which leaves no trace.
  */
 export function listen(run: PackageRun): void {
-  setHandler(messages.status, () => run.status());
-  setHandler(messages.plan, () => run.plan());
-  setHandler(messages.approve, async (argument) => void (await take(run, 'approve', 'signal', argument)));
-  setHandler(messages.reject, async (argument) => void (await take(run, 'reject', 'signal', argument)));
-  setHandler(messages.decide, async (argument) => {
+  setHandler(messages.status, () => run.status(), { description: 'phase, votes, what is missing, what was done' });
+  setHandler(messages.plan, () => run.plan(), { description: 'what would change, with risk and digest; Secrets masked' });
+  setHandler(messages.approve, async (argument) => void (await take(run, 'approve', 'signal', argument)), {
+    description: '{ approver, planDigest, comment? }: a vote for exactly this plan',
+  });
+  setHandler(messages.reject, async (argument) => void (await take(run, 'reject', 'signal', argument)), {
+    description: '{ approver, reason }: a vote against; one is enough',
+  });
+  const decide = async (argument: unknown) => {
     const vote = await take(run, decisionIn(argument), 'update', argument);
     if (vote.refused) throw ApplicationFailure.nonRetryable(vote.refused.why, vote.refused.code);
     return run.status();
-  });
+  };
+  setHandler(messages.decide, decide, { description: '{ decision, approver, planDigest | reason }: a vote, answered' });
 }
 
 async function take(run: PackageRun, decision: Decision, via: VoteRecord['via'], argument: unknown): Promise<VoteRecord> {

@@ -51,11 +51,13 @@ const NEXT: Partial<Record<ConnectorError['code'], string>> = {
   WPK_ALREADY_USED: 'An id is used once, ever. Pack it anew to get another: byoc pack',
   APPROVAL_PLAN_MISMATCH: 'Read the current plan before you vote: byoc show ID',
   USAGE: 'See: byoc --help',
+  INTERNAL: 'BYOC_DEBUG=1 shows where.',
 };
 
 /** Tells a person what went wrong and what to do; returns the exit code that goes with it. */
 export function reportError(error: unknown): number {
-  const known = error instanceof ConnectorError ? error : new ConnectorError('INTERNAL', '', { cause: error });
+  // Whoever types the command may know what went wrong in it; there is no other log of it.
+  const known = error instanceof ConnectorError ? error : new ConnectorError('INTERNAL', String(error), { cause: error });
   say(`${paint('red', `byoc: ${known.code}`, process.stderr)}: ${printable(known.message)}`);
   const next = NEXT[known.code];
   if (next) say(next);

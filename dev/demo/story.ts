@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { extname, join } from 'node:path';
+import { extname, join, relative } from 'node:path';
 import type { ConnectorClient } from '../../client/connector-client.ts';
 import { phaseText, planLines, progressText } from '../../client/cli/render.ts';
 import type { PackedWpk } from '../../client/pack/pack.ts';
@@ -43,7 +43,8 @@ export interface Told {
 export async function setScene({ stage, cluster }: Pick<Scene, 'stage' | 'cluster'>): Promise<void> {
   const { namespace } = cluster;
   await stage.act(`An application runs in the namespace ${namespace}`, async (tell) => {
-    await cluster.kubectl('create', 'namespace', namespace);
+    const there = await cluster.kubectl('get', 'namespace', namespace, '--ignore-not-found', '-o', 'name');
+    if (!there) await cluster.kubectl('create', 'namespace', namespace);
     // As an earlier package would have left it: the connector owns what it set.
     const asConnector = ['--server-side', `--field-manager=${FIELD_MANAGER}`];
     await cluster.kubectl('apply', '-n', namespace, ...asConnector, '-f', manifestFile('before'));
@@ -117,7 +118,7 @@ export async function verifyAudit({ stage, connector, signal }: Pick<Scene, 'sta
   const verify = (...args: string[]) =>
     run(process.execPath, [byoc, 'audit', 'verify', connector.auditDir, ...args], { env: { PATH: '/usr/bin:/bin' }, signal });
   const said = await stage.act('Verified the audit log, offline', () => verify());
-  stage.command(`byoc audit verify ${connector.auditDir}`);
+  stage.command(`byoc audit verify ${relative(process.cwd(), connector.auditDir)}`);
   stage.show(said.trimEnd().split('\n'));
   const report = JSON.parse(await verify('-o', 'json')) as { chains: { entries: number }[] };
   return report.chains.reduce((sum, { entries }) => sum + entries, 0);
