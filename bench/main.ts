@@ -1,5 +1,5 @@
 /** Entry point of `npm run bench -- NAME`: starts a stack of its own, measures, prints, and stops everything. */
-import { availableParallelism, cpus } from 'node:os';
+import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { print, printAs, reportError, say } from '../client/cli/output.ts';
@@ -68,18 +68,20 @@ async function measure(benchmark: Benchmark, { rounds, output }: Options): Promi
   process.once('SIGINT', () => process.exit(130));
   const stateDir = join(import.meta.dirname, '..', '.byoc', 'bench');
   const onProgress = (part: string, message: string) => say(`${part.padEnd(12)} ${message}`);
+  // Taken before anything of ours runs: what else keeps the machine busy is in every figure.
+  const machine = machineFacts();
   const stack = await startStack({ stateDir, env: process.env, onProgress });
   try {
     const startedAt = performance.now();
     const results = await benchmark.run({ stack, env: process.env, rounds, onProgress: say });
-    const machine = machineFacts();
     const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1);
     const rated = results.map((one) => ({ ...one, ratio: ratioOf(one), met: isMet(one) }));
     printAs(output, { machine, rounds, notes: benchmark.notes, results: rated }, () => [
       ...renderTable(results),
       '',
       ...benchmark.notes,
-      `${machine.cores} cores (${machine.processor}), Node ${machine.node}; ${rounds} rounds, in turns, ${minutes} min`,
+      `${machine.cores} cores (${machine.processor}), load ${machine.loadBefore} before, Node ${machine.node}.`,
+      `${rounds} rounds, in turns, ${minutes} min.`,
     ]);
   } finally {
     await stack.stop();
@@ -88,7 +90,8 @@ async function measure(benchmark: Benchmark, { rounds, output }: Options): Promi
 
 function machineFacts() {
   const processor = cpus()[0]?.model.trim() ?? 'unknown';
-  return { cores: availableParallelism(), processor, node: process.versions.node, platform: process.platform };
+  const loadBefore = (loadavg()[0] ?? 0).toFixed(1);
+  return { cores: availableParallelism(), processor, loadBefore, node: process.versions.node, platform: process.platform };
 }
 
 function roundsIn(text: string): number {

@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { generateKeyPair } from '../client/sign.ts';
+import type { ConnectorServices } from './describe-stack.ts';
 import { environmentOf } from './describe-stack.ts';
 import { Program, untilHealthy } from './process.ts';
 import type { Services } from './stack.ts';
@@ -9,7 +10,7 @@ import type { Services } from './stack.ts';
 export const DEV_CLUSTER = 'dev';
 
 export interface ConnectorOptions {
-  readonly services: Services;
+  readonly services: ConnectorServices;
   /** Where keys, policy, audit log and the worker's log are kept. */
   readonly folder: string;
   readonly clusterId?: string;
@@ -87,7 +88,7 @@ function prepared({ services, folder, clusterId = DEV_CLUSTER, env }: ConnectorO
 }
 
 /** Puts a public key where the connector of the cluster looks for those it trusts. */
-export async function trustKey({ vault }: Services, clusterId: string, name: string, pem: string): Promise<void> {
+export async function trustKey({ vault }: Pick<Services, 'vault'>, clusterId: string, name: string, pem: string): Promise<void> {
   const response = await fetch(`${vault.address}/v1/secret/data/byoc/${clusterId}/signing-keys/${name}`, {
     method: 'POST',
     headers: { 'X-Vault-Token': vault.token, 'Content-Type': 'application/json' },
@@ -107,7 +108,12 @@ export async function startWorker({ env, folder }: PreparedConnector, signal?: A
     logFile: join(folder, 'worker.log'),
   });
   const isReady = () => Promise.resolve(program.lastLines().includes('"message":"ready"'));
-  await untilHealthy(program, isReady, { timeoutMs: START_TIMEOUT_MS, signal });
+  try {
+    await untilHealthy(program, isReady, { timeoutMs: START_TIMEOUT_MS, signal });
+  } catch (error) {
+    await program.kill();
+    throw error;
+  }
   return program;
 }
 

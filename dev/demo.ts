@@ -6,9 +6,10 @@
 import { rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { reportError } from '../client/cli/output.ts';
+import { reportError, say } from '../client/cli/output.ts';
 import { ConnectorClient } from '../client/connector-client.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import type { ConnectorServices } from './describe-stack.ts';
 import type { PreparedConnector } from './connector.ts';
 import { connectorFolder, existingConnector, prepareConnector, startWorker } from './connector.ts';
 import type { DemoCluster } from './demo/cluster.ts';
@@ -17,12 +18,12 @@ import { Stage } from './demo/stage.ts';
 import type { Refusal, Told } from './demo/story.ts';
 import { setScene, tellMainStory, tellRefusals, verifyAudit } from './demo/story.ts';
 import { devDown, devUp, stateDirOf } from './stack-command.ts';
-import type { Services, Stack } from './stack.ts';
+import type { Stack } from './stack.ts';
 import { startStack } from './stack.ts';
 
 const { values: flags } = parseArgs({ options: { keep: { type: 'boolean', default: false }, context: { type: 'string' } } });
 
-const STACK_TITLE = 'Temporal, Vault, S3 and Kubernetes are up, the real ones';
+const STACK_TITLE = flags.context ? 'Temporal, Vault and S3 are up, the real ones' : 'Temporal, Vault, S3 and Kubernetes are up, the real ones';
 
 const stage = new Stage(process.stdout);
 const interrupted = new AbortController();
@@ -37,6 +38,7 @@ try {
   process.stdout.write(`${JSON.stringify({ ok: true, ...told, seconds: stage.seconds })}\n`);
 } catch (error) {
   await cleanUp();
+  if (interrupted.signal.aborted) say('Interrupted; everything that was started is stopped.');
   process.exitCode = interrupted.signal.aborted ? 130 : reportError(error);
   process.stdout.write(`${JSON.stringify({ ok: false, interrupted: interrupted.signal.aborted, seconds: stage.seconds })}\n`);
 }
@@ -63,7 +65,7 @@ async function perform(): Promise<{ package: Told; refused: readonly Refusal[]; 
 }
 
 interface Raised {
-  readonly services: Services;
+  readonly services: ConnectorServices;
   readonly cluster: DemoCluster;
   readonly connector: PreparedConnector;
 }
@@ -83,14 +85,19 @@ async function raiseForNow(signal: AbortSignal): Promise<Raised> {
   );
   cleanups.push(() => rm(folder, { recursive: true, force: true }), () => stack.stop());
   const cluster = await clusterFor(stack, signal);
-  const env = { KUBECONFIG: cluster.kubeconfig, BYOC_KUBE_CONTEXT: cluster.context };
+  const { temporal, vault, s3 } = stack;
+  const own = { temporal, vault, s3, kubernetes: cluster };
   const connector = await stage.act('A worker runs, with a key of its own in Vault', async () => {
-    const ready = await prepareConnector({ services: stack, folder: connectorFolder(stack.stateDir), env });
+    const ready = await prepareConnector({
+      services: own,
+      folder: connectorFolder(stack.stateDir),
+      env: { BYOC_KUBE_CONTEXT: cluster.context },
+    });
     const worker = await startWorker(ready, signal);
     cleanups.push(() => worker.stop());
     return ready;
   });
-  return { services: stack, cluster, connector };
+  return { services: own, cluster, connector };
 }
 
 /** The same stack and worker as `byoc dev up` has; they outlive this process unless it is interrupted. */
@@ -104,7 +111,7 @@ async function raiseToKeep(signal: AbortSignal): Promise<Raised> {
   return { services, cluster: embeddedCluster(services.kubernetes, signal), connector };
 }
 
-function tellHowToGoOn({ temporal }: Services): void {
+function tellHowToGoOn({ temporal }: ConnectorServices): void {
   stage.heading('Go on');
   stage.show([
     `Temporal UI  ${temporal.uiUrl}`,

@@ -2,8 +2,13 @@ import { columns } from '../client/cli/output.ts';
 import { DEV_CLUSTER } from './connector.ts';
 import type { Services } from './stack.ts';
 
+/** What a connector stands on; its cluster may be another than the stack's. */
+export type ConnectorServices = Omit<Services, 'kubernetes'> & {
+  readonly kubernetes: Pick<Services['kubernetes'], 'kubeconfig'>;
+};
+
 /** The settings with which our own commands, and the `temporal`, `vault`, `aws` and `kubectl` ones, find the stack. */
-export function environmentOf({ temporal, vault, s3, kubernetes }: Services): Record<string, string> {
+export function environmentOf({ temporal, vault, s3, kubernetes }: ConnectorServices): Record<string, string> {
   return {
     TEMPORAL_ADDRESS: temporal.address,
     TEMPORAL_NAMESPACE: temporal.namespace,

@@ -29,6 +29,7 @@ export const AUDIT_EVENTS = {
   'step.finished': 'A step ended; detail names each object.',
   'package.succeeded': 'All steps ended well.',
   'package.failed': 'A step failed, and what came after it did not run.',
+  'package.rolled-back': 'A step failed, and what was done before it was undone.',
   'package.stopped': 'Somebody pulled the emergency stop.',
   'call.refused': 'Somebody called what they may not call, or with what cannot be read.',
   'keys.loaded': 'Signing keys were read; detail names them by fingerprint.',

@@ -25,7 +25,7 @@ export function registerAudit(program: Command): void {
     .description('Verify a log offline and name the first bad or missing entry.')
     .argument('<path...>', 'files, folders or s3://bucket/prefix')
     .option('--partial', 'accept chains that begin after their first entry')
-    .addOption(new Option('--endpoint <url>', 'of the S3 server; AWS by default').env('S3_ENDPOINT'))
+    .addOption(new Option('--endpoint <url>', 'of the S3 server; AWS by default').env('AWS_ENDPOINT_URL_S3'))
     .addOption(new Option('--region <region>', 'of the bucket').env('AWS_REGION').default('us-east-1'))
     .option('--retention-days <days>', 'how long the bucket must keep each object', wholeDays, AUDIT_RETENTION_DAYS)
     .addHelpText(
