@@ -12,7 +12,7 @@ import type { Writer } from './kubernetes/writer.ts';
 import type { Admission, AdmittedWpk } from './package/admission.ts';
 import { payloadDigest } from './package/admission.ts';
 import type { Caller } from './package/authorization.ts';
-import { assertCaller, packageOf } from './package/authorization.ts';
+import { assertAtHome, assertCaller, packageOf } from './package/authorization.ts';
 import type { Claims } from './package/claims.ts';
 import type { ExecuteInput, ExecuteOutcome } from './package/execution.ts';
 import { executePlan, ExecutionFailed } from './package/execution.ts';
@@ -71,6 +71,11 @@ export function createActivities(deps: ActivityDeps): Activities {
   const recordsFor = (caller: Caller) => (admitted: AdmittedWpk) =>
     new PackageRecords(audit, sha256, caller, { wpk: admitted.wpk.metadata.id, wpkDigest: admitted.wpkDigest });
 
+  /** Local activities are scheduled by a workflow task of our own worker; of any other call Temporal is asked. */
+  async function assertHome(caller: Caller): Promise<void> {
+    if (!Context.current().info.isLocal) await assertAtHome(deps.witness, caller, deps.taskQueue);
+  }
+
   /** Records and reports a refusal, then hands it to Temporal. What is merely away is retried and not a refusal. */
   async function refuse(activity: keyof Activities, signed: SignedWpk | undefined, error: unknown): Promise<never> {
     const caller = currentCaller();
@@ -89,6 +94,7 @@ export function createActivities(deps: ActivityDeps): Activities {
     async verifyPackage({ signed }) {
       const caller = currentCaller();
       try {
+        await assertHome(caller);
         const admitted = await deps.admit(signed);
         const { facts, wpkDigest } = admitted;
         assertCaller(caller, deps.clusterId, facts.wpkId);
@@ -106,6 +112,7 @@ export function createActivities(deps: ActivityDeps): Activities {
       const caller = currentCaller();
       const stop = keepAlive();
       try {
+        await assertHome(caller);
         const admitted = await deps.admit(signed);
         assertCaller(caller, deps.clusterId, admitted.facts.wpkId);
         const { plan } = await makePlan(deps.planner, sha256, admitted, Context.current().cancellationSignal);
@@ -130,6 +137,7 @@ export function createActivities(deps: ActivityDeps): Activities {
       let progress: Progress | undefined;
       const stop = keepAlive(() => progress);
       try {
+        await assertHome(caller);
         return await executePlan(deps, input, {
           caller,
           signal: Context.current().cancellationSignal,
@@ -146,6 +154,7 @@ export function createActivities(deps: ActivityDeps): Activities {
     async recordEvents({ events }) {
       const caller = currentCaller();
       try {
+        await assertHome(caller);
         const wpk = packageOf(caller, deps.clusterId);
         const records = new PackageRecords(audit, sha256, caller, { wpk });
         for (const event of events) {

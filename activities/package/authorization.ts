@@ -22,6 +22,15 @@ export interface Caller extends RunRef {
   readonly workflowType: string;
 }
 
+/**
+ * A run that merely bears the right name is at home on another queue, where somebody else's code carries it.
+ * @throws {ConnectorError} CALLER_UNTRUSTED, TEMPORAL_UNAVAILABLE
+ */
+export async function assertAtHome(witness: Witness, caller: Caller, taskQueue: string): Promise<void> {
+  const run = await witness.describe(caller);
+  if (run.taskQueue !== taskQueue) throw new ConnectorError('CALLER_UNTRUSTED', `The run is on the queue ${run.taskQueue}.`);
+}
+
 /** The caller must be the workflow of this very package. */
 export function assertCaller(caller: Caller, clusterId: string, wpkId: string): void {
   if (caller.workflowType !== EXECUTE_WPK || caller.workflowId !== workflowIdOf(clusterId, wpkId)) {
@@ -54,7 +63,6 @@ export interface ApprovalInput {
 export interface ApprovalDeps {
   readonly sha256: Sha256;
   readonly witness: Witness;
-  readonly taskQueue: string;
 }
 
 /** What the policy wanted, and whose votes met it. */
@@ -95,10 +103,8 @@ export async function assertApproved(
   return { requirement, approvers: approvers.map((approver) => ({ approver, proof: voteOf(approver)?.proof ?? 'asserted' })) };
 }
 
-/** An asserted vote is only as good as its trace: it must be in the history of a run that our own workers carry. */
-async function assertWitnessed({ witness, taskQueue }: ApprovalDeps, caller: Caller, votes: VoteRecord[]): Promise<void> {
-  const run = await witness.describe(caller);
-  if (run.taskQueue !== taskQueue) throw new ConnectorError('CALLER_UNTRUSTED', `The run is on the queue ${run.taskQueue}.`);
+/** An asserted vote is only as good as its trace: it must be in the history of the run. */
+async function assertWitnessed({ witness }: ApprovalDeps, caller: Caller, votes: VoteRecord[]): Promise<void> {
   const seen = await witness.votes(caller);
   for (const { decision, approver, planDigest: digest } of votes) {
     const found = seen.some(

@@ -29,7 +29,6 @@ export type ExecuteOutcome =
 
 export interface ExecutionDeps {
   readonly clusterId: string;
-  readonly taskQueue: string;
   readonly sha256: Sha256;
   readonly admit: Admission;
   readonly claims: Claims;

@@ -1,6 +1,7 @@
 import type { WorkflowClient } from '@temporalio/client';
 import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-workflow/index.js';
 import type { Decision } from '../../domain/approvals.ts';
+import { ConnectorError } from '../../domain/errors.ts';
 import { isMalformed } from '../../domain/malformed.ts';
 import type { RunRef } from '../package/claims.ts';
 
@@ -11,7 +12,7 @@ export interface WitnessedVote {
   readonly planDigest: unknown;
 }
 
-/** What Temporal itself knows of a run: set by the service, not by whoever schedules an activity. */
+/** What Temporal itself knows of a run: set by the service, not by whoever schedules an activity. Throws TEMPORAL_UNAVAILABLE. */
 export interface Witness {
   describe(run: RunRef): Promise<{ readonly type: string; readonly taskQueue: string }>;
   /** Every vote that was sent to the run, in order. */
@@ -25,11 +26,11 @@ export function createWitness(client: WorkflowClient): Witness {
 
   return {
     async describe({ workflowId, runId }) {
-      const { type, taskQueue } = await client.getHandle(workflowId, runId).describe();
+      const { type, taskQueue } = await asked(client.getHandle(workflowId, runId).describe());
       return { type, taskQueue };
     },
     async votes({ workflowId, runId }) {
-      const history = await client.getHandle(workflowId, runId).fetchHistory();
+      const history = await asked(client.getHandle(workflowId, runId).fetchHistory());
       const votes: WitnessedVote[] = [];
       for (const event of history.events ?? []) {
         const signal = event.workflowExecutionSignaledEventAttributes;
@@ -45,4 +46,12 @@ export function createWitness(client: WorkflowClient): Witness {
       return votes;
     },
   };
+}
+
+async function asked<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (cause) {
+    throw new ConnectorError('TEMPORAL_UNAVAILABLE', '', { cause });
+  }
 }
