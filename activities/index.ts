@@ -1,4 +1,4 @@
-import { Context } from '@temporalio/activity';
+import { CancelledFailure, Context } from '@temporalio/activity';
 import type { Sha256 } from '../domain/digest.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { Plan } from '../domain/plan.ts';
@@ -60,7 +60,14 @@ export interface ActivityDeps {
   readonly onEnded: () => void;
   readonly witness: Witness;
   /** Tells whoever is on call; `cause` goes to the log and nowhere else. */
-  readonly onRefusal: (refusal: { readonly activity: string; readonly caller: Caller; readonly error: unknown }) => void;
+  readonly onAlert: (alert: Alert) => void;
+}
+
+export interface Alert {
+  readonly alert: 'refused' | 'package-failed';
+  readonly activity: string;
+  readonly caller: Caller;
+  readonly error: unknown;
 }
 
 /** How often a running execution reports; a stop is heard with the answer to such a report. */
@@ -76,11 +83,17 @@ export function createActivities(deps: ActivityDeps): Activities {
     if (!Context.current().info.isLocal) await assertAtHome(deps.witness, caller, deps.taskQueue);
   }
 
-  /** Records and reports a refusal, then hands it to Temporal. What is merely away is retried and not a refusal. */
+  /** Records and reports what went wrong, then hands it to Temporal. What is merely away is retried and no refusal. */
   async function refuse(activity: keyof Activities, signed: SignedWpk | undefined, error: unknown): Promise<never> {
     const caller = currentCaller();
-    if (!(error instanceof ConnectorError && error.traits.retryable)) {
-      deps.onRefusal({ activity, caller, error });
+    if (Context.current().cancellationSignal.aborted) {
+      if (stopRequested()) throw new CancelledFailure('stopped');
+      throw toApplicationFailure(new ConnectorError('WORKER_UNAVAILABLE', 'This worker ends; another goes on.'));
+    }
+    if (error instanceof ExecutionFailed) {
+      deps.onAlert({ alert: 'package-failed', activity, caller, error });
+    } else if (!(error instanceof ConnectorError && error.traits.retryable)) {
+      deps.onAlert({ alert: 'refused', activity, caller, error });
       const { code, detail } = error instanceof ConnectorError ? error : { code: 'INTERNAL', detail: '' };
       const wpkDigest = payloadDigest(signed, sha256);
       const records = new PackageRecords(audit, sha256, caller, wpkDigest ? { wpkDigest } : {});
@@ -141,6 +154,7 @@ export function createActivities(deps: ActivityDeps): Activities {
         return await executePlan(deps, input, {
           caller,
           signal: Context.current().cancellationSignal,
+          stopRequested,
           onProgress: (now) => (progress = now),
           recordsFor: recordsFor(caller),
         });
@@ -175,6 +189,11 @@ function currentCaller(): Caller {
     runId: workflowExecution?.runId ?? '',
     workflowType: workflowType ?? '',
   };
+}
+
+/** A worker that drains, or a pause of the activity, aborts it too; the work then goes on elsewhere or later. */
+function stopRequested(): boolean {
+  return Context.current().cancellationDetails?.cancelRequested === true;
 }
 
 /** Heartbeats while the activity runs: they bring cancellations here and carry the progress out. */

@@ -73,9 +73,10 @@ export async function createConnector(config: WorkerConfig, env: NodeJS.ProcessE
     sealAudit: audit.seal,
     onEnded: audit.sealLater,
     witness: createWitness(client.workflow),
-    onRefusal: ({ activity, caller, error }) => {
+    onAlert: ({ alert, activity, caller, error }) => {
       const code = error instanceof ConnectorError ? error.code : 'INTERNAL';
-      logger.error({ alert: 'refused', activity, code, ...caller, err: error }, 'a call was refused');
+      const message = alert === 'refused' ? 'a call was refused' : 'a package failed';
+      logger.error({ alert, activity, code, ...caller, err: error }, message);
     },
   });
 

@@ -15,6 +15,9 @@ import { executePackage, planPackage, recordEvents, verifyPackage } from './acti
 import { listen } from './listen.ts';
 import { PackageRun } from './package-run.ts';
 
+/** A package that policy approves by itself must not chase a cluster that never settles. */
+const MAX_REPLANS = 10;
+
 /**
  * The run of one work package: verify → plan → approve → execute → audit. A person's or the policy's approval binds
  * exactly one plan; where the cluster has changed when it comes to execution, the new plan goes back for approval.
@@ -59,9 +62,15 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
       case 'stopped':
         return run.finish('stopped', done.report);
       case 'plan-changed':
+        if (run.status().replans >= MAX_REPLANS) throw unsettled();
         run.sendBack();
     }
   }
+}
+
+function unsettled(): ApplicationFailure {
+  const message = `The objects change again and again: ${MAX_REPLANS} plans were outdated before they could be executed.`;
+  return ApplicationFailure.nonRetryable(message, 'PLAN_CHANGED');
 }
 
 /** Waits for people, at most as long as the policy gives them and the package is valid; no answer means no. */

@@ -35,7 +35,8 @@ const CLOCK_SKEW_MS = 30_000;
 /** Parsed packages that are remembered by digest: the activities of one package follow each other closely. */
 const REMEMBERED = 16;
 
-export type Admission = (signed: unknown) => Promise<AdmittedWpk>;
+/** @param begun whether the package is being executed already: what was begun in time may end after it. */
+export type Admission = (signed: unknown, options?: { readonly begun: boolean }) => Promise<AdmittedWpk>;
 
 /**
  * Checks a package from the raw bytes on, each time anew: keys may be revoked and the policy may change while it waits.
@@ -54,14 +55,14 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     return wpk;
   }
 
-  return async (signed) => {
+  return async (signed, { begun } = { begun: false }) => {
     const { payload, bundle } = decode(signed);
     const now = deps.now();
     const signature = verifyBundle({ payload, bundle, keys: await deps.keys.load(), now });
     const wpkDigest = deps.sha256(payload);
     const wpk = parseOnce(wpkDigest, payload);
     const policy = await deps.policy();
-    checkValidity(wpk, now, policy.policy.maxValiditySeconds);
+    checkValidity(wpk, now, policy.policy.maxValiditySeconds, begun);
     if (wpk.target.clusterId !== deps.clusterId) {
       throw new ConnectorError('WPK_WRONG_CLUSTER', `It names ${wpk.target.clusterId}; this is ${deps.clusterId}.`);
     }
@@ -94,12 +95,12 @@ function decode(signed: unknown): { payload: Uint8Array; bundle: unknown } {
   return { payload: Buffer.from(payload, 'base64'), bundle };
 }
 
-function checkValidity({ metadata }: Wpk, now: Date, maxValiditySeconds: number): void {
+function checkValidity({ metadata }: Wpk, now: Date, maxValiditySeconds: number, begun: boolean): void {
   const [from, until] = [Date.parse(metadata.notBefore), Date.parse(metadata.expiresAt)];
   if (until - from > maxValiditySeconds * 1000) {
     throw new ConnectorError('WPK_VALIDITY_TOO_LONG', `At most ${maxValiditySeconds} seconds are allowed.`);
   }
-  if (now.getTime() >= until) throw new ConnectorError('WPK_EXPIRED', `It expired at ${metadata.expiresAt}.`);
+  if (now.getTime() >= until && !begun) throw new ConnectorError('WPK_EXPIRED', `It expired at ${metadata.expiresAt}.`);
   if (now.getTime() < from - CLOCK_SKEW_MS) {
     throw new ConnectorError('WPK_NOT_YET_VALID', `It becomes valid at ${metadata.notBefore}.`);
   }

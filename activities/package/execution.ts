@@ -10,7 +10,7 @@ import type { Writer } from '../kubernetes/writer.ts';
 import type { Witness } from '../temporal/witness.ts';
 import type { Admission, AdmittedWpk } from './admission.ts';
 import type { Caller, ApprovalInput } from './authorization.ts';
-import { assertApproved, assertCaller, assertClaim } from './authorization.ts';
+import { assertApproved, assertCaller, assertClaim, packageOf } from './authorization.ts';
 import type { Claims } from './claims.ts';
 import { makePlan } from './planning.ts';
 import type { PackageRecords } from './records.ts';
@@ -41,6 +41,8 @@ export interface ExecutionDeps {
 export interface ExecutionContext {
   readonly caller: Caller;
   readonly signal: AbortSignal;
+  /** Whether somebody wants the package stopped: the signal also aborts when only this worker ends. */
+  readonly stopRequested: () => boolean;
   readonly onProgress: (progress: Progress) => void;
   readonly recordsFor: (admitted: AdmittedWpk) => PackageRecords;
 }
@@ -58,14 +60,14 @@ export class ExecutionFailed extends ConnectorError {
 /** Carries out an approved plan: checks everything again, plans again, and only then writes. */
 export async function executePlan(deps: ExecutionDeps, input: ExecuteInput, context: ExecutionContext): Promise<ExecuteOutcome> {
   const { caller, signal } = context;
-  const admitted = await deps.admit(input.signed);
-  const { wpk, wpkDigest } = admitted;
-  const wpkId = wpk.metadata.id;
-  assertCaller(caller, deps.clusterId, wpkId);
+  const wpkId = packageOf(caller, deps.clusterId);
   const claim = await deps.claims.read(wpkId);
+  const resumed = claim?.executing !== undefined;
+  const admitted = await deps.admit(input.signed, { begun: resumed });
+  const { wpk, wpkDigest } = admitted;
+  assertCaller(caller, deps.clusterId, wpk.metadata.id);
   assertClaim(claim, caller, wpkDigest);
 
-  const resumed = claim.executing !== undefined;
   if (resumed && claim.executing !== input.planDigest) {
     throw new ConnectorError('PLAN_CHANGED', 'Another plan of this package was begun.');
   }
@@ -94,7 +96,7 @@ export async function executePlan(deps: ExecutionDeps, input: ExecuteInput, cont
       onProgress: (progress) => context.onProgress(progressOf(wpk, progress)),
     });
   } catch (error) {
-    if (signal.aborted) return { outcome: 'stopped', report };
+    if (context.stopRequested()) return { outcome: 'stopped', report };
     if (error instanceof ConnectorError && !error.traits.retryable) throw new ExecutionFailed(error, report);
     throw error;
   }
