@@ -92,7 +92,7 @@ export async function createConnector(config: WorkerConfig, env: NodeJS.ProcessE
     defaultHeartbeatThrottleInterval: '200ms',
     shutdownGraceTime: '20s',
   });
-  logger.info({ taskQueue, namespace, cluster: clusterId, searchAttributes }, 'ready');
+  logger.info({ taskQueue, namespace, searchAttributes }, 'ready');
 
   return {
     temporal,

@@ -5,7 +5,9 @@ import type { WorkerConfig } from './config.ts';
 
 /** JSON lines on stderr: values are data, so no input can forge a line. Temporal's own messages go the same way. */
 export function createLogger(level: WorkerConfig['logLevel'], fields: Record<string, string>): Logger {
-  return pino({ level, base: fields, timestamp: pino.stdTimeFunctions.isoTime, messageKey: 'message' }, pino.destination(2));
+  const formatters = { level: (label: string) => ({ level: label }) };
+  const timestamp = pino.stdTimeFunctions.isoTime;
+  return pino({ level, base: fields, timestamp, messageKey: 'message', formatters }, pino.destination(2));
 }
 
 const PINO_LEVELS = { TRACE: 'trace', DEBUG: 'debug', INFO: 'info', WARN: 'warn', ERROR: 'error' } as const;

@@ -192,10 +192,11 @@ export class TestConnector {
       HOME: this.prepared.folder,
     };
     return new Promise((resolve) => {
-      execFile(command, args, { env, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
+      const child = execFile(command, args, { env, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
         const code = typeof error?.code === 'number' ? error.code : error ? -1 : 0;
         resolve({ code, stdout, stderr });
       });
+      child.stdin?.end(); // nobody is there to answer a question
     });
   }
 }
