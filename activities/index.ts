@@ -104,7 +104,8 @@ export function createActivities(deps: ActivityDeps): Activities {
   }
 
   return {
-    async verifyPackage({ signed }) {
+    async verifyPackage(input) {
+      const { signed } = given(input);
       const caller = currentCaller();
       try {
         await assertHome(caller);
@@ -121,7 +122,8 @@ export function createActivities(deps: ActivityDeps): Activities {
       }
     },
 
-    async planPackage({ signed }) {
+    async planPackage(input) {
+      const { signed } = given(input);
       const caller = currentCaller();
       const stop = keepAlive();
       try {
@@ -159,13 +161,14 @@ export function createActivities(deps: ActivityDeps): Activities {
           recordsFor: recordsFor(caller),
         });
       } catch (error) {
-        return refuse('executePackage', input.signed, error);
+        return refuse('executePackage', given(input).signed, error);
       } finally {
         stop();
       }
     },
 
-    async recordEvents({ events }) {
+    async recordEvents(input) {
+      const { events = [] } = given(input);
       const caller = currentCaller();
       try {
         await assertHome(caller);
@@ -180,6 +183,11 @@ export function createActivities(deps: ActivityDeps): Activities {
       }
     },
   };
+}
+
+/** What a stranger sends may be nothing at all; it is then refused, recorded and told like any other input without fields. */
+function given<T extends object>(input: T | undefined): Partial<T> {
+  return typeof input === 'object' && input !== null ? input : {};
 }
 
 function currentCaller(): Caller {
@@ -199,6 +207,7 @@ function stopRequested(): boolean {
 /** Heartbeats while the activity runs: they bring cancellations here and carry the progress out. */
 function keepAlive(details: () => unknown = () => undefined): () => void {
   const context = Context.current();
+  if (context.info.isLocal) return () => undefined; // the workflow task that it runs in is kept alive instead
   const timer = setInterval(() => context.heartbeat(details()), HEARTBEAT_MS);
   return () => clearInterval(timer);
 }

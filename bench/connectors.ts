@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { ConnectorClient } from '../client/connector-client.ts';
@@ -61,8 +60,6 @@ export async function startApart(request: ConnectorRequest): Promise<RunningConn
 
 async function prepare({ stack, clusterId, approved }: ConnectorRequest): Promise<PreparedConnector> {
   const folder = join(stack.stateDir, clusterId);
-  // The bucket begins empty: a log of an earlier run beside it would rightly count as cut off.
-  await rm(folder, { recursive: true, force: true });
   const policy = stringify({
     apiVersion: WPK_API_VERSION,
     kind: 'Policy',
@@ -71,5 +68,6 @@ async function prepare({ stack, clusterId, approved }: ConnectorRequest): Promis
       .flatMap(({ stepsDigests }) => stepsDigests)
       .map((stepsDigest) => ({ playbook: PLAYBOOK, stepsDigest })),
   });
-  return prepareConnector({ services: stack, folder, clusterId, policy });
+  // The shell pipeline keeps its log on the local disk, so ours stays there too.
+  return prepareConnector({ services: stack, folder, clusterId, policy, env: { S3_BUCKET: '' } });
 }

@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { generateKeyPair } from '../client/sign.ts';
 import type { ConnectorServices } from './describe-stack.ts';
@@ -14,6 +14,8 @@ export interface ConnectorOptions {
   /** Where keys, policy, audit log and the worker's log are kept. */
   readonly folder: string;
   readonly clusterId?: string;
+  /** Whether the audit log of an earlier start goes on, as its bucket does. */
+  readonly keep?: boolean;
   /** More or other settings of the worker. */
   readonly env?: Record<string, string>;
   /** What the policy file holds besides accepting asserted votes, as YAML. */
@@ -44,6 +46,8 @@ export function connectorFolder(stateDir: string): string {
 export async function prepareConnector(options: ConnectorOptions): Promise<PreparedConnector> {
   const { services, folder, clusterId = DEV_CLUSTER } = options;
   const files = filesIn(folder);
+  // What an earlier stack left would contradict this one: its audit log is in a bucket that is gone.
+  if (!options.keep) await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const { privateKeyPem, publicKeyPem } = generateKeyPair();
   await writeFile(files.publicKey, publicKeyPem);

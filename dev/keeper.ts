@@ -13,7 +13,7 @@ export type KeeperMessage =
  * Entry point of the process that owns a stack which outlives the command that started it. It is told to stop by
  * SIGTERM, and while the stack is not up yet also by the end of the command (Ctrl-C, a crash).
  */
-async function keep(options: Pick<StackOptions, 'stateDir' | 'persist'> & { readonly connector: boolean }): Promise<void> {
+async function keep(options: Pick<StackOptions, 'stateDir'> & { readonly persist: boolean; readonly connector: boolean }): Promise<void> {
   const stopping = new AbortController();
   const stopped = new Promise<void>((resolve) => stopping.signal.addEventListener('abort', () => resolve()));
   const abort = () => stopping.abort();
@@ -24,7 +24,7 @@ async function keep(options: Pick<StackOptions, 'stateDir' | 'persist'> & { read
   try {
     const onProgress = (part: string, message: string) => tell({ kind: 'progress', part, message });
     const stack = await startStack({ ...options, env: process.env, signal: stopping.signal, onProgress });
-    const worker = options.connector ? await raiseWorker(stack, stopping.signal, onProgress) : undefined;
+    const worker = options.connector ? await raiseWorker(stack, options.persist, stopping.signal, onProgress) : undefined;
     process.off('disconnect', abort);
     tell({ kind: 'ready' });
     const alive = setInterval(() => undefined, 1 << 30);
@@ -43,11 +43,13 @@ async function keep(options: Pick<StackOptions, 'stateDir' | 'persist'> & { read
 /** A failure here ends this process, and the stack with it. */
 async function raiseWorker(
   stack: Stack,
+  keep: boolean,
   signal: AbortSignal,
   onProgress: (part: string, message: string) => void,
 ): Promise<Program> {
   const startedAt = Date.now();
-  const worker = await startWorker(await prepareConnector({ services: stack, folder: connectorFolder(stack.stateDir) }), signal);
+  const connector = await prepareConnector({ services: stack, folder: connectorFolder(stack.stateDir), keep });
+  const worker = await startWorker(connector, signal);
   onProgress('worker', `ready in ${((Date.now() - startedAt) / 1000).toFixed(1)} s`);
   return worker;
 }

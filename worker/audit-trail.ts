@@ -22,6 +22,9 @@ export interface AuditTrail extends Pick<AuditLog, 'append'> {
   close(): Promise<void>;
 }
 
+/** How long after the end of a package the rest of its entries goes to the bucket. */
+const SEAL_AFTER_MS = 500;
+
 const now = () => new Date();
 
 /** Opens the trail and records that a worker began. */
@@ -45,11 +48,17 @@ export async function openAuditTrail(config: WorkerConfig, about: { version: str
     const { warnings = [] } = (await uploader?.uploadPending()) ?? {};
     for (const warning of warnings) logger.warn({ alert: 'audit-unprotected' }, warning);
   };
-  let sealing: Promise<void> = Promise.resolve();
-  const sealLater = () => {
-    sealing = seal().catch((error: unknown) => {
+  let sealing: NodeJS.Timeout | undefined;
+  const sealOrTell = () =>
+    seal().catch((error: unknown) => {
       logger.error({ alert: 'audit-not-uploaded', err: error }, 'the audit log could not be uploaded');
     });
+  // Packages that end together share an upload, and none of them waits for it.
+  const sealLater = () => {
+    sealing ??= setTimeout(() => {
+      sealing = undefined;
+      void sealOrTell();
+    }, SEAL_AFTER_MS);
   };
   const record = (type: 'worker.started' | 'worker.stopped', detail: AuditEvent['detail']) =>
     log.append({ eventId: `${type}/${randomUUID()}`, type, actor: { id: config.writer, proof: 'system' }, outcome: 'succeeded', detail });
@@ -61,8 +70,8 @@ export async function openAuditTrail(config: WorkerConfig, about: { version: str
     sealLater,
     async close() {
       await record('worker.stopped', about);
-      sealLater();
-      await sealing;
+      clearTimeout(sealing);
+      await sealOrTell();
       await log.close();
       bucket?.close();
     },

@@ -30,15 +30,13 @@ export class PackageRun {
   admit(facts: PackageFacts, registered: readonly string[]): void {
     this.facts = facts;
     this.registered = registered;
-    this.setAttributes({ [SEARCH_ATTRIBUTES.cluster]: facts.clusterId, [SEARCH_ATTRIBUTES.playbook]: facts.playbook });
-    this.enter('planning');
+    this.enter('planning', { [SEARCH_ATTRIBUTES.cluster]: facts.clusterId, [SEARCH_ATTRIBUTES.playbook]: facts.playbook });
   }
 
   planned(plan: Plan, requirement: Requirement): void {
     this.previousPlan = this.currentPlan;
     this.currentPlan = plan;
     this.requirement = requirement;
-    this.setAttributes({ [SEARCH_ATTRIBUTES.risk]: plan.risk.level });
   }
 
   /** Opens the vote. Votes for an earlier plan stay recorded and bind nothing. */
@@ -142,10 +140,11 @@ export class PackageRun {
     if (refused.length > MAX_REFUSED_VOTES && oldest) this.votes.splice(this.votes.indexOf(oldest), 1);
   }
 
-  private enter(phase: Phase): void {
+  private enter(phase: Phase, attributes: Record<string, string> = {}): void {
     this.phase = phase;
     this.timeline.push({ phase, at: now() });
-    this.setAttributes({ [SEARCH_ATTRIBUTES.phase]: phase });
+    const risk = this.currentPlan && { [SEARCH_ATTRIBUTES.risk]: this.currentPlan.risk.level };
+    this.setAttributes({ ...attributes, ...risk, [SEARCH_ATTRIBUTES.phase]: phase });
     this.refreshDetails();
   }
 

@@ -35,6 +35,11 @@ const CLOCK_SKEW_MS = 30_000;
 /** Parsed packages that are remembered by digest: the activities of one package follow each other closely. */
 const REMEMBERED = 16;
 
+interface Parsed {
+  readonly wpk: Wpk;
+  readonly stepsDigest: Digest;
+}
+
 /** @param begun whether the package is being executed already: what was begun in time may end after it. */
 export type Admission = (signed: unknown, options?: { readonly begun: boolean }) => Promise<AdmittedWpk>;
 
@@ -43,16 +48,17 @@ export type Admission = (signed: unknown, options?: { readonly begun: boolean })
  * The signature comes first; nothing is parsed before it holds. Throws a ConnectorError for the first thing that is wrong.
  */
 export function createAdmission(deps: AdmissionDeps): Admission {
-  const parsed = new Map<Digest, Wpk>();
+  const parsed = new Map<Digest, Parsed>();
 
-  function parseOnce(digest: Digest, payload: Uint8Array): Wpk {
+  function parseOnce(digest: Digest, payload: Uint8Array): Parsed {
     const known = parsed.get(digest);
     if (known) return known;
     const wpk = parseWpk(payload);
-    parsed.set(digest, wpk);
+    const one = { wpk, stepsDigest: deps.sha256(canonicalJson(wpk.steps)) };
+    parsed.set(digest, one);
     const [oldest] = parsed.keys();
     if (parsed.size > REMEMBERED && oldest) parsed.delete(oldest);
-    return wpk;
+    return one;
   }
 
   return async (signed, { begun } = { begun: false }) => {
@@ -60,7 +66,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     const now = deps.now();
     const signature = verifyBundle({ payload, bundle, keys: await deps.keys.load(), now });
     const wpkDigest = deps.sha256(payload);
-    const wpk = parseOnce(wpkDigest, payload);
+    const { wpk, stepsDigest } = parseOnce(wpkDigest, payload);
     const policy = await deps.policy();
     checkValidity(wpk, now, policy.policy.maxValiditySeconds, begun);
     if (wpk.target.clusterId !== deps.clusterId) {
@@ -69,7 +75,6 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     const denials = policyDenials(policy.policy, wpk);
     if (denials.length > 0) throw new ConnectorError('POLICY_DENIED', `${denials.join('; ')}.`);
     const signedBy = signature.keyName;
-    const stepsDigest = deps.sha256(canonicalJson(wpk.steps));
     return { wpk, wpkDigest, stepsDigest, policy, facts: factsOf(wpk, wpkDigest, signedBy) };
   };
 }

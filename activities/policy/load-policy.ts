@@ -20,9 +20,16 @@ export type PolicySource = () => Promise<LoadedPolicy>;
  * The returned source throws POLICY_INVALID, with line and column, for a file that is missing or broken: nothing runs.
  */
 export function policySource(path: string | undefined, sha256: Sha256): PolicySource {
+  const loaded = (policy: Policy): LoadedPolicy => ({ policy, digest: sha256(canonicalJson(policy)) });
+  if (path === undefined) {
+    const builtIn = loaded(BUILT_IN_POLICY);
+    return () => Promise.resolve(builtIn);
+  }
+  let last: { readonly text: string; readonly policy: LoadedPolicy } | undefined;
   return async () => {
-    const policy = path === undefined ? BUILT_IN_POLICY : parsePolicy(await readPolicy(path));
-    return { policy, digest: sha256(canonicalJson(policy)) };
+    const text = await readPolicy(path);
+    if (text !== last?.text) last = { text, policy: loaded(parsePolicy(text)) };
+    return last.policy;
   };
 }
 

@@ -7,8 +7,7 @@ import { ConnectorError } from '../../domain/errors.ts';
 export interface TrustedKey {
   /** What people call it: the entry in Vault, or where it was read from. */
   readonly name: string;
-  /** SPKI in PEM, normalised: one key has one form. */
-  readonly pem: string;
+  readonly publicKey: KeyObject;
   /** Base64 of the SHA-256 over the SPKI in DER, which is also the key hint that cosign writes into bundles. */
   readonly fingerprint: string;
   readonly notBefore?: Date;
@@ -48,7 +47,7 @@ export function parsePublicKeys(text: string, name: string): TrustedKey[] {
     const key = normalise(pem, keyName);
     return {
       name: keyName,
-      pem: key.export({ type: 'spki', format: 'pem' }).toString(),
+      publicKey: key,
       fingerprint: createHash('sha256')
         .update(key.export({ type: 'spki', format: 'der' }))
         .digest('base64'),

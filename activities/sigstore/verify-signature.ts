@@ -1,4 +1,4 @@
-import { createPublicKey, hash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { bundleFromJSON } from '@sigstore/bundle';
 import { toSignedEntity, toTrustMaterial, Verifier } from '@sigstore/verify';
 import { ConnectorError } from '../../domain/errors.ts';
@@ -72,8 +72,7 @@ const DIGESTS = new Map([
   ['secp384r1', { name: 'SHA2_384', openssl: 'sha384' }],
 ]);
 
-function isSignedBy(key: TrustedKey, payload: Uint8Array, bundle: unknown, claim: KeySignature): boolean {
-  const publicKey = createPublicKey(key.pem);
+function isSignedBy({ publicKey }: TrustedKey, payload: Uint8Array, bundle: unknown, claim: KeySignature): boolean {
   const digest = DIGESTS.get(publicKey.asymmetricKeyDetails?.namedCurve ?? '');
   // @sigstore/verify hashes with what the bundle names: it must be what the key demands.
   if (!digest || claim.digestAlgorithm !== digest.name) return false;

@@ -146,6 +146,13 @@ export class TestConnector {
     return succeeded(await this.run(this.services.kubernetes.kubectl, args));
   }
 
+  /** Keeps a file in the connector's folder; resolves to its path. */
+  async save(name: string, content: string | Uint8Array): Promise<string> {
+    const file = join(this.prepared.folder, name);
+    await writeFile(file, content);
+    return file;
+  }
+
   /** An object as the API server has it, or undefined. */
   async read(kind: string, name: string): Promise<Record<string, unknown> | undefined> {
     const text = await this.kubectl('get', kind, name, '-n', this.namespace, '-o', 'json', '--ignore-not-found');

@@ -1,5 +1,3 @@
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { generateKeyPair } from '../../client/sign.ts';
 import type { ErrorCode } from '../../domain/errors.ts';
@@ -160,11 +158,9 @@ describe('bad input', () => {
   });
 
   describe('on the command line', () => {
-    const fileOf = (name: string) => join(connector.prepared.folder, name);
     async function save(name: string, { payload, bundle }: SignedWpk): Promise<string> {
-      await writeFile(fileOf(`${name}.wpk.json`), Buffer.from(payload, 'base64'));
-      await writeFile(fileOf(`${name}.wpk.sigstore.json`), JSON.stringify(bundle));
-      return fileOf(`${name}.wpk.json`);
+      await connector.save(`${name}.wpk.sigstore.json`, JSON.stringify(bundle));
+      return connector.save(`${name}.wpk.json`, Buffer.from(payload, 'base64'));
     }
 
     it('exits 1 for a package that is denied and prints the code', async () => {
@@ -177,7 +173,7 @@ describe('bad input', () => {
 
     it('exits 1 for a signature that is no JSON, which the cluster refuses and not the command', async () => {
       const file = await save('broken', connector.signed());
-      await writeFile(fileOf('broken.wpk.sigstore.json'), 'not JSON');
+      await connector.save('broken.wpk.sigstore.json', 'not JSON');
       const { code, stdout } = await connector.byoc('submit', file, '--wait', '-o', 'json');
       expect(JSON.parse(stdout)).toMatchObject({ phase: 'denied', error: { code: 'BUNDLE_MALFORMED' } });
       expect(code).toBe(1);

@@ -88,28 +88,24 @@ describe('a foreign workflow in the same Temporal namespace', () => {
     },
   );
 
-  it('is refused under the name and the id of the package’s own run, once that has ended', async () => {
+  it('is refused under the name and the id of the package’s own run as well, because it runs on another queue', async () => {
     const one = await waiting();
-    const input = await forgedInput(one);
+    const input = { ...(await forgedInput(one)), events: [] };
     await connector.client.stop(one.wpkId);
-    expect(await steal('executeWpk', one.workflowId, 'executePackage', input)).toBe('CALLER_UNTRUSTED');
-    await expectRefused(one.workflowId, 'executePackage', 'CALLER_UNTRUSTED');
+    for (const activity of ['verifyPackage', 'planPackage', 'executePackage', 'recordEvents']) {
+      expect(await steal('executeWpk', one.workflowId, activity, input)).toBe('CALLER_UNTRUSTED');
+      await expectRefused(one.workflowId, activity, 'CALLER_UNTRUSTED');
+    }
     expect(await connector.dataOf(one.name)).toBeUndefined();
   });
 
-  it('is refused the votes of a package that it has claimed itself, because its history holds none', async () => {
-    const name = `wanted-${(uses += 1)}`;
-    const wpk = connector.wpk({ steps: [applyStep(configMap(name, connector.namespace, {}))] });
-    const original = await connector.client.submit(connector.signed({ steps: wpk.steps }));
-    const { planDigest } = await connector.untilWaiting(original);
-    const plan = await connector.client.plan(original.wpkId);
-    await connector.client.stop(original.wpkId);
-    expect(plan?.digest).toBe(planDigest);
-
-    const signed = connector.signed({ id: wpk.metadata.id, steps: wpk.steps });
+  it('cannot use the id of a package up before it is submitted', async () => {
+    const wpk = connector.wpk();
     const workflowId = workflowIdOf(connector.clusterId, wpk.metadata.id);
-    expect(await steal('executeWpk', workflowId, 'verifyPackage', { signed })).toBe('done');
-    expect(await connector.dataOf(name)).toBeUndefined();
+    const signed = connector.signed({ id: wpk.metadata.id });
+    expect(await steal('executeWpk', workflowId, 'verifyPackage', { signed })).toBe('CALLER_UNTRUSTED');
+    const claim = `wpk-${wpk.metadata.id.toLowerCase()}`;
+    expect(await connector.kubectl('get', 'configmap', claim, '-n', 'byoc-system', '--ignore-not-found')).toBe('');
   });
 
   it.each([
@@ -117,9 +113,11 @@ describe('a foreign workflow in the same Temporal namespace', () => {
     ['a number', 7],
     ['an empty object', {}],
     ['a package of rubbish', { signed: { payload: '!', bundle: {} }, planDigest: OTHER_DIGEST, binding: {}, votes: 'all' }],
-  ])('is refused when it sends %s to the writing activity', async (what, argument) => {
-    const workflowId = `${queue()}/rubbish/${what}`;
-    expect(await steal('stealActivity', workflowId, 'executePackage', argument)).toBe('BUNDLE_MALFORMED');
-    await expectRefused(workflowId, 'executePackage', 'BUNDLE_MALFORMED');
+  ])('is refused when it sends %s', async (what, argument) => {
+    for (const activity of ['verifyPackage', 'planPackage', 'executePackage', 'recordEvents']) {
+      const workflowId = `${queue()}/${what}/${activity}`;
+      expect(await steal('stealActivity', workflowId, activity, argument)).toBe('CALLER_UNTRUSTED');
+      await expectRefused(workflowId, activity, 'CALLER_UNTRUSTED');
+    }
   });
 });
