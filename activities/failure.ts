@@ -8,12 +8,14 @@ import { ConnectorError } from '../domain/errors.ts';
 export function toApplicationFailure(error: unknown, details?: unknown): Error {
   if (error instanceof CancelledFailure || error instanceof ApplicationFailure) return error;
   const known = error instanceof ConnectorError ? error : new ConnectorError('INTERNAL', '', { cause: error });
+  // What is away is named by its code; addresses and paths of this cluster stay in its own logs.
+  const message = known.traits.retryable ? known.traits.sentence : known.message;
   const failure = ApplicationFailure.create({
     type: known.code,
-    message: known.message,
+    message,
     nonRetryable: !known.traits.retryable,
     ...(details === undefined ? {} : { details: [details] }),
   });
-  failure.stack = `${known.code}: ${known.message}`; // Temporal stores stacks; paths of this machine are nobody's business.
+  failure.stack = `${known.code}: ${message}`; // Temporal stores stacks; paths of this machine are nobody's business.
   return failure;
 }

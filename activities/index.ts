@@ -59,12 +59,15 @@ export interface ActivityDeps {
   /** Told when the run of a package has ended. */
   readonly onEnded: () => void;
   readonly witness: Witness;
-  /** Tells whoever is on call; `cause` goes to the log and nowhere else. */
-  readonly onAlert: (alert: Alert) => void;
+  /** Tells whoever is on call; the error's cause goes to the log and nowhere else. */
+  readonly onTrouble: (trouble: Trouble) => void;
 }
 
-export interface Alert {
-  readonly alert: 'refused' | 'package-failed';
+/** `away` is retried; the others want somebody's attention. */
+export type TroubleKind = 'away' | 'refused' | 'package-failed';
+
+export interface Trouble {
+  readonly trouble: TroubleKind;
   readonly activity: string;
   readonly caller: Caller;
   readonly error: unknown;
@@ -83,24 +86,29 @@ export function createActivities(deps: ActivityDeps): Activities {
     if (!Context.current().info.isLocal) await assertAtHome(deps.witness, caller, deps.taskQueue);
   }
 
-  /** Records and reports what went wrong, then hands it to Temporal. What is merely away is retried and no refusal. */
-  async function refuse(activity: keyof Activities, signed: SignedWpk | undefined, error: unknown): Promise<never> {
+  /** Records and reports what went wrong, and hands it to Temporal. What is merely away is retried and no refusal. */
+  async function fail(activity: keyof Activities, signed: SignedWpk | undefined, error: unknown): Promise<never> {
     const caller = currentCaller();
     if (Context.current().cancellationSignal.aborted) {
       if (stopRequested()) throw new CancelledFailure('stopped');
-      throw toApplicationFailure(new ConnectorError('WORKER_UNAVAILABLE', 'This worker ends; another goes on.'));
+      throw toApplicationFailure(new ConnectorError('WORKER_DRAINING'));
     }
-    if (error instanceof ExecutionFailed) {
-      deps.onAlert({ alert: 'package-failed', activity, caller, error });
-    } else if (!(error instanceof ConnectorError && error.traits.retryable)) {
-      deps.onAlert({ alert: 'refused', activity, caller, error });
-      const { code, detail } = error instanceof ConnectorError ? error : { code: 'INTERNAL', detail: '' };
-      const wpkDigest = payloadDigest(signed, sha256);
-      const records = new PackageRecords(audit, sha256, caller, wpkDigest ? { wpkDigest } : {});
-      await records.write('call.refused', 'refused', { activity, code, detail, workflowType: caller.workflowType }, { key: activity });
+    const trouble = troubleOf(error);
+    deps.onTrouble({ trouble, activity, caller, error });
+    if (trouble === 'refused') await recordRefusal(activity, caller, signed, error);
+    throw toApplicationFailure(error, error instanceof ExecutionFailed ? { report: error.report } : undefined);
+  }
+
+  async function recordRefusal(activity: string, caller: Caller, signed: SignedWpk | undefined, error: unknown): Promise<void> {
+    const { code, detail } = error instanceof ConnectorError ? error : { code: 'INTERNAL', detail: '' };
+    const wpkDigest = payloadDigest(signed, sha256);
+    const records = new PackageRecords(audit, sha256, caller, wpkDigest ? { wpkDigest } : {});
+    const told = { activity, code, detail, workflowType: caller.workflowType };
+    try {
+      await records.write('call.refused', 'refused', told, { key: `${activity}/${code}` });
+    } catch (unrecorded) {
+      throw toApplicationFailure(unrecorded); // tried again until it is in the log
     }
-    const report = error instanceof ExecutionFailed ? { report: error.report } : undefined;
-    throw toApplicationFailure(error, report);
   }
 
   return {
@@ -118,7 +126,7 @@ export function createActivities(deps: ActivityDeps): Activities {
         await recordsFor(caller)(admitted).write('package.verified', 'succeeded', { signedBy, name, playbook, author });
         return { facts, searchAttributes: deps.searchAttributes };
       } catch (error) {
-        return refuse('verifyPackage', signed, error);
+        return fail('verifyPackage', signed, error);
       }
     },
 
@@ -141,7 +149,7 @@ export function createActivities(deps: ActivityDeps): Activities {
         );
         return { plan, requirement };
       } catch (error) {
-        return refuse('planPackage', signed, error);
+        return fail('planPackage', signed, error);
       } finally {
         stop();
       }
@@ -161,7 +169,7 @@ export function createActivities(deps: ActivityDeps): Activities {
           recordsFor: recordsFor(caller),
         });
       } catch (error) {
-        return refuse('executePackage', given(input).signed, error);
+        return fail('executePackage', given(input).signed, error);
       } finally {
         stop();
       }
@@ -179,7 +187,7 @@ export function createActivities(deps: ActivityDeps): Activities {
           if (event.type === 'ended') deps.onEnded();
         }
       } catch (error) {
-        return refuse('recordEvents', undefined, error);
+        return fail('recordEvents', undefined, error);
       }
     },
   };
@@ -188,6 +196,11 @@ export function createActivities(deps: ActivityDeps): Activities {
 /** What a stranger sends may be nothing at all; it is then refused, recorded and told like any other input without fields. */
 function given<T extends object>(input: T | undefined): Partial<T> {
   return typeof input === 'object' && input !== null ? input : {};
+}
+
+function troubleOf(error: unknown): TroubleKind {
+  if (error instanceof ConnectorError && error.traits.retryable) return 'away';
+  return error instanceof ExecutionFailed ? 'package-failed' : 'refused';
 }
 
 function currentCaller(): Caller {

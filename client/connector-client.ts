@@ -33,7 +33,10 @@ export interface ListedPackage extends SubmittedPackage {
 const WATCH_INTERVAL_MS = 300;
 
 /** How long a query may take before it counts as unanswered, ms. */
-const ANSWER_WITHIN_MS = 10_000;
+const ANSWERED_WITHIN_MS = 10_000;
+
+/** How long a stop waits to be acknowledged, ms: a killed worker's task comes back to another within this time. */
+const STOPPED_WITHIN_MS = 30_000;
 
 /**
  * What a control plane and the `byoc` command use: submits packages to one cluster's connector and follows them.
@@ -77,7 +80,8 @@ export class ConnectorClient {
         workflowIdReusePolicy: 'REJECT_DUPLICATE',
         workflowIdConflictPolicy: 'FAIL',
         staticSummary: summary,
-        requestEagerStart: this.client.connection instanceof Connection === false,
+        // A worker's own connection can take the first task along; a client's cannot.
+        requestEagerStart: !(this.client.connection instanceof Connection),
       }),
     );
     return { wpkId, workflowId, runId: handle.firstExecutionRunId };
@@ -146,11 +150,14 @@ export class ConnectorClient {
     return this.decide(wpkId, { decision: 'reject', ...vote });
   }
 
-  /** Emergency stop of one package: it halts where it is. Resolves when the cluster has acknowledged. */
+  /**
+   * Emergency stop of one package: it halts where it is. Resolves when the cluster has acknowledged, with how it ended.
+   * @throws {ConnectorError} WORKER_UNAVAILABLE where nobody has acknowledged yet; the stop is recorded all the same
+   */
   async stop(wpkId: string): Promise<PackageResult> {
     const handle = this.handle(wpkId);
     await this.call(wpkId, () => handle.cancel());
-    return this.result(wpkId);
+    return inTime(STOPPED_WITHIN_MS, 'The stop is recorded, but no worker has acknowledged it yet', () => this.result(wpkId));
   }
 
   /** Waits for the end, whatever it is. */
@@ -161,12 +168,10 @@ export class ConnectorClient {
     } catch (error) {
       if (!(error instanceof WorkflowFailedError)) throw toConnectorError(error, wpkId);
       const { cause } = error;
-      if (cause instanceof CancelledFailure) {
-        const { approvers, report } = await this.get(wpkId);
-        return { phase: 'stopped', wpkId, approvers, ...(report && { report }) };
+      if (cause instanceof CancelledFailure || cause instanceof ApplicationFailure) {
+        const [result] = (cause.details ?? []) as (PackageResult | undefined)[]; // as the workflow's conclude() leaves it
+        if (result) return result;
       }
-      const result = cause instanceof ApplicationFailure ? (cause.details?.[0] as PackageResult | undefined) : undefined;
-      if (result) return result;
       // Terminated or timed out by somebody in Temporal: no result was left.
       return { phase: 'failed', wpkId, approvers: [], error: { code: 'INTERNAL', message: error.message } };
     }
@@ -194,15 +199,8 @@ export class ConnectorClient {
   }
 
   /** Queries and updates wait for a worker; without a bound they would wait for ever when there is none. */
-  private async answered<T>(ask: () => Promise<T>): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, refuse) => {
-      timer = setTimeout(
-        () => refuse(new ConnectorError('WORKER_UNAVAILABLE', `No answer within ${ANSWER_WITHIN_MS / 1000} s.`)),
-        ANSWER_WITHIN_MS,
-      );
-    });
-    return Promise.race([ask(), late]).finally(() => clearTimeout(timer));
+  private answered<T>(ask: () => Promise<T>): Promise<T> {
+    return inTime(ANSWERED_WITHIN_MS, 'No answer', ask);
   }
 
   private async call<T>(wpkId: string, work: () => Promise<T>): Promise<T> {
@@ -212,6 +210,15 @@ export class ConnectorClient {
       throw toConnectorError(error, wpkId);
     }
   }
+}
+
+async function inTime<T>(withinMs: number, what: string, work: () => Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, refuse) => {
+    const error = new ConnectorError('WORKER_UNAVAILABLE', `${what} (waited ${withinMs / 1000} s).`);
+    timer = setTimeout(() => refuse(error), withinMs);
+  });
+  return Promise.race([work(), late]).finally(() => clearTimeout(timer));
 }
 
 function asText(value: unknown): string | undefined {

@@ -1,14 +1,14 @@
 import {
   isGrpcServiceError,
+  NamespaceNotFoundError,
   QueryNotRegisteredError,
   ServiceError,
   WorkflowExecutionAlreadyStartedError,
-  WorkflowFailedError,
   WorkflowNotFoundError,
   WorkflowUpdateFailedError,
 } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
-import { ConnectorError, isErrorCode } from '../domain/errors.ts';
+import { ConnectorError, ERRORS, isErrorCode } from '../domain/errors.ts';
 
 // Codes of gRPC (https://grpc.io/docs/guides/status-codes/) that say who is away.
 const GRPC_DEADLINE_EXCEEDED = 4;
@@ -21,12 +21,18 @@ export function toConnectorError(error: unknown, about = ''): Error {
   if (error instanceof ConnectorError) return error;
   if (error instanceof WorkflowExecutionAlreadyStartedError) return new ConnectorError('WPK_ALREADY_USED', about);
   if (error instanceof WorkflowNotFoundError) return new ConnectorError('WPK_NOT_FOUND', about);
-  if (error instanceof WorkflowUpdateFailedError || error instanceof WorkflowFailedError) {
+  if (error instanceof WorkflowUpdateFailedError) {
     const { cause } = error;
     if (cause instanceof ApplicationFailure && isErrorCode(cause.type)) {
-      return new ConnectorError(cause.type, cause.message, { cause: error });
+      // The message begins with the sentence of the code, which the new error says again.
+      const detail = cause.message.replace(ERRORS[cause.type].sentence, '').trim();
+      return new ConnectorError(cause.type, detail, { cause: error });
     }
   }
+  if (error instanceof NamespaceNotFoundError) {
+    return new ConnectorError('CONFIG_INVALID', `Temporal has no namespace ${error.namespace}.`, { cause: error });
+  }
+  // A run that is no package's has no such query.
   if (error instanceof QueryNotRegisteredError) return new ConnectorError('WPK_NOT_FOUND', about, { cause: error });
   const grpc = grpcErrorIn(error);
   switch (grpc?.code) {

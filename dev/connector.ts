@@ -62,6 +62,11 @@ export async function existingConnector(options: ConnectorOptions): Promise<Prep
   return prepared(options, await readFile(filesIn(options.folder).privateKey, 'utf8'));
 }
 
+/** The development key of a connector. */
+export function privateKeyFile(folder: string): string {
+  return filesIn(folder).privateKey;
+}
+
 function filesIn(folder: string) {
   return {
     publicKey: join(folder, 'signing-key.pub'),

@@ -8,7 +8,6 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { reportError, say } from '../client/cli/output.ts';
 import { ConnectorClient } from '../client/connector-client.ts';
-import { ConnectorError } from '../domain/errors.ts';
 import type { ConnectorServices } from './describe-stack.ts';
 import type { PreparedConnector } from './connector.ts';
 import { connectorFolder, existingConnector, prepareConnector, startWorker } from './connector.ts';
@@ -21,7 +20,9 @@ import { devDown, devUp, stateDirOf } from './stack-command.ts';
 import type { Stack } from './stack.ts';
 import { startStack } from './stack.ts';
 
-const { values: flags } = parseArgs({ options: { keep: { type: 'boolean', default: false }, context: { type: 'string' } } });
+const USAGE = 'usage: npm run demo [-- --keep | -- --context NAME]';
+const options = { keep: { type: 'boolean', default: false }, context: { type: 'string' }, help: { type: 'boolean' } } as const;
+const flags = readFlags();
 
 const STACK_TITLE = flags.context ? 'Temporal, Vault and S3 are up, the real ones' : 'Temporal, Vault, S3 and Kubernetes are up, the real ones';
 
@@ -45,7 +46,6 @@ try {
 
 async function perform(): Promise<{ package: Told; refused: readonly Refusal[]; auditEntries: number }> {
   const { signal } = interrupted;
-  if (flags.keep && flags.context) throw new ConnectorError('USAGE', 'Give either --keep or --context.');
   stage.heading('The stack');
   const { services, cluster, connector } = flags.keep ? await raiseToKeep(signal) : await raiseForNow(signal);
   stage.show([`Temporal UI  ${services.temporal.uiUrl}`]);
@@ -62,6 +62,19 @@ async function perform(): Promise<{ package: Told; refused: readonly Refusal[]; 
   const auditEntries = await verifyAudit(scene);
   if (flags.keep) tellHowToGoOn(services);
   return { package: told, refused, auditEntries };
+}
+
+function readFlags() {
+  try {
+    const { values } = parseArgs({ options });
+    if (values.keep && values.context !== undefined) throw new Error('Give either --keep or --context.');
+    if (!values.help) return values;
+    process.stdout.write(`${USAGE}\n`);
+    return process.exit(0);
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n${USAGE}\n`);
+    return process.exit(2);
+  }
 }
 
 interface Raised {
@@ -103,10 +116,11 @@ async function raiseForNow(signal: AbortSignal): Promise<Raised> {
 /** The same stack and worker as `byoc dev up` has; they outlive this process unless it is interrupted. */
 async function raiseToKeep(signal: AbortSignal): Promise<Raised> {
   const stateDir = stateDirOf(process.cwd(), {});
-  const { services } = await stage.act(STACK_TITLE, (tell) =>
+  const { services, started } = await stage.act(STACK_TITLE, (tell) =>
     devUp({ stateDir, env: process.env, connector: true, signal, onProgress: (part, message) => tell(`${part}: ${message}`) }),
   );
-  signal.addEventListener('abort', () => cleanups.push(() => devDown({ stateDir })));
+  // A stack that was up before is not ours to end.
+  if (started) signal.addEventListener('abort', () => cleanups.push(() => devDown({ stateDir })));
   const connector = await existingConnector({ services, folder: connectorFolder(stateDir) });
   return { services, cluster: embeddedCluster(services.kubernetes, signal), connector };
 }

@@ -1,4 +1,4 @@
-import { columns } from '../client/cli/output.ts';
+import { BYOC, columns } from '../client/cli/output.ts';
 import { DEV_CLUSTER } from './connector.ts';
 import type { Services } from './stack.ts';
 
@@ -35,9 +35,9 @@ export function describeStack({ temporal, vault, s3, kubernetes }: Services): st
     ]),
     '',
     'Next:',
-    '  eval "$(byoc dev env)"      lets byoc, temporal, vault, aws and kubectl find the stack',
-    '  byoc pack, dev sign, submit, watch, approve, audit verify',
-    '  byoc dev down',
+    `  eval "$(${BYOC} dev env)"   # lets byoc, temporal, vault, aws and kubectl find the stack`,
+    `  ${BYOC} --help`,
+    `  ${BYOC} dev down`,
   ];
 }
 

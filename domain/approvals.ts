@@ -54,6 +54,7 @@ export interface VoteRecord extends Vote {
   /** When the workflow took it in, RFC 3339 in UTC. */
   readonly receivedAt: string;
   readonly via: 'signal' | 'update';
+  /** `why` adds to the sentence of the code; it may be empty. */
   readonly refused?: { readonly code: ErrorCode; readonly why: string };
 }
 
@@ -76,7 +77,7 @@ export function parseVote(
   const parsed = (via === 'update' ? schema.extend({ decision: z.literal(decision) }) : schema).safeParse(argument);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    const why = issue ? `${issue.path.join('.') || 'argument'}: ${issue.message}` : 'unreadable';
+    const why = issue ? `${issue.path.join('.') || 'The argument'}: ${issue.message}.` : '';
     return { malformed: { code: 'APPROVAL_MALFORMED', why } };
   }
   const { approver, planDigest, comment, reason } = parsed.data as z.infer<typeof voteFields>;
@@ -93,25 +94,25 @@ export function parseVote(
 /** Why a vote has no effect, or undefined where it has one. The one rule for signals, updates and the writing activity. */
 export function refusalOf(vote: Vote, context: VoteContext): VoteRecord['refused'] {
   if (!context.open || !context.requirement) {
-    return { code: 'APPROVAL_CLOSED', why: 'the package is not waiting for votes' };
+    return { code: 'APPROVAL_CLOSED', why: '' };
   }
   if (sameIdentity(vote.approver, context.author)) {
-    return { code: 'APPROVAL_BY_AUTHOR', why: `${vote.approver} wrote the package` };
+    return { code: 'APPROVAL_BY_AUTHOR', why: `${vote.approver} wrote it.` };
   }
   if (vote.decision === 'reject') {
-    if (!vote.comment) return { code: 'APPROVAL_REASON_MISSING', why: 'a rejection says why' };
+    if (!vote.comment) return { code: 'APPROVAL_REASON_MISSING', why: '' };
     if (vote.planDigest !== undefined && vote.planDigest !== context.planDigest) return mismatch(context);
     return undefined; // A no needs no proof: it can only keep things from happening.
   }
   if (vote.planDigest !== context.planDigest) return mismatch(context);
   if (vote.proof === 'asserted') {
     if (!context.requirement.acceptAsserted) {
-      return { code: 'APPROVAL_NOT_ACCEPTED', why: 'the policy counts signed approvals only' };
+      return { code: 'APPROVAL_NOT_ACCEPTED', why: 'It counts signed approvals only.' };
     }
     if (context.requirement.quorum > 1) {
       return {
         code: 'APPROVAL_NOT_ACCEPTED',
-        why: `${context.requirement.quorum} different people must approve, which takes signed approvals`,
+        why: `${context.requirement.quorum} different people must approve, which takes signed approvals.`,
       };
     }
   }
@@ -147,5 +148,5 @@ function identityKey(identity: string): string {
 }
 
 function mismatch({ planDigest }: VoteContext): VoteRecord['refused'] {
-  return { code: 'APPROVAL_PLAN_MISMATCH', why: `the current plan is ${planDigest ?? 'not made yet'}` };
+  return { code: 'APPROVAL_PLAN_MISMATCH', why: planDigest ? `The current plan is ${planDigest}.` : 'There is no plan yet.' };
 }

@@ -69,7 +69,6 @@ export const ERRORS = {
   FIELD_CONFLICT: no(409, 'Another manager owns a field that the work package sets.'),
   WRITE_REFUSED: no(422, 'The Kubernetes API server refused a write.'),
   NOT_READY: no(504, 'An object did not become ready in time.'),
-  STOPPED: no(409, 'The work package was stopped.'),
 
   // Audit
   AUDIT_BROKEN: no(500, 'The audit log does not verify.'),
@@ -82,13 +81,14 @@ export const ERRORS = {
   VAULT_UNAVAILABLE: away('Vault cannot be reached.'),
   S3_UNAVAILABLE: away('The audit bucket cannot be reached.'),
   WORKER_UNAVAILABLE: away('No worker of the cluster answers.'),
+  WORKER_DRAINING: away('The worker is being replaced; another goes on.'),
   PART_UNAVAILABLE: away('A part of the development stack cannot be had or does not run.'),
 
   // The command
-  USAGE: usage('The command was not understood.'),
+  USAGE: usage('The command cannot be carried out as it was given.'),
   CONFIG_INVALID: usage('A setting is missing or wrong.'),
   FILE_UNREADABLE: usage('A file cannot be read.'),
-  VERIFY_FAILED: no(403, 'The blob does not verify.'),
+  FILE_UNWRITABLE: usage('A file cannot be written.'),
   INTERNAL: no(500, 'Something went wrong inside.'),
 } as const satisfies Record<string, ErrorTraits>;
 

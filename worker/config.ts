@@ -12,7 +12,7 @@ const settingsSchema = z
     BYOC_CLUSTER_ID: z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'must be a DNS label'),
     /** Where the audit log is kept. */
     BYOC_DATA_DIR: z.string().min(1),
-    /** Policy file; without one a person approves everything, by signed votes. */
+    /** Policy file; without one a person must approve everything by a signed vote. */
     BYOC_POLICY: z.string().min(1).optional(),
     /** Name of this writer's audit chain, unique in the cluster; the pod's name. */
     BYOC_WRITER: z.string().regex(/^[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?$/, 'must be a DNS name').optional(),

@@ -73,10 +73,10 @@ export async function createConnector(config: WorkerConfig, env: NodeJS.ProcessE
     sealAudit: audit.seal,
     onEnded: audit.sealLater,
     witness: createWitness(client.workflow),
-    onAlert: ({ alert, activity, caller, error }) => {
-      const code = error instanceof ConnectorError ? error.code : 'INTERNAL';
-      const message = alert === 'refused' ? 'a call was refused' : 'a package failed';
-      logger.error({ alert, activity, code, ...caller, err: error }, message);
+    onTrouble: ({ trouble, activity, caller, error }) => {
+      const about = { activity, code: error instanceof ConnectorError ? error.code : 'INTERNAL', ...caller, err: error };
+      if (trouble === 'away') logger.warn(about, 'something is away; the activity will be tried again');
+      else logger.error({ alert: trouble, ...about }, trouble === 'refused' ? 'a call was refused' : 'a package failed');
     },
   });
 

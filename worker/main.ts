@@ -15,7 +15,8 @@ try {
   const known = error instanceof ConnectorError ? error : undefined;
   const line = { level: 'error', code: known?.code ?? 'INTERNAL', message: known?.message ?? String(error) };
   process.stderr.write(`${JSON.stringify({ ...line, cause: causeOf(error) })}\n`);
-  process.exitCode = known?.traits.exitCode ?? 1;
+  // Connections that were made before it failed would keep the process, and with it a pod that nobody restarts.
+  process.exit(known?.traits.exitCode ?? 1);
 }
 
 function causeOf(error: unknown): string | undefined {

@@ -1,11 +1,11 @@
-import { ActivityFailure, ApplicationFailure, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
+import { ActivityFailure, ApplicationFailure, proxyActivities, proxyLocalActivities, TimeoutFailure } from '@temporalio/workflow';
 import type { Activities } from '../activities/index.ts';
 
 /** Activity proxies, grouped by how they are retried. Retryable or not is said by the failure itself (domain/errors.ts). */
 
 const backoff = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' } as const;
 
-/** Short and only reading (the claim aside, which is idempotent): run inside the workflow task, without a round trip. */
+/** Short, and writing nothing but a claim and audit entries, both idempotent: run inside the workflow task, without a round trip. */
 const local = proxyLocalActivities<Activities>({
   startToCloseTimeout: '1 minute',
   retry: { maximumAttempts: 1 },
@@ -30,9 +30,9 @@ export const { executePackage } = proxyActivities<Activities>({
   retry: { ...backoff, initialInterval: '500ms' },
 });
 
-type Reading = Pick<Activities, 'verifyPackage' | 'planPackage' | 'recordEvents'>;
+type Short = Pick<Activities, 'verifyPackage' | 'planPackage' | 'recordEvents'>;
 
-function locallyFirst<Name extends keyof Reading>(name: Name): Reading[Name] {
+function locallyFirst<Name extends keyof Short>(name: Name): Short[Name] {
   const attempt = async (input: never): Promise<unknown> => {
     try {
       return await (local[name] as (input: never) => Promise<unknown>)(input);
@@ -41,14 +41,16 @@ function locallyFirst<Name extends keyof Reading>(name: Name): Reading[Name] {
       return (patient[name] as (input: never) => Promise<unknown>)(input);
     }
   };
-  return attempt as Reading[Name];
+  return attempt as Short[Name];
 }
 
 export const verifyPackage = locallyFirst('verifyPackage');
 export const planPackage = locallyFirst('planPackage');
 export const recordEvents = locallyFirst('recordEvents');
 
+/** A local activity fails with its failure as it is, another with an ActivityFailure around it. */
 function canHelpToTryAgain(error: unknown): boolean {
-  if (!(error instanceof ActivityFailure)) return false;
-  return !(error.cause instanceof ApplicationFailure && error.cause.nonRetryable === true);
+  const cause = error instanceof ActivityFailure ? error.cause : error;
+  if (cause instanceof ApplicationFailure) return cause.nonRetryable !== true;
+  return cause instanceof TimeoutFailure;
 }

@@ -26,20 +26,17 @@ const MAX_REPLANS = 10;
 export async function executeWpk(signed: SignedWpk): Promise<PackageResult> {
   const run = new PackageRun();
   listen(run); // Before the first await: a signal may arrive with the first task.
-  let stopped: unknown;
   try {
     const { facts, searchAttributes } = await verifyPackage({ signed });
     run.admit(facts, searchAttributes);
     await runPackage(run, signed, facts.expiresAt);
   } catch (error) {
-    if (isCancellation(error)) stopped = error;
     finishBy(run, error);
   }
   await CancellationScope.nonCancellable(async () => {
     await recordEvents({ events: [{ type: 'ended', status: run.status() }] });
     await condition(allHandlersFinished);
   });
-  if (stopped) throw stopped;
   return run.conclude();
 }
 

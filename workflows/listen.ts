@@ -1,5 +1,6 @@
 import { ApplicationFailure, CancellationScope, setHandler } from '@temporalio/workflow';
 import type { Decision, VoteRecord } from '../domain/approvals.ts';
+import { ERRORS } from '../domain/errors.ts';
 import { recordEvents } from './activities.ts';
 import * as messages from './messages.ts';
 import type { PackageRun } from './package-run.ts';
@@ -19,10 +20,14 @@ export function listen(run: PackageRun): void {
   });
   const decide = async (argument: unknown) => {
     const vote = await take(run, decisionIn(argument), 'update', argument);
-    if (vote.refused) throw ApplicationFailure.nonRetryable(vote.refused.why, vote.refused.code);
+    if (vote.refused) throw refusal(vote.refused);
     return run.status();
   };
   setHandler(messages.decide, decide, { description: '{ decision, approver, planDigest | reason }: a vote, answered' });
+}
+
+function refusal({ code, why }: NonNullable<VoteRecord['refused']>): ApplicationFailure {
+  return ApplicationFailure.nonRetryable([ERRORS[code].sentence, why].filter(Boolean).join(' '), code);
 }
 
 async function take(run: PackageRun, decision: Decision, via: VoteRecord['via'], argument: unknown): Promise<VoteRecord> {

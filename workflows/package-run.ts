@@ -1,4 +1,10 @@
-import { ApplicationFailure, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import {
+  ApplicationFailure,
+  CancelledFailure,
+  setCurrentDetails,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
 import type { Decision, Tally, Vote, VoteRecord } from '../domain/approvals.ts';
 import { parseVote, refusalOf, tally } from '../domain/approvals.ts';
 import type { Plan } from '../domain/plan.ts';
@@ -108,7 +114,7 @@ export class PackageRun {
     return this.currentPlan;
   }
 
-  /** Ends the run the way Temporal shows best: denied and failed packages as failed, others as completed. */
+  /** Ends the run the way Temporal shows best: denied and failed as failed, stopped as cancelled, others as completed. */
   conclude(): PackageResult {
     if (!isEnd(this.phase)) throw ApplicationFailure.nonRetryable('the run ended without an end', 'INTERNAL');
     const result: PackageResult = {
@@ -119,6 +125,7 @@ export class PackageRun {
       ...(this.report && { report: this.report }),
       ...(this.error && { error: this.error }),
     };
+    if (this.phase === 'stopped') throw new CancelledFailure('stopped', [result]);
     if (this.phase !== 'denied' && this.phase !== 'failed') return result;
     const { code, message } = this.error ?? { code: 'INTERNAL', message: 'no reason was recorded' };
     throw ApplicationFailure.create({ type: code, message, nonRetryable: true, details: [result] });

@@ -22,7 +22,7 @@ export async function makePlan(
   planner: Planner,
   sha256: Sha256,
   { wpk, wpkDigest, policy }: Pick<AdmittedWpk, 'wpk' | 'wpkDigest' | 'policy'>,
-  signal: AbortSignal,
+  signal?: AbortSignal,
 ): Promise<MadePlan> {
   const dryRun = await planner.dryRun(wpk, wpkDigest, signal);
   const objects = fitForTemporal(dryRun.writes.map(({ planned }) => planned));

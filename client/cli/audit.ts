@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
-import { InvalidArgumentError, Option } from 'commander';
+import { Option } from 'commander';
 
 import { AUDIT_RETENTION_DAYS } from '../../domain/audit.ts';
 import { printable } from '../../domain/printable.ts';
 import { localAuditFiles } from '../audit-files.ts';
 import type { AuditFile, AuditProblem, AuditReport } from '../audit-verify.ts';
 import { verifyAudit } from '../audit-verify.ts';
+import { toInteger } from './arguments.ts';
 import { bucketAuditFiles } from './audit-bucket.ts';
 import { columns, paint, printAs, say } from './output.ts';
 import type { FormatOptions } from './settings.ts';
@@ -19,15 +20,15 @@ interface VerifyFlags extends FormatOptions {
 }
 
 export function registerAudit(program: Command): void {
-  const audit = program.command('audit').description('Read and verify the audit log.');
+  const audit = program.command('audit').description('read and verify the audit log');
   const verify = audit
     .command('verify')
-    .description('Verify a log offline and name the first bad or missing entry.')
+    .description('verify a log offline and name the first bad or missing entry')
     .argument('<path...>', 'files, folders or s3://bucket/prefix')
     .option('--partial', 'accept chains that begin after their first entry')
     .addOption(new Option('--endpoint <url>', 'of the S3 server; AWS by default').env('AWS_ENDPOINT_URL_S3'))
     .addOption(new Option('--region <region>', 'of the bucket').env('AWS_REGION').default('us-east-1'))
-    .option('--retention-days <days>', 'how long the bucket must keep each object', wholeDays, AUDIT_RETENTION_DAYS)
+    .option('--retention-days <days>', 'how long the bucket must keep each object', toInteger, AUDIT_RETENTION_DAYS)
     .addHelpText(
       'after',
       '\nExamples:\n  byoc audit verify ./audit\n  byoc audit verify -o json s3://acme-audit/prod-eu-1' +
@@ -76,7 +77,3 @@ function verdict({ problemCount, chains }: AuditReport): string {
   return `The audit log does not verify: ${problemCount} ${problemCount === 1 ? 'problem' : 'problems'}.`;
 }
 
-function wholeDays(value: string): number {
-  if (!/^\d{1,5}$/.test(value)) throw new InvalidArgumentError('Days are a whole number.');
-  return Number(value);
-}

@@ -1,14 +1,13 @@
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { ConnectorError } from '../../domain/errors.ts';
-import { connectorFolder } from '../../dev/connector.ts';
+import { connectorFolder, privateKeyFile } from '../../dev/connector.ts';
 import { describeStack, exportLines } from '../../dev/describe-stack.ts';
 import { devDown, devStatus, devUp, stateDirOf } from '../../dev/stack-command.ts';
 import { signWpk } from '../sign.ts';
 import { bundleBeside, readInput } from './files.ts';
-import { paint, print, printAs, say } from './output.ts';
+import { BYOC, paint, print, printAs, say } from './output.ts';
 import type { FormatOptions } from './settings.ts';
 import { withFormat } from './settings.ts';
 
@@ -53,7 +52,7 @@ export function registerDev(program: Command): void {
     .addHelpText('after', '\nExample:\n  eval "$(byoc dev env)"')
     .action(async (choice: StackChoice) => {
       const { services, stateDir } = await devStatus({ stateDir: stateDirOf(process.cwd(), choice) });
-      if (!services) throw new ConnectorError('PART_UNAVAILABLE', `No stack is up in ${stateDir}. Try: byoc dev up`);
+      if (!services) throw new ConnectorError('PART_UNAVAILABLE', `No stack is up in ${stateDir}. Try: ${BYOC} dev up`);
       exportLines(services).forEach((line) => print(line));
     });
 
@@ -80,7 +79,7 @@ function signCommand(dev: Command): void {
     .argument('<file>', 'the package; the signature is written beside it as NAME.wpk.sigstore.json')
     .addHelpText('after', '\nExample:\n  byoc dev sign app.wpk.json')
     .action(async (file: string, choice: StackChoice) => {
-      const key = join(connectorFolder(stateDirOf(process.cwd(), choice)), 'signing-key.pem');
+      const key = privateKeyFile(connectorFolder(stateDirOf(process.cwd(), choice)));
       const bundle = signWpk(await readInput(file), Buffer.from(await readInput(key)).toString('utf8'));
       const signature = bundleBeside(file);
       await writeFile(signature, `${JSON.stringify(bundle)}\n`);

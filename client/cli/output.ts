@@ -41,16 +41,19 @@ export function columns(rows: readonly (readonly string[])[]): string[] {
   return safe.map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ').trimEnd());
 }
 
+/** The command as one types it here: from a checkout npm runs it. */
+export const BYOC = process.env['npm_lifecycle_event'] === undefined ? 'byoc' : 'npm run -s byoc --';
+
 /** What to try next, by what went wrong. */
 const NEXT: Partial<Record<ConnectorError['code'], string>> = {
-  TEMPORAL_UNAVAILABLE: 'Is Temporal running, and TEMPORAL_ADDRESS right? For a local stack: byoc dev up',
+  TEMPORAL_UNAVAILABLE: `Is Temporal running, and TEMPORAL_ADDRESS right? For a local stack: ${BYOC} dev up`,
   WORKER_UNAVAILABLE: 'Is a worker of this cluster running? Look at its log; its queue shows in the Temporal UI.',
   KUBERNETES_UNAVAILABLE: 'Does `kubectl version` reach the cluster? Check KUBECONFIG.',
   VAULT_UNAVAILABLE: 'Is VAULT_ADDR right, and Vault unsealed? Try: vault status',
-  WPK_NOT_FOUND: 'See what there is: byoc list',
-  WPK_ALREADY_USED: 'An id is used once, ever. Pack it anew to get another: byoc pack',
-  APPROVAL_PLAN_MISMATCH: 'Read the current plan before you vote: byoc show ID',
-  USAGE: 'See: byoc --help',
+  WPK_NOT_FOUND: `See what there is: ${BYOC} list`,
+  WPK_ALREADY_USED: `An id is used once, ever. Pack it anew to get another: ${BYOC} pack`,
+  APPROVAL_PLAN_MISMATCH: `Read the current plan before you vote: ${BYOC} show ID`,
+  USAGE: `See: ${BYOC} --help`,
   INTERNAL: 'BYOC_DEBUG=1 shows where.',
 };
 

@@ -7,6 +7,7 @@ import type { RiskLevel, Target } from '../../domain/wpk.ts';
 import type { PackedWpk } from '../pack/pack.ts';
 import { packWpk } from '../pack/pack.ts';
 import { readManifests } from '../pack/read-manifests.ts';
+import { toInteger } from './arguments.ts';
 import { summaryLines } from './check.ts';
 import { readManifestSources } from './files.ts';
 import { say } from './output.ts';
@@ -28,7 +29,6 @@ export interface PackOptions {
   readonly restart?: Target[];
   /** Seconds; false for --no-wait. */
   readonly wait: number | false;
-  readonly onFailure: 'halt' | 'rollback';
 }
 
 const SUFFIX = '.wpk.json';
@@ -63,7 +63,6 @@ export function registerPack(program: Command): void {
         .default(300, '5m'),
     )
     .option('--no-wait', 'do not wait for readiness')
-    .addOption(new Option('--on-failure <what>', 'when a step fails').choices(['halt', 'rollback']).default('halt'))
     .addHelpText(
       'after',
       `\nExample:\n  helm template shop ./chart | byoc pack - -o shop${SUFFIX} --cluster prod-eu-1 -n shop \\` +
@@ -106,7 +105,6 @@ export async function packInput(input: string | undefined, options: PackOptions,
     risk: options.risk,
     reason: options.reason,
     ...(wait !== false && { waitSeconds: wait }),
-    onFailure: options.onFailure,
   });
 }
 
@@ -114,7 +112,7 @@ async function writeOutput(file: string, payload: Uint8Array): Promise<void> {
   try {
     await writeFile(file, payload);
   } catch (cause) {
-    throw new ConnectorError('USAGE', `${file} cannot be written.`, { cause });
+    throw new ConnectorError('FILE_UNWRITABLE', file, { cause });
   }
 }
 
@@ -143,11 +141,6 @@ function toSeconds(text: string): number {
   const seconds = Number(count) * (UNIT_SECONDS.get(unit ?? '') ?? Number.NaN);
   if (!Number.isSafeInteger(seconds)) throw new InvalidArgumentError('A whole number and s, m, h or d, such as 30m.');
   return seconds;
-}
-
-function toInteger(text: string): number {
-  if (!/^[0-9]{1,15}$/.test(text)) throw new InvalidArgumentError('A whole number from 0.');
-  return Number(text);
 }
 
 /** Kinds that can be restarted, by the names that kubectl has for them. */

@@ -2,11 +2,13 @@ import { createInterface } from 'node:readline/promises';
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
 import { ConnectorError } from '../../domain/errors.ts';
+import { printable } from '../../domain/printable.ts';
 import { isEnd } from '../../domain/status.ts';
 import type { EndPhase } from '../../domain/status.ts';
 import type { SignedWpk } from '../../domain/wpk.ts';
 import type { ConnectorClient } from '../connector-client.ts';
 import type { PackageView } from '../package-view.ts';
+import { toInteger } from './arguments.ts';
 import { bundleBeside, readInput } from './files.ts';
 import { columns, paint, print, printAs, say } from './output.ts';
 import { packageLines, phaseText, planLines, progressText } from './render.ts';
@@ -46,7 +48,7 @@ function submitCommand(program: Command): void {
 function listCommand(program: Command): void {
   withFormat(withCluster(program.command('list')))
     .description('the newest packages of the cluster')
-    .option('--limit <n>', 'how many at most', Number, 50)
+    .option('--limit <n>', 'how many at most', toInteger, 50)
     .addHelpText('after', '\nExample:\n  byoc list --cluster prod-eu-1 -o json')
     .action(async (options: Options & { limit: number }) => {
       await withClient(options, async (client) => {
@@ -146,7 +148,7 @@ async function follow(client: ConnectorClient, id: string, { output }: FormatOpt
 
 function lineOf(view: PackageView): string {
   const what = view.waiting
-    ? `retrying ${view.waiting.activity}, attempt ${view.waiting.attempt}: ${view.waiting.failure}`
+    ? `retrying ${view.waiting.activity}, attempt ${view.waiting.attempt}: ${printable(view.waiting.failure)}`
     : progressText(view) || (view.phase === 'awaiting-approval' ? (view.requirement?.reason ?? '') : '');
   return `${phaseText(view.phase)}${what ? `  ${what}` : ''}`;
 }
@@ -166,7 +168,7 @@ async function shownPlan(client: ConnectorClient, id: string): Promise<string> {
   const asked = createInterface({ input: process.stdin, output: process.stderr });
   const answer = await asked.question(`${paint('bold', 'Approve exactly this plan?', process.stderr)} [y/N] `);
   asked.close();
-  if (!/^y(es)?$/i.test(answer.trim())) throw new ConnectorError('APPROVAL_MISSING', 'Nothing was sent.');
+  if (!/^y(es)?$/i.test(answer.trim())) throw new ConnectorError('USAGE', 'You did not confirm, so nothing was sent.');
   return plan.digest;
 }
 

@@ -1,16 +1,15 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { KubeConfig } from '@kubernetes/client-node';
 import type { Command } from 'commander';
 import { createKubeApi } from '../../activities/kubernetes/kube-api.ts';
 import { createPlanner } from '../../activities/kubernetes/planner.ts';
 import { makePlan } from '../../activities/package/planning.ts';
 import { policySource } from '../../activities/policy/load-policy.ts';
-import { ConnectorError } from '../../domain/errors.ts';
 import { parseWpk } from '../../domain/parse-wpk.ts';
 import { policyDenials, requirementFor } from '../../domain/policy.ts';
 import { canonicalJson } from '../../domain/digest.ts';
 import { sha256 } from '../sha256.ts';
+import { readInput } from './files.ts';
 import { printAs, say } from './output.ts';
 import { planLines } from './render.ts';
 import type { FormatOptions } from './settings.ts';
@@ -25,9 +24,7 @@ export function registerPlan(program: Command): void {
     .option('--policy <file>', 'judge it under this policy')
     .addHelpText('after', '\nExample:\n  byoc plan restart-checkout.wpk.json --policy policy.yaml')
     .action(async (file: string, options: FormatOptions & { context?: string; policy?: string }) => {
-      const bytes = await readFile(file).catch((cause: unknown) => {
-        throw new ConnectorError('FILE_UNREADABLE', file, { cause });
-      });
+      const bytes = await readInput(file);
       const wpk = parseWpk(bytes);
       const policy = await policySource(options.policy, sha256)();
       const api = createKubeApi(kubeConfig(options.context));
@@ -36,7 +33,7 @@ export function registerPlan(program: Command): void {
         const key = randomBytes(32);
         const mask = (value: string) => createHmac('sha256', key).update(value).digest('hex').slice(0, 12);
         const planner = createPlanner({ api, sha256, mask });
-        const { plan } = await makePlan(planner, sha256, { wpk, wpkDigest: sha256(bytes), policy }, neverAborted);
+        const { plan } = await makePlan(planner, sha256, { wpk, wpkDigest: sha256(bytes), policy });
         const requirement = requirementFor(policy.policy, wpk, sha256(canonicalJson(wpk.steps)), plan);
         const denials = policyDenials(policy.policy, wpk);
         printAs(options.output, { plan, requirement, denials }, () => [
@@ -50,8 +47,6 @@ export function registerPlan(program: Command): void {
       }
     });
 }
-
-const neverAborted = new AbortController().signal;
 
 function kubeConfig(context: string | undefined): KubeConfig {
   const config = new KubeConfig();

@@ -51,16 +51,16 @@ export function packageLines(view: PackageView): string[] {
   if (error) lines.push(`  ${paint('red', error.code)}: ${printable(error.message)}`);
   if (requirement) lines.push(`  ${requirement.reason}`);
   if (view.phase === 'awaiting-approval') {
-    lines.push(`  waiting for ${view.missing ?? 0} more approval(s) until ${view.answerBy ?? 'it expires'}`);
+    lines.push(`  ${view.missing ?? 0} more needed, until ${view.answerBy ?? 'it expires'}`);
   }
-  if (view.waiting) lines.push(`  ${paint('yellow', `retrying ${view.waiting.activity}`)}, attempt ${view.waiting.attempt}: ${view.waiting.failure}`);
+  if (view.waiting) lines.push(`  ${paint('yellow', `retrying ${view.waiting.activity}`)}, attempt ${view.waiting.attempt}: ${printable(view.waiting.failure)}`);
   if (view.progress) lines.push(`  ${progressText(view)}`);
   for (const vote of view.votes) {
     const fate = vote.refused ? paint('dim', `no effect: ${vote.refused.code}: ${printable(vote.refused.why)}`) : vote.proof;
     lines.push(`  ${vote.decision} by ${printable(vote.approver)} at ${vote.receivedAt} (${fate})${vote.comment ? `: ${printable(vote.comment)}` : ''}`);
   }
   for (const step of view.report?.steps ?? []) {
-    lines.push(`  step ${step.id}: ${step.action} ${step.outcome}, ${step.objects.length} object(s)`);
+    lines.push(`  step ${step.id}: ${step.action} ${step.outcome}, ${step.objects.length} ${step.objects.length === 1 ? 'object' : 'objects'}`);
   }
   return lines;
 }

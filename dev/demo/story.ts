@@ -66,7 +66,7 @@ export async function tellMainStory(scene: Scene): Promise<Told> {
   stage.show(planLines(plan));
 
   await stage.act(`${APPROVER} approves exactly this plan, with a Temporal signal`, () => approveBySignal(scene, workflowId, plan));
-  stage.command(`temporal workflow signal --workflow-id ${workflowId} --name approve --input '{"approver":"${APPROVER}","planDigest":"${plan.digest}"}'`);
+  stage.command(`temporal workflow signal --address ${scene.temporal.address} --workflow-id ${workflowId} --name approve --input '{"approver":"${APPROVER}","planDigest":"${plan.digest}"}'`);
 
   const result = await stage.act('The connector planned again, compared, and executed', async (tell) => {
     for await (const view of client.watch(wpkId, { signal: scene.signal })) if (view.progress) tell(progressText(view));
@@ -173,7 +173,7 @@ function flipBit(payload: string): string {
 }
 
 function outcomeLines({ report }: PackageResult): string[] {
-  return (report?.steps ?? []).map(({ id, action, outcome, objects }) => `step ${id}: ${action} ${outcome}, ${objects.length} object(s)`);
+  return (report?.steps ?? []).map(({ id, action, outcome, objects }) => `step ${id}: ${action} ${outcome}, ${objects.length} ${objects.length === 1 ? 'object' : 'objects'}`);
 }
 
 function countChanged({ report }: PackageResult): number {

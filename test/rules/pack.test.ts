@@ -17,7 +17,6 @@ const OPTIONS: PackOptions = {
   risk: 'low',
   reason: 'release 1.4',
   wait: 300,
-  onFailure: 'halt',
 };
 const NOW = new Date('2026-01-31T12:00:00.999Z');
 

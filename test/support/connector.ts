@@ -1,9 +1,7 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { glob, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { promisify } from 'node:util';
 import { ulid } from 'ulid';
 import type { SubmittedPackage } from '../../client/connector-client.ts';
 import { ConnectorClient } from '../../client/connector-client.ts';
@@ -16,8 +14,9 @@ import type { AuditEntry } from '../../domain/audit.ts';
 import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import { buildWpk, sign } from './packages.ts';
 import type { WpkOptions } from './packages.ts';
-import { sharedFolder, sharedServices } from './stack.ts';
+import { sharedServices } from './stack.ts';
 import { until } from './until.ts';
+import { workflowBundle } from './workflow-bundle.ts';
 
 /** How a command ended and what it said. */
 export interface CommandResult {
@@ -161,7 +160,8 @@ export class TestConnector {
 
   /** The data of a ConfigMap of the connector's namespace, or undefined. */
   async dataOf(name: string): Promise<unknown> {
-    return (await this.read('configmap', name))?.['data'];
+    const found = await this.read('configmap', name);
+    return found && (found['data'] ?? {}); // one without data is there all the same
   }
 
   /** Runs the `temporal` command; resolves to its stdout and rejects where it fails. */
@@ -208,14 +208,6 @@ export class TestConnector {
   }
 }
 
-/** Bundled once a run, in the folder of the shared stack: it takes each worker seconds otherwise. */
-async function workflowBundle(): Promise<string> {
-  const file = join(sharedFolder(), 'workflows.js');
-  if (!existsSync(file)) await promisify(execFile)(process.execPath, [BUNDLE, file]);
-  return file;
-}
-
-const BUNDLE = join(import.meta.dirname, 'bundle-workflows.ts');
 const BYOC = join(import.meta.dirname, '../../client/cli/main.ts');
 
 function jsonLines(text: string): Record<string, unknown>[] {

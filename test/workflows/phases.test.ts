@@ -50,7 +50,7 @@ describe('a package on its way', () => {
       ByocRisk: 'low',
       ByocPlaybook: 'settings@1',
     });
-    expect(await description.staticSummary()).toBe('change-settings (playbook settings), not verified yet');
+    expect(await description.staticSummary()).toBe('change-settings (playbook settings), as submitted');
   });
 
   it('runs without a person where the policy approves exactly these steps and the risk is low', async () => {

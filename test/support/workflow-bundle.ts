@@ -1,0 +1,14 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { sharedFolder } from './stack.ts';
+
+const BUNDLE = join(import.meta.dirname, 'bundle-workflows.ts');
+
+/** The file with the workflows, bundled once a run, in the folder of the shared stack: it takes each worker seconds otherwise. */
+export async function workflowBundle(): Promise<string> {
+  const file = join(sharedFolder(), 'workflows.js');
+  if (!existsSync(file)) await promisify(execFile)(process.execPath, [BUNDLE, file]);
+  return file;
+}

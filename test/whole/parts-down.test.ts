@@ -1,0 +1,97 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { SubmittedPackage } from '../../client/connector-client.ts';
+import { trustKey } from '../../dev/connector.ts';
+import { readFile } from 'node:fs/promises';
+import type { Stack } from '../../dev/stack.ts';
+import type { PackageView } from '../../client/package-view.ts';
+import type { Phase } from '../../domain/status.ts';
+import { TestConnector } from '../support/connector.ts';
+import { applyStep, configMap } from '../support/packages.ts';
+import { ownStack } from '../support/stack.ts';
+import { until } from '../support/until.ts';
+
+const BOB = 'bob@example.com';
+
+/** In this order: each test leaves the parts as the next one needs them, Temporal goes last. */
+describe('when a part is missing', () => {
+  let stack: Stack;
+  let connector: TestConnector;
+
+  beforeAll(async () => {
+    stack = await ownStack(['temporal', 'vault', 's3', 'kubernetes']);
+    connector = await TestConnector.start({ services: stack });
+  }, 120_000);
+  afterAll(async () => {
+    await connector.stop();
+    await stack.stop();
+  });
+
+  const submit = (name: string) => connector.submit({ steps: [applyStep(configMap(name, connector.namespace, {}))] });
+  const submitAndPlan = async (name: string) => connector.untilWaiting(await submit(name));
+
+  /** What `byoc show` tells of a package that is retried for at least the second time. */
+  async function shownRetrying({ wpkId }: SubmittedPackage): Promise<PackageView> {
+    await until('a second attempt', async () => (await connector.client.get(wpkId)).waiting);
+    const { code, stdout } = await connector.byoc('show', wpkId, '-o', 'json');
+    expect(code).toBe(0);
+    return JSON.parse(stdout) as PackageView;
+  }
+  const retrying = (phase: Phase, activity: string, code: string) => ({
+    phase,
+    waiting: { activity, attempt: expect.any(Number), failure: expect.stringContaining(code) },
+  });
+
+  it('the API server: says what is retried, can be stopped meanwhile, and goes on by itself', async () => {
+    const executing = await submitAndPlan('executing');
+    await stack.kill('kube-apiserver');
+    const { workflowId, planDigest } = executing;
+    await connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+    const claiming = await submit('claiming');
+    const stopped = await submit('stopped');
+
+    expect(await shownRetrying(executing)).toMatchObject(retrying('executing', 'executePackage', 'KUBERNETES_UNAVAILABLE'));
+    expect(await shownRetrying(claiming)).toMatchObject(retrying('verifying', 'verifyPackage', 'KUBERNETES_UNAVAILABLE'));
+    await shownRetrying(stopped);
+    expect(await connector.byoc('stop', stopped.wpkId)).toMatchObject({ code: 0, stdout: 'stopped\n' });
+
+    await stack.restart('kube-apiserver');
+    expect(await connector.client.result(executing.wpkId)).toMatchObject({ phase: 'succeeded' });
+    expect(await connector.dataOf('executing')).toBeDefined();
+    await connector.untilWaiting(claiming);
+    expect(await connector.dataOf('stopped')).toBeUndefined();
+  }, 120_000);
+
+  it('Vault: verifies nothing without its keys, and goes on by itself', async () => {
+    await connector.killWorker();
+    await stack.kill('openbao');
+    await connector.startWorker(); // what it knew of the keys is gone with the old process
+    const one = await submit('unverified');
+    expect(await shownRetrying(one)).toMatchObject(retrying('verifying', 'verifyPackage', 'KEYS_UNAVAILABLE'));
+
+    await stack.restart('openbao');
+    // The development server has lost its data, which must not read as "this key is unknown" before it is back.
+    await trustKey(stack, connector.clusterId, 'development', await readFile(connector.prepared.publicKeyPath, 'utf8'));
+    await connector.untilWaiting(one);
+  }, 120_000);
+
+  it('the worker: takes packages in, and says that nobody answers', async () => {
+    await connector.killWorker();
+    const one = await submit('unattended');
+    expect(await connector.byoc('show', one.wpkId)).toEqual({
+      code: 3,
+      stdout: '',
+      stderr: expect.stringMatching(/WORKER_UNAVAILABLE.*\n.*worker of this cluster/),
+    });
+    await connector.startWorker();
+    await connector.untilWaiting(one);
+  }, 120_000);
+
+  it('Temporal: says so, and what to do', async () => {
+    await stack.kill('temporal');
+    expect(await connector.byoc('list')).toEqual({
+      code: 3,
+      stdout: '',
+      stderr: expect.stringMatching(/TEMPORAL_UNAVAILABLE.*\n.*TEMPORAL_ADDRESS/),
+    });
+  }, 60_000);
+});
