@@ -55,7 +55,7 @@ export interface ActivityDeps {
   readonly writer: Writer;
   readonly audit: AuditWriter;
   /** Puts the log where it can't be deleted, if there is such a place; without that nothing is written. */
-  readonly sealAudit: () => Promise<void>;
+  readonly uploadAudit: () => Promise<void>;
   /** Told when the run of a package has ended. */
   readonly onEnded: () => void;
   readonly witness: Witness;
@@ -89,7 +89,8 @@ export function createActivities(deps: ActivityDeps): Activities {
   /** Records and reports what went wrong, and hands it to Temporal. What is merely away is retried and no refusal. */
   async function fail(activity: keyof Activities, signed: SignedWpk | undefined, error: unknown): Promise<never> {
     const caller = currentCaller();
-    if (Context.current().cancellationSignal.aborted) {
+    const isForeign = error instanceof ConnectorError && error.code === 'CALLER_UNTRUSTED';
+    if (Context.current().cancellationSignal.aborted && !isForeign) {
       if (stopRequested()) throw new CancelledFailure('stopped');
       throw toApplicationFailure(new ConnectorError('WORKER_DRAINING'));
     }
@@ -105,7 +106,7 @@ export function createActivities(deps: ActivityDeps): Activities {
     const records = new PackageRecords(audit, sha256, caller, wpkDigest ? { wpkDigest } : {});
     const told = { activity, code, detail, workflowType: caller.workflowType };
     try {
-      await records.write('call.refused', 'refused', told, { key: `${activity}/${code}` });
+      await records.write('call.refused', 'refused', told, { key: `${activity}/${code}/${wpkDigest ?? ''}` });
     } catch (unrecorded) {
       throw toApplicationFailure(unrecorded); // tried again until it is in the log
     }
@@ -115,6 +116,7 @@ export function createActivities(deps: ActivityDeps): Activities {
     async verifyPackage(input) {
       const { signed } = given(input);
       const caller = currentCaller();
+      const stop = keepAlive();
       try {
         await assertHome(caller);
         const admitted = await deps.admit(signed);
@@ -127,6 +129,8 @@ export function createActivities(deps: ActivityDeps): Activities {
         return { facts, searchAttributes: deps.searchAttributes };
       } catch (error) {
         return fail('verifyPackage', signed, error);
+      } finally {
+        stop();
       }
     },
 
@@ -165,6 +169,7 @@ export function createActivities(deps: ActivityDeps): Activities {
           caller,
           signal: Context.current().cancellationSignal,
           stopRequested,
+          attempt: Context.current().info.attempt,
           onProgress: (now) => (progress = now),
           recordsFor: recordsFor(caller),
         });
@@ -178,6 +183,7 @@ export function createActivities(deps: ActivityDeps): Activities {
     async recordEvents(input) {
       const { events = [] } = given(input);
       const caller = currentCaller();
+      const stop = keepAlive();
       try {
         await assertHome(caller);
         const wpk = packageOf(caller, deps.clusterId);
@@ -188,6 +194,8 @@ export function createActivities(deps: ActivityDeps): Activities {
         }
       } catch (error) {
         return fail('recordEvents', undefined, error);
+      } finally {
+        stop();
       }
     },
   };

@@ -10,7 +10,7 @@ import type { PackageResult, PackageStatus } from '../domain/status.ts';
 import { isEnd } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { dataConverter } from './data-converter/index.ts';
-import { toConnectorError } from './errors.ts';
+import { isDeadlineExceeded, toConnectorError } from './errors.ts';
 import type { PackageView } from './package-view.ts';
 import { viewOf } from './package-view.ts';
 import { summarise } from './summarise.ts';
@@ -45,6 +45,7 @@ const STOPPED_WITHIN_MS = 30_000;
 export class ConnectorClient {
   readonly client: Client;
   readonly clusterId: string;
+  private readonly underWay = new Set<Promise<unknown>>();
 
   /** @param connection to Temporal; a worker's own connection lets a package start without a round trip. */
   constructor(options: { connection: ConnectionLike; namespace: string; clusterId: string }) {
@@ -157,7 +158,7 @@ export class ConnectorClient {
   async stop(wpkId: string): Promise<PackageResult> {
     const handle = this.handle(wpkId);
     await this.call(wpkId, () => handle.cancel());
-    return inTime(STOPPED_WITHIN_MS, 'The stop is recorded, but no worker has acknowledged it yet', () => this.result(wpkId));
+    return this.inTime(STOPPED_WITHIN_MS, 'The stop is recorded, but no worker has acknowledged it yet', () => this.result(wpkId));
   }
 
   /** Waits for the end, whatever it is. */
@@ -168,16 +169,21 @@ export class ConnectorClient {
     } catch (error) {
       if (!(error instanceof WorkflowFailedError)) throw toConnectorError(error, wpkId);
       const { cause } = error;
-      if (cause instanceof CancelledFailure || cause instanceof ApplicationFailure) {
-        const [result] = (cause.details ?? []) as (PackageResult | undefined)[]; // as the workflow's conclude() leaves it
-        if (result) return result;
+      if (cause instanceof CancelledFailure) {
+        // Temporal keeps no details of a cancelled run; its status tells what it did until then.
+        const { approvers, planDigest, report } = await this.get(wpkId);
+        return { phase: 'stopped', wpkId, approvers, ...(planDigest && { planDigest }), ...(report && { report }) };
       }
+      const result = cause instanceof ApplicationFailure ? (cause.details?.[0] as PackageResult | undefined) : undefined;
+      if (result) return result; // as the workflow's conclude() leaves it
       // Terminated or timed out by somebody in Temporal: no result was left.
       return { phase: 'failed', wpkId, approvers: [], error: { code: 'INTERNAL', message: error.message } };
     }
   }
 
+  /** Waits for what was asked, and not awaited, to come to its end. */
   async close(): Promise<void> {
+    await Promise.allSettled(this.underWay);
     await this.client.connection.close();
   }
 
@@ -200,7 +206,24 @@ export class ConnectorClient {
 
   /** Queries and updates wait for a worker; without a bound they would wait for ever when there is none. */
   private answered<T>(ask: () => Promise<T>): Promise<T> {
-    return inTime(ANSWERED_WITHIN_MS, 'No answer', ask);
+    return this.inTime(ANSWERED_WITHIN_MS, 'No answer', ask);
+  }
+
+  /**
+   * Bounds what waits for a worker, by a deadline that the calls themselves know: what is merely given up goes on to be
+   * retried by Temporal's client, also when the connection is closed, and that ends the process.
+   */
+  private async inTime<T>(withinMs: number, what: string, work: () => Promise<T>): Promise<T> {
+    const asked = this.client.connection.withDeadline(Date.now() + withinMs, work);
+    this.underWay.add(asked);
+    try {
+      return await asked;
+    } catch (error) {
+      if (!isDeadlineExceeded(error)) throw error;
+      throw new ConnectorError('WORKER_UNAVAILABLE', `${what} (waited ${withinMs / 1000} s).`, { cause: error });
+    } finally {
+      this.underWay.delete(asked);
+    }
   }
 
   private async call<T>(wpkId: string, work: () => Promise<T>): Promise<T> {
@@ -210,15 +233,6 @@ export class ConnectorClient {
       throw toConnectorError(error, wpkId);
     }
   }
-}
-
-async function inTime<T>(withinMs: number, what: string, work: () => Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, refuse) => {
-    const error = new ConnectorError('WORKER_UNAVAILABLE', `${what} (waited ${withinMs / 1000} s).`);
-    timer = setTimeout(() => refuse(error), withinMs);
-  });
-  return Promise.race([work(), late]).finally(() => clearTimeout(timer));
 }
 
 function asText(value: unknown): string | undefined {

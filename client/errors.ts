@@ -6,6 +6,7 @@ import {
   WorkflowExecutionAlreadyStartedError,
   WorkflowNotFoundError,
   WorkflowUpdateFailedError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
 } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { ConnectorError, ERRORS, isErrorCode } from '../domain/errors.ts';
@@ -49,6 +50,11 @@ export function toConnectorError(error: unknown, about = ''): Error {
         ? new ConnectorError('TEMPORAL_UNAVAILABLE', error.message, { cause: error })
         : new ConnectorError('INTERNAL', '', { cause: error });
   }
+}
+
+/** Whether a call ended because its time was over. */
+export function isDeadlineExceeded(error: unknown): boolean {
+  return error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || grpcErrorIn(error)?.code === GRPC_DEADLINE_EXCEEDED;
 }
 
 function grpcErrorIn(error: unknown): { code: number; details: string } | undefined {

@@ -81,14 +81,21 @@ export function parseVote(
     return { malformed: { code: 'APPROVAL_MALFORMED', why } };
   }
   const { approver, planDigest, comment, reason } = parsed.data as z.infer<typeof voteFields>;
-  const said = (decision === 'approve' ? comment : reason)?.trim();
+  // A lone surrogate has no canonical form: it could be neither hashed nor recorded.
+  const said = (decision === 'approve' ? comment : reason)?.trim().toWellFormed();
   return {
     decision,
-    approver,
+    approver: approver.toWellFormed(),
     proof: 'asserted',
-    ...(planDigest === undefined ? {} : { planDigest }),
+    ...(planDigest === undefined ? {} : { planDigest: planDigest.toWellFormed() }),
     ...(said ? { comment: said } : {}),
   };
+}
+
+/** Which form the argument of `decide` must have; one that says neither is malformed as either. */
+export function decisionIn(argument: unknown): Decision {
+  const said = typeof argument === 'object' && argument !== null && 'decision' in argument ? argument.decision : undefined;
+  return said === 'reject' ? 'reject' : 'approve';
 }
 
 /** Why a vote has no effect, or undefined where it has one. The one rule for signals, updates and the writing activity. */

@@ -1,4 +1,5 @@
 import { toPointer } from './json-pointer.ts';
+import { printable } from './printable.ts';
 import type { Plan, PlannedObject } from './plan.ts';
 import { describeObject } from './plan.ts';
 import type { PackageStatus } from './status.ts';
@@ -7,34 +8,45 @@ import type { PackageStatus } from './status.ts';
 const MAX_DIFF_LINES = 120;
 const MAX_LINE_CHARS = 200;
 
-/** The Markdown that approvers read in the Temporal UI: what, where, how risky, what changes, and how to answer. */
+/** A plan as Markdown, made once: status and votes change more often than the plan. */
+export interface ShownPlan {
+  readonly digest: Plan['digest'];
+  readonly risk: readonly string[];
+  readonly changes: readonly string[];
+}
+
+export function showPlan(plan: Plan): ShownPlan {
+  const { digest, risk } = plan;
+  const findings = risk.findings.map(({ level, rule, message }) => `- ${level}: ${inline(message)} (\`${rule}\`)`);
+  return { digest, risk: [`**Risk: ${risk.level}**`, '', ...findings], changes: renderChanges(plan) };
+}
+
+/**
+ * The Markdown that approvers read in the Temporal UI: what, where, how risky, what changes, and how to answer.
+ * @param previous digest of the plan that was approved before the cluster changed
+ */
 export function renderDetails(
   workflowId: string,
   status: PackageStatus,
-  plan: Plan | undefined,
-  previous: Plan | undefined,
+  plan: ShownPlan | undefined,
+  previous: string | undefined,
 ): string {
   const { facts } = status;
   const lines: string[] = [`**${status.phase}**`];
   if (status.error) lines.push('', `\`${status.error.code}\` ${inline(status.error.message)}`);
   if (facts) {
-    lines.push(
-      '',
-      `**${facts.name}** — playbook ${facts.playbook}, by ${inline(facts.author)}, signed by ${inline(facts.signedBy)}`,
-      '',
-      `> ${inline(facts.reason)}`,
-      '',
-      `Cluster **${facts.clusterId}**, namespaces ${facts.namespaces.map((name) => `\`${name}\``).join(', ') || 'none'}`,
-    );
+    const by = `playbook ${inline(facts.playbook)}, by ${inline(facts.author)}, signed by ${inline(facts.signedBy)}`;
+    const namespaces = facts.namespaces.map((name) => `\`${name}\``).join(', ') || 'none';
+    lines.push('', `**${facts.name}** — ${by}`, '', `> ${inline(facts.reason)}`);
+    lines.push('', `Cluster **${facts.clusterId}**, namespaces ${namespaces}`);
   }
   if (plan) {
     if (status.replans > 0 && previous) {
-      lines.push('', `The cluster changed after plan \`${previous.digest}\` was approved. Nothing was written; this is the new plan.`);
+      lines.push('', `The cluster changed after plan \`${previous}\` was approved. Nothing was written; this is the new plan.`);
     }
-    lines.push('', `**Risk: ${plan.risk.level}**`, '');
-    lines.push(...plan.risk.findings.map(({ level, rule, message }) => `- ${level}: ${inline(message)} (\`${rule}\`)`));
+    lines.push('', ...plan.risk);
     if (status.phase === 'awaiting-approval') lines.push('', ...renderAsk(workflowId, status, plan));
-    lines.push('', `**Plan** \`${plan.digest}\``, '', ...renderChanges(plan));
+    lines.push('', `**Plan** \`${plan.digest}\``, '', ...plan.changes);
   }
   return lines.join('\n');
 }
@@ -75,7 +87,8 @@ function leaves(path: string, value: unknown): string[] {
 function renderChanges(plan: Plan): string[] {
   const unchanged = plan.objects.filter(({ change }) => change === 'unchanged').length;
   const all = diffLines(plan);
-  const shown = all.slice(0, MAX_DIFF_LINES).map((line) => truncate(line).replaceAll('```', "'''"));
+  // A line is one line, whatever a key or value holds, and none can end the block.
+  const shown = all.slice(0, MAX_DIFF_LINES).map((line) => truncate(printable(line)).replaceAll('```', "'''"));
   const lines = ['```diff', ...shown];
   if (all.length > shown.length) lines.push(`# ${all.length - shown.length} more lines: byoc show, or the query plan`);
   lines.push('```');
@@ -83,7 +96,7 @@ function renderChanges(plan: Plan): string[] {
   return lines;
 }
 
-function renderAsk(workflowId: string, status: PackageStatus, plan: Plan): string[] {
+function renderAsk(workflowId: string, status: PackageStatus, plan: ShownPlan): string[] {
   const { requirement } = status;
   const argument = JSON.stringify({ approver: 'YOUR NAME', planDigest: plan.digest });
   const lines = [`**Waiting for approval until ${status.answerBy ?? 'it expires'}**: ${requirement?.reason ?? ''}`];

@@ -68,11 +68,14 @@ export interface Requirement {
   readonly reason: string;
 }
 
+/** How many reasons are told; the first are as good as all. */
+const MAX_DENIALS = 20;
+
 /** Every reason why the policy does not allow the package, each a sentence; empty when it does. */
 export function policyDenials(policy: Policy, wpk: Wpk): string[] {
   const denials: string[] = [];
   const deny = (step: Step, sentence: string) => denials.push(`step ${step.id}: ${sentence}`);
-  const { actions, kinds, images } = policy.allow;
+  const { actions, kinds } = policy.allow;
   for (const step of wpk.steps) {
     if (actions && !actions.includes(step.action)) deny(step, `the action ${step.action} is not allowed`);
     for (const { kind, namespace, name } of touchedBy(step)) {
@@ -82,15 +85,21 @@ export function policyDenials(policy: Policy, wpk: Wpk): string[] {
         if (why) deny(step, why);
       }
     }
-    if (images) {
-      for (const image of imagesIn(step)) {
-        if (!images.some((prefix) => image === prefix || isBelow(prefix, image))) {
-          deny(step, `the image ${image} is from no allowed registry`);
-        }
-      }
-    }
   }
-  return [...new Set(denials)];
+  return [...new Set(denials)].slice(0, MAX_DENIALS);
+}
+
+/**
+ * Every reason why the policy does not allow what the objects would become. Images are judged here and not in the
+ * package, because a patch can put one together in ways that only its result shows.
+ * @param objects those that would change, as they would be
+ */
+export function resultDenials(policy: Policy, objects: readonly unknown[]): string[] {
+  const { images } = policy.allow;
+  if (!images) return [];
+  const found = new Set(objects.flatMap(imagesIn));
+  const foreign = [...found].filter((image) => !images.some((prefix) => image === prefix || isBelow(prefix, image)));
+  return foreign.slice(0, MAX_DENIALS).map((image) => `the image ${image.slice(0, 256)} is from no allowed registry`);
 }
 
 /** Decides who must approve the plan. */
@@ -149,32 +158,32 @@ function namespacesOf(kind: string, namespace: string | undefined, name: string)
   return namespace === undefined ? [] : [namespace];
 }
 
-/** `registry.example.com/shop` is above `registry.example.com/shop/cart:1`, not above `registry.example.com/shopping`. */
+/**
+ * `registry.example.com/shop` is above `registry.example.com/shop/cart:1`, not above `registry.example.com/shopping`. A
+ * registry alone is above its repositories only: with a port it is another registry.
+ */
 function isBelow(prefix: string, image: string): boolean {
-  return image.startsWith(prefix) && (prefix.endsWith('/') || '/:@'.includes(image.charAt(prefix.length)));
+  if (!image.startsWith(prefix)) return false;
+  const next = image.charAt(prefix.length);
+  return prefix.endsWith('/') || (prefix.includes('/') ? '/:@'.includes(next) : next === '/');
 }
 
-/** Every string under a key `image` in what a step brings: containers of any kind of workload, custom ones included. */
-export function imagesIn(step: Step): string[] {
+/** Kinds whose keys are the user's own words. */
+const PLAIN_DATA = new Set(['ConfigMap', 'Secret']);
+
+/** Every image in an object: of containers in any kind of workload, custom ones included, and of image volumes. */
+function imagesIn(object: unknown): string[] {
   const found: string[] = [];
   const visit = (value: unknown): void => {
-    if (Array.isArray(value)) value.forEach(visit);
-    else if (typeof value === 'object' && value !== null) {
-      for (const [key, inner] of Object.entries(value)) {
-        if (key === 'image' && typeof inner === 'string') found.push(inner);
-        else visit(inner);
-      }
+    if (Array.isArray(value)) return value.forEach(visit);
+    if (typeof value !== 'object' || value === null) return;
+    for (const [key, inner] of Object.entries(value)) {
+      const image: unknown = key === 'image' && typeof inner === 'object' && inner !== null && 'reference' in inner ? inner.reference : inner;
+      if (key === 'image' && typeof image === 'string') found.push(image);
+      else visit(inner);
     }
   };
-  if (step.action === 'apply') visit(step.manifests);
-  if (step.action === 'patch') {
-    if (step.patch.type === 'merge') visit(step.patch.body);
-    else {
-      for (const operation of step.patch.operations) {
-        if (!('value' in operation)) continue;
-        visit(operation.path.endsWith('/image') ? { image: operation.value } : operation.value);
-      }
-    }
-  }
+  const kind = typeof object === 'object' && object !== null && 'kind' in object ? object.kind : undefined;
+  if (!PLAIN_DATA.has(String(kind))) visit(object);
   return found;
 }

@@ -7,3 +7,15 @@ export function printable(text: string): string {
     return `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`;
   });
 }
+
+/** The same for every text in a value. */
+export function printableIn<T>(value: T): T {
+  return mapTexts(value) as T; // texts stay texts, and nothing else changes
+}
+
+function mapTexts(value: unknown): unknown {
+  if (typeof value === 'string') return printable(value);
+  if (Array.isArray(value)) return value.map(mapTexts);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, mapTexts(inner)]));
+}

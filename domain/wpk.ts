@@ -101,7 +101,7 @@ export const wpkSchema = z.strictObject({
     /** ULID; used once, ever. */
     id: z.string().regex(/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/, 'must be a ULID'),
     name: label,
-    playbook: z.strictObject({ id: label, version: z.string().min(1).max(64) }),
+    playbook: z.strictObject({ id: label, version: identifier }),
     /** Whoever wrote the package; may not approve it. */
     author: identifier,
     /** Per playbook and cluster; never goes back. */

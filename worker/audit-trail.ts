@@ -16,14 +16,14 @@ export interface AuditTrail extends Pick<AuditLog, 'append'> {
    * Puts what was written so far into the bucket; without a bucket there is nothing to do.
    * @throws {ConnectorError} S3_UNAVAILABLE, AUDIT_BROKEN
    */
-  seal(): Promise<void>;
+  upload(): Promise<void>;
   /** The same without waiting; what fails is told in the log and tried again with the next package. */
-  sealLater(): void;
+  uploadLater(): void;
   close(): Promise<void>;
 }
 
 /** How long after the end of a package the rest of its entries goes to the bucket. */
-const SEAL_AFTER_MS = 500;
+const UPLOAD_AFTER_MS = 500;
 
 const now = () => new Date();
 
@@ -44,21 +44,21 @@ export async function openAuditTrail(config: WorkerConfig, about: { version: str
       sha256,
     });
 
-  const seal = async () => {
+  const upload = async () => {
     const { warnings = [] } = (await uploader?.uploadPending()) ?? {};
     for (const warning of warnings) logger.warn({ alert: 'audit-unprotected' }, warning);
   };
-  let sealing: NodeJS.Timeout | undefined;
-  const sealOrTell = () =>
-    seal().catch((error: unknown) => {
+  let waiting: NodeJS.Timeout | undefined;
+  const uploadOrTell = () =>
+    upload().catch((error: unknown) => {
       logger.error({ alert: 'audit-not-uploaded', err: error }, 'the audit log could not be uploaded');
     });
   // Packages that end together share an upload, and none of them waits for it.
-  const sealLater = () => {
-    sealing ??= setTimeout(() => {
-      sealing = undefined;
-      void sealOrTell();
-    }, SEAL_AFTER_MS);
+  const uploadLater = () => {
+    waiting ??= setTimeout(() => {
+      waiting = undefined;
+      void uploadOrTell();
+    }, UPLOAD_AFTER_MS);
   };
   const record = (type: 'worker.started' | 'worker.stopped', detail: AuditEvent['detail']) =>
     log.append({ eventId: `${type}/${randomUUID()}`, type, actor: { id: config.writer, proof: 'system' }, outcome: 'succeeded', detail });
@@ -66,12 +66,12 @@ export async function openAuditTrail(config: WorkerConfig, about: { version: str
   await record('worker.started', { ...about, bucket: config.s3?.bucket ?? null });
   return {
     append: (event) => log.append(event),
-    seal,
-    sealLater,
+    upload,
+    uploadLater,
     async close() {
       await record('worker.stopped', about);
-      clearTimeout(sealing);
-      await sealOrTell();
+      clearTimeout(waiting);
+      await uploadOrTell();
       await log.close();
       bucket?.close();
     },

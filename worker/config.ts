@@ -5,6 +5,12 @@ import type { VaultAuth, VaultSettings } from '../activities/vault/vault.ts';
 import { refuseSkipVerify } from '../activities/vault/vault.ts';
 import { ConnectorError } from '../domain/errors.ts';
 
+/** Secrets travel encrypted or not at all; on this machine nobody else listens. */
+function isPrivate(address: string): boolean {
+  const url = URL.parse(address);
+  return url?.protocol === 'https:' || ['127.0.0.1', '[::1]', 'localhost'].includes(url?.hostname ?? '');
+}
+
 /** Settings of the worker, all from the environment; `TEMPORAL_*` are read by @temporalio/envconfig. */
 const settingsSchema = z
   .object({
@@ -20,7 +26,7 @@ const settingsSchema = z
     BYOC_WORKFLOW_BUNDLE: z.string().min(1).optional(),
     /** Public keys, PEM text or a file, where there is no Vault. */
     COSIGN_KEY: z.string().min(1).optional(),
-    VAULT_ADDR: z.url().optional(),
+    VAULT_ADDR: z.url().refine(isPrivate, 'must be https, except on this machine').optional(),
     VAULT_TOKEN: z.string().min(1).optional(),
     VAULT_ROLE_ID: z.string().min(1).optional(),
     VAULT_SECRET_ID: z.string().min(1).optional(),

@@ -70,8 +70,8 @@ export async function createConnector(config: WorkerConfig, env: NodeJS.ProcessE
     planner,
     writer,
     audit,
-    sealAudit: audit.seal,
-    onEnded: audit.sealLater,
+    uploadAudit: audit.upload,
+    onEnded: audit.uploadLater,
     witness: createWitness(client.workflow),
     onTrouble: ({ trouble, activity, caller, error }) => {
       const about = { activity, code: error instanceof ConnectorError ? error.code : 'INTERNAL', ...caller, err: error };

@@ -24,8 +24,11 @@ export async function connectTemporal(env: NodeJS.ProcessEnv): Promise<TemporalA
   }
 }
 
-/** The connector's search attributes that the namespace knows; setting another would fail workflow tasks for ever. */
+/** `INDEXED_VALUE_TYPE_KEYWORD` of Temporal's API. */
+const KEYWORD = 2;
+
+/** The connector's search attributes that the namespace knows as keywords; setting another would fail workflow tasks for ever. */
 export async function registeredSearchAttributes({ connection, namespace }: TemporalAccess): Promise<string[]> {
   const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
-  return Object.values(SEARCH_ATTRIBUTES).filter((name) => Object.hasOwn(customAttributes ?? {}, name));
+  return Object.values(SEARCH_ATTRIBUTES).filter((name) => customAttributes?.[name] === KEYWORD);
 }

@@ -51,8 +51,7 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
 
     run.execute();
     const { plan } = planned;
-    const votes = run.effectiveVotes();
-    const done = await executePackage({ signed, planDigest: plan.digest, binding: bindingOf(plan), votes });
+    const done = await executePackage({ signed, planDigest: plan.digest, binding: bindingOf(plan) });
     switch (done.outcome) {
       case 'succeeded':
         return run.finish('succeeded', done.report);
@@ -74,7 +73,7 @@ function unsettled(): ApplicationFailure {
 async function answerOf(run: PackageRun, { requirement }: PlanResult, expiresAt: string): Promise<'approved' | EndPhase> {
   const waitMs = Math.min(requirement.timeoutSeconds * 1000, Date.parse(expiresAt) - Date.now());
   run.awaitAnswer(new Date(Date.now() + Math.max(0, waitMs)).toISOString());
-  const answered = waitMs > 0 && (await condition(() => run.count().outcome !== 'waiting', waitMs));
+  const answered = waitMs > 0 && (await condition(() => run.isAnswered(), waitMs));
   if (!answered) return 'expired';
   return run.count().outcome === 'approved' ? 'approved' : 'rejected';
 }

@@ -1,5 +1,6 @@
 import { ApplicationFailure, CancellationScope, setHandler } from '@temporalio/workflow';
 import type { Decision, VoteRecord } from '../domain/approvals.ts';
+import { decisionIn } from '../domain/approvals.ts';
 import { ERRORS } from '../domain/errors.ts';
 import { recordEvents } from './activities.ts';
 import * as messages from './messages.ts';
@@ -32,12 +33,16 @@ function refusal({ code, why }: NonNullable<VoteRecord['refused']>): Application
 
 async function take(run: PackageRun, decision: Decision, via: VoteRecord['via'], argument: unknown): Promise<VoteRecord> {
   const vote = run.vote(decision, via, argument);
-  await CancellationScope.nonCancellable(() => recordEvents({ events: [{ type: 'vote', vote }] }));
-  return vote;
+  const recorded = await CancellationScope.nonCancellable(() => record(vote));
+  return run.settle(vote, recorded);
 }
 
-/** Which form the argument must have; one that says neither is malformed as either. */
-function decisionIn(argument: unknown): Decision {
-  const said = typeof argument === 'object' && argument !== null && 'decision' in argument ? argument.decision : undefined;
-  return said === 'reject' ? 'reject' : 'approve';
+/** Never throws: a failure that left a signal's handler would end the whole run. */
+async function record(vote: VoteRecord): Promise<boolean> {
+  try {
+    await recordEvents({ events: [{ type: 'vote', vote }] });
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -6,12 +6,13 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { Decision, Tally, Vote, VoteRecord } from '../domain/approvals.ts';
-import { parseVote, refusalOf, tally } from '../domain/approvals.ts';
+import { parseVote, refusalOf, sameIdentity, tally } from '../domain/approvals.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { Requirement } from '../domain/policy.ts';
 import type { EndPhase, ExecutionReport, Failure, PackageFacts, PackageResult, PackageStatus, Phase } from '../domain/status.ts';
 import { isEnd } from '../domain/status.ts';
-import { renderDetails } from '../domain/details.ts';
+import type { ShownPlan } from '../domain/details.ts';
+import { renderDetails, showPlan } from '../domain/details.ts';
 import { SEARCH_ATTRIBUTES } from '../domain/names.ts';
 
 /** How many votes without effect `status` shows, the newest. */
@@ -24,11 +25,15 @@ export class PackageRun {
   private facts: PackageFacts | undefined;
   private currentPlan: Plan | undefined;
   private previousPlan: Plan | undefined;
+  /** The current plan as Markdown, made once. */
+  private shown: ShownPlan | undefined;
   private requirement: Requirement | undefined;
   private answerBy: string | undefined;
   private report: ExecutionReport | undefined;
   private error: Failure | undefined;
-  private readonly votes: VoteRecord[] = [];
+  private votes: VoteRecord[] = [];
+  /** Votes that are being recorded. */
+  private unsettled = 0;
   private replans = 0;
   private registered: readonly string[] = [];
 
@@ -42,6 +47,7 @@ export class PackageRun {
   planned(plan: Plan, requirement: Requirement): void {
     this.previousPlan = this.currentPlan;
     this.currentPlan = plan;
+    this.shown = showPlan(plan);
     this.requirement = requirement;
   }
 
@@ -67,29 +73,39 @@ export class PackageRun {
     this.enter(phase);
   }
 
-  /** Takes a message in and says what became of it. */
+  /** Takes a message in and says what became of it. It is final once `settle` has been told that it is recorded. */
   vote(decision: Decision, via: VoteRecord['via'], argument: unknown): VoteRecord {
     const parsed = parseVote(decision, via, argument);
     const refused = 'malformed' in parsed ? parsed.malformed : this.judged(parsed);
     const vote = 'malformed' in parsed ? { decision, approver: 'unknown', proof: 'asserted' as const } : parsed;
     const record: VoteRecord = { receivedAt: now(), via, ...vote, ...(refused && { refused }) };
-    this.votes.push(record);
-    this.forgetOldRefusals();
-    this.refreshDetails();
+    this.unsettled += 1;
+    this.keep(record);
     return record;
   }
 
-  /** The votes on the current plan that have an effect. */
-  effectiveVotes(): VoteRecord[] {
-    const digest = this.currentPlan?.digest;
-    return this.votes.filter(({ refused, planDigest, decision }) => {
-      return !refused && (decision === 'reject' || planDigest === digest);
-    });
+  /** What could not be recorded has no effect. */
+  settle(vote: VoteRecord, recorded: boolean): VoteRecord {
+    this.unsettled -= 1;
+    if (recorded || vote.refused) return vote;
+    const voided: VoteRecord = { ...vote, refused: { code: 'AUDIT_UNAVAILABLE', why: 'The vote could not be recorded.' } };
+    const index = this.votes.indexOf(vote);
+    if (index >= 0) this.votes[index] = voided;
+    this.refreshDetails();
+    return voided;
+  }
+
+  /** Whether there is an answer, and every vote that makes it is in the audit log. */
+  isAnswered(): boolean {
+    return this.unsettled === 0 && this.count().outcome !== 'waiting';
   }
 
   count(): Tally {
     if (!this.requirement) return { outcome: 'waiting', approvers: [], missing: 0 };
-    return tally(this.effectiveVotes(), this.requirement);
+    const digest = this.currentPlan?.digest;
+    // Approvals of an earlier plan are void; a rejection stays one.
+    const current = this.votes.filter(({ planDigest, decision }) => decision === 'reject' || planDigest === digest);
+    return tally(current, this.requirement);
   }
 
   status(): PackageStatus {
@@ -125,13 +141,16 @@ export class PackageRun {
       ...(this.report && { report: this.report }),
       ...(this.error && { error: this.error }),
     };
-    if (this.phase === 'stopped') throw new CancelledFailure('stopped', [result]);
+    if (this.phase === 'stopped') throw new CancelledFailure('stopped');
     if (this.phase !== 'denied' && this.phase !== 'failed') return result;
     const { code, message } = this.error ?? { code: 'INTERNAL', message: 'no reason was recorded' };
     throw ApplicationFailure.create({ type: code, message, nonRetryable: true, details: [result] });
   }
 
   private judged(vote: Vote): VoteRecord['refused'] {
+    if (vote.decision === 'approve' && this.count().outcome === 'approved') {
+      return { code: 'APPROVAL_CLOSED', why: 'It is approved already.' };
+    }
     return refusalOf(vote, {
       open: this.phase === 'awaiting-approval',
       author: this.facts?.author ?? '',
@@ -140,11 +159,17 @@ export class PackageRun {
     });
   }
 
-  /** A flood of useless votes must not outgrow the status; the audit log keeps them all. */
-  private forgetOldRefusals(): void {
-    const refused = this.votes.filter((vote) => vote.refused);
-    const oldest = refused[0];
-    if (refused.length > MAX_REFUSED_VOTES && oldest) this.votes.splice(this.votes.indexOf(oldest), 1);
+  /**
+   * Keeps a vote for the status. A flood must not outgrow it: of votes without effect the newest are kept, of those with
+   * one the newest of each person; the audit log has them all. Only votes with an effect change what the UI shows.
+   */
+  private keep(vote: VoteRecord): void {
+    const isReplaced = (older: VoteRecord) =>
+      vote.refused ? false : !older.refused && sameIdentity(older.approver, vote.approver) && older.decision === vote.decision;
+    const kept = this.votes.filter((older) => !isReplaced(older));
+    const oldest = kept.filter(({ refused }) => refused).length >= MAX_REFUSED_VOTES && kept.find(({ refused }) => refused);
+    this.votes = [...kept.filter((older) => !(vote.refused && older === oldest)), vote];
+    if (!vote.refused) this.refreshDetails();
   }
 
   private enter(phase: Phase, attributes: Record<string, string> = {}): void {
@@ -157,7 +182,7 @@ export class PackageRun {
 
   private refreshDetails(): void {
     const { workflowId } = workflowInfo();
-    setCurrentDetails(renderDetails(workflowId, this.status(), this.currentPlan, this.previousPlan));
+    setCurrentDetails(renderDetails(workflowId, this.status(), this.shown, this.previousPlan?.digest));
   }
 
   /** An attribute that the namespace lacks would fail the workflow task for ever, so those are left out. */

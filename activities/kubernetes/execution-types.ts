@@ -21,7 +21,7 @@ export interface ExecutionOptions {
   readonly resumed: boolean;
   readonly signal?: AbortSignal;
   /** Called before every single write; throws where nothing may be written any more. */
-  readonly beforeWrite: () => void | Promise<void>;
+  readonly beforeWrite?: () => void | Promise<void>;
   /** Called before the first write of a step, and again with what it did; the step waits for it, to record it. */
   readonly onStep?: (step: { readonly started: Step } | { readonly finished: StepReport }) => Promise<void>;
   readonly onProgress?: (progress: ExecutionProgress) => void;

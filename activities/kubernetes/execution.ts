@@ -135,7 +135,7 @@ export class Execution {
   private async mayWrite(): Promise<void> {
     const { signal, beforeWrite } = this.options;
     signal?.throwIfAborted();
-    await beforeWrite();
+    await beforeWrite?.();
     signal?.throwIfAborted();
   }
 

@@ -32,6 +32,9 @@ export interface AdmissionDeps {
 /** How far the clock of the author's machine may be ahead, ms. */
 const CLOCK_SKEW_MS = 30_000;
 
+/** How long a package that was begun in time may take to end, ms: as long as Temporal lets its activity. */
+const FINISH_WITHIN_MS = 7 * 86_400_000;
+
 /** Parsed packages that are remembered by digest: the activities of one package follow each other closely. */
 const REMEMBERED = 16;
 
@@ -105,7 +108,8 @@ function checkValidity({ metadata }: Wpk, now: Date, maxValiditySeconds: number,
   if (until - from > maxValiditySeconds * 1000) {
     throw new ConnectorError('WPK_VALIDITY_TOO_LONG', `At most ${maxValiditySeconds} seconds are allowed.`);
   }
-  if (now.getTime() >= until && !begun) throw new ConnectorError('WPK_EXPIRED', `It expired at ${metadata.expiresAt}.`);
+  const grace = begun ? FINISH_WITHIN_MS : 0;
+  if (now.getTime() >= until + grace) throw new ConnectorError('WPK_EXPIRED', `It expired at ${metadata.expiresAt}.`);
   if (now.getTime() < from - CLOCK_SKEW_MS) {
     throw new ConnectorError('WPK_NOT_YET_VALID', `It becomes valid at ${metadata.notBefore}.`);
   }

@@ -1,5 +1,5 @@
-import type { VoteRecord } from '../../domain/approvals.ts';
-import { refusalOf, sameIdentity, tally } from '../../domain/approvals.ts';
+import type { VoteContext, VoteRecord } from '../../domain/approvals.ts';
+import { parseVote, refusalOf, tally } from '../../domain/approvals.ts';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { EXECUTE_WPK, workflowIdOf } from '../../domain/names.ts';
@@ -7,7 +7,7 @@ import type { PlanBinding } from '../../domain/plan.ts';
 import { planDigest } from '../../domain/plan.ts';
 import { requirementFor } from '../../domain/policy.ts';
 import type { Requirement } from '../../domain/policy.ts';
-import type { Witness } from '../temporal/witness.ts';
+import type { Witness, WitnessedVote } from '../temporal/witness.ts';
 import type { AdmittedWpk } from './admission.ts';
 import type { Claim, RunRef } from './claims.ts';
 import { sameRun } from './claims.ts';
@@ -27,8 +27,9 @@ export interface Caller extends RunRef {
  * @throws {ConnectorError} CALLER_UNTRUSTED, TEMPORAL_UNAVAILABLE
  */
 export async function assertAtHome(witness: Witness, caller: Caller, taskQueue: string): Promise<void> {
-  const run = await witness.describe(caller);
-  if (run.taskQueue !== taskQueue) throw new ConnectorError('CALLER_UNTRUSTED', `The run is on the queue ${run.taskQueue}.`);
+  if (!caller.workflowId) throw new ConnectorError('CALLER_UNTRUSTED', 'The call comes from no workflow.');
+  const home = await witness.taskQueueOf(caller);
+  if (home !== taskQueue) throw new ConnectorError('CALLER_UNTRUSTED', `The run is on the queue ${home}.`);
 }
 
 /** The caller must be the workflow of this very package. */
@@ -57,7 +58,6 @@ export function assertClaim(claim: Claim | undefined, caller: Caller, wpkDigest:
 export interface ApprovalInput {
   readonly planDigest: Digest;
   readonly binding: PlanBinding;
-  readonly votes: readonly VoteRecord[];
 }
 
 export interface ApprovalDeps {
@@ -72,17 +72,17 @@ export interface Approval {
 }
 
 /**
- * Checks that this plan was approved as the policy wants it, counting the votes anew.
- * @throws {ConnectorError} PLAN_CHANGED where the approved plan was made for another package or under another policy,
- *   APPROVAL_MISSING, or CALLER_UNTRUSTED where Temporal's own history does not hold the votes.
+ * Checks that this plan was approved as the policy wants it. The votes are taken from Temporal's own history and judged
+ * anew; what the workflow made of them counts for nothing here.
+ * @throws {ConnectorError} PLAN_CHANGED where the approved plan was made under another policy, APPROVAL_MISSING,
+ *   CALLER_UNTRUSTED, TEMPORAL_UNAVAILABLE
  */
 export async function assertApproved(
   deps: ApprovalDeps,
-  admitted: AdmittedWpk,
+  { wpk, wpkDigest, stepsDigest, policy }: AdmittedWpk,
   caller: Caller,
-  { planDigest: digest, binding, votes }: ApprovalInput,
+  { planDigest: digest, binding }: ApprovalInput,
 ): Promise<Approval> {
-  const { wpk, wpkDigest, stepsDigest, policy } = admitted;
   if (planDigest(deps.sha256, binding) !== digest || binding.wpkDigest !== wpkDigest) {
     throw new ConnectorError('CALLER_UNTRUSTED', 'The plan is not what its digest says.');
   }
@@ -91,29 +91,27 @@ export async function assertApproved(
   if (requirement.auto) return { requirement, approvers: [] };
 
   const context = { open: true, author: wpk.metadata.author, planDigest: digest, requirement };
-  const judged = votes.map((vote) => {
-    const refused = refusalOf(vote, context);
-    return refused ? { ...vote, refused } : vote;
-  });
-  const { outcome, missing, approvers } = tally(judged, requirement);
-  if (outcome !== 'approved') throw new ConnectorError('APPROVAL_MISSING', `${missing} missing: ${requirement.reason}.`);
-  const counted = judged.filter(({ refused }) => !refused);
-  await assertWitnessed(deps, caller, counted);
-  const voteOf = (name: string) => counted.find(({ approver }) => approver === name);
+  const votes = sinceThePlan(await deps.witness.votes(caller), digest).map((vote) => judged(vote, context));
+  const { outcome, missing, approvers } = tally(votes, requirement);
+  if (outcome === 'rejected') throw new ConnectorError('APPROVAL_MISSING', 'Somebody rejected it.');
+  if (outcome === 'waiting') throw new ConnectorError('APPROVAL_MISSING', `${missing} missing: ${requirement.reason}.`);
+  const voteOf = (name: string) => votes.find(({ approver, refused }) => approver === name && !refused);
   return { requirement, approvers: approvers.map((approver) => ({ approver, proof: voteOf(approver)?.proof ?? 'asserted' })) };
 }
 
-/** An asserted vote is only as good as its trace: it must be in the history of the run. */
-async function assertWitnessed({ witness }: ApprovalDeps, caller: Caller, votes: VoteRecord[]): Promise<void> {
-  const seen = await witness.votes(caller);
-  for (const { decision, approver, planDigest: digest } of votes) {
-    const found = seen.some(
-      (vote) =>
-        vote.decision === decision &&
-        typeof vote.approver === 'string' &&
-        sameIdentity(vote.approver, approver) &&
-        vote.planDigest === digest,
-    );
-    if (!found) throw new ConnectorError('CALLER_UNTRUSTED', `The history of the run holds no such vote of ${approver}.`);
+type ReadVote = WitnessedVote & { readonly parsed: ReturnType<typeof parseVote> };
+
+/** The votes from the first one on that names this plan: before it nobody can have seen the plan. */
+function sinceThePlan(votes: readonly WitnessedVote[], digest: Digest): readonly ReadVote[] {
+  const read = votes.map((vote) => ({ ...vote, parsed: parseVote(vote.decision, vote.via, vote.argument) }));
+  const first = read.findIndex(({ parsed }) => !('malformed' in parsed) && parsed.planDigest === digest);
+  return first < 0 ? [] : read.slice(first);
+}
+
+function judged({ parsed, decision, via, receivedAt }: ReadVote, context: VoteContext): VoteRecord {
+  if ('malformed' in parsed) {
+    return { decision, via, receivedAt, approver: 'unknown', proof: 'asserted', refused: parsed.malformed };
   }
+  const refused = refusalOf(parsed, context);
+  return { ...parsed, via, receivedAt, ...(refused && { refused }) };
 }

@@ -1,4 +1,5 @@
 import type { Digest } from '../../domain/digest.ts';
+import type { ErrorCode } from '../../domain/errors.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 
 /** The run that owns a package. */
@@ -13,7 +14,12 @@ export interface Claim extends RunRef {
   readonly expiresAt: string;
   /** Set before the first write: the plan that is being executed. */
   readonly executing?: Digest;
+  /** Set when execution ended, with how: nothing is written for the package any more. */
+  readonly ended?: ExecutionEnd;
 }
+
+/** `failed:` is followed by the error code. */
+export type ExecutionEnd = 'succeeded' | 'stopped' | `failed:${ErrorCode}`;
 
 /** Named records in the connector's state namespace; the one implementation is the cluster's writer. */
 export interface StateRecords {
@@ -53,12 +59,20 @@ export class Claims {
   async markExecuting(wpkId: string, planDigest: Digest): Promise<void> {
     await this.records.merge(nameOf(wpkId), { executing: planDigest });
   }
+
+  async markEnded(wpkId: string, ended: ExecutionEnd): Promise<void> {
+    await this.records.merge(nameOf(wpkId), { ended });
+  }
 }
 
 export function sameRun(a: RunRef, b: RunRef): boolean {
   return a.workflowId === b.workflowId && a.runId === b.runId;
 }
 
+const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
+
+/** The id may come from the name of a run, which anybody can choose; it becomes part of a path. */
 function nameOf(wpkId: string): string {
+  if (!ULID.test(wpkId)) throw new ConnectorError('CALLER_UNTRUSTED', 'The run is not named after a package.');
   return `wpk-${wpkId.toLowerCase()}`;
 }

@@ -1,6 +1,5 @@
-import type { VoteRecord } from '../../domain/approvals.ts';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
-import { ConnectorError } from '../../domain/errors.ts';
+import { ConnectorError, isErrorCode } from '../../domain/errors.ts';
 import type { PlanBinding } from '../../domain/plan.ts';
 import type { ExecutionReport, Progress } from '../../domain/status.ts';
 import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
@@ -9,9 +8,9 @@ import type { Planner } from '../kubernetes/planner.ts';
 import type { Writer } from '../kubernetes/writer.ts';
 import type { Witness } from '../temporal/witness.ts';
 import type { Admission, AdmittedWpk } from './admission.ts';
-import type { Caller, ApprovalInput } from './authorization.ts';
+import type { Caller } from './authorization.ts';
 import { assertApproved, assertCaller, assertClaim, packageOf } from './authorization.ts';
-import type { Claims } from './claims.ts';
+import type { Claims, ExecutionEnd } from './claims.ts';
 import { makePlan } from './planning.ts';
 import type { PackageRecords } from './records.ts';
 
@@ -19,7 +18,6 @@ export interface ExecuteInput {
   readonly signed: SignedWpk;
   readonly planDigest: Digest;
   readonly binding: PlanBinding;
-  readonly votes: readonly VoteRecord[];
 }
 
 export type ExecuteOutcome =
@@ -35,12 +33,14 @@ export interface ExecutionDeps {
   readonly planner: Planner;
   readonly writer: Writer;
   readonly witness: Witness;
-  readonly sealAudit: () => Promise<void>;
+  readonly uploadAudit: () => Promise<void>;
 }
 
 export interface ExecutionContext {
   readonly caller: Caller;
   readonly signal: AbortSignal;
+  /** From 1, as Temporal counts. */
+  readonly attempt: number;
   /** Whether somebody wants the package stopped: the signal also aborts when only this worker ends. */
   readonly stopRequested: () => boolean;
   readonly onProgress: (progress: Progress) => void;
@@ -68,19 +68,21 @@ export async function executePlan(deps: ExecutionDeps, input: ExecuteInput, cont
   assertCaller(caller, deps.clusterId, wpk.metadata.id);
   assertClaim(claim, caller, wpkDigest);
 
+  if (claim.ended !== undefined) return endedBefore(claim.ended);
   if (resumed && claim.executing !== input.planDigest) {
     throw new ConnectorError('PLAN_CHANGED', 'Another plan of this package was begun.');
   }
   const { plan, dryRun } = await makePlan(deps.planner, deps.sha256, admitted, signal);
   if (!resumed && plan.digest !== input.planDigest) return { outcome: 'plan-changed' };
-  const approval: ApprovalInput = input;
-  const { requirement, approvers } = await assertApproved(deps, admitted, caller, approval);
+  const { requirement, approvers } = await assertApproved(deps, admitted, caller, input);
 
   const records = context.recordsFor(admitted);
+  const { planDigest } = input;
   // What was decided is in the log before anything is written; without the log nothing is.
-  await records.write('package.approved', 'succeeded', { approvers: [...approvers], auto: requirement.auto, reason: requirement.reason }, { planDigest: input.planDigest });
-  await deps.sealAudit();
-  if (!resumed) await deps.claims.markExecuting(wpkId, input.planDigest);
+  const decided = { approvers: [...approvers], auto: requirement.auto, reason: requirement.reason };
+  await records.write('package.approved', 'succeeded', decided, { planDigest, key: planDigest });
+  await deps.uploadAudit();
+  if (!resumed) await deps.claims.markExecuting(wpkId, planDigest);
 
   const report: GrowingReport = { steps: [] };
   try {
@@ -91,29 +93,54 @@ export async function executePlan(deps: ExecutionDeps, input: ExecuteInput, cont
       resumed,
       signal,
       report,
-      beforeWrite: () => signal.throwIfAborted(),
-      onStep: (step) => recordStep(records, step, input.planDigest),
+      onStep: async (step) => {
+        // A step before may have waited for hours: a key may be revoked and the policy may deny by now.
+        if ('started' in step) await deps.admit(input.signed, { begun: true });
+        await recordStep(records, step, planDigest, context.attempt);
+      },
       onProgress: (progress) => context.onProgress(progressOf(wpk, progress)),
     });
   } catch (error) {
-    if (context.stopRequested()) return { outcome: 'stopped', report };
-    if (error instanceof ConnectorError && !error.traits.retryable) throw new ExecutionFailed(error, report);
-    throw error;
+    if (context.stopRequested()) {
+      await deps.claims.markEnded(wpkId, 'stopped');
+      return { outcome: 'stopped', report };
+    }
+    if (!(error instanceof ConnectorError) || error.traits.retryable) throw error;
+    await deps.claims.markEnded(wpkId, `failed:${error.code}`);
+    throw new ExecutionFailed(error, report);
   }
+  await deps.claims.markEnded(wpkId, 'succeeded');
   return { outcome: 'succeeded', report };
+}
+
+/**
+ * The answer to a call for a package whose execution has ended, such as an attempt whose predecessor was killed just
+ * before it could report. What was done is in the audit log; nothing is done again.
+ */
+function endedBefore(ended: ExecutionEnd): ExecuteOutcome {
+  if (ended === 'succeeded' || ended === 'stopped') return { outcome: ended, report: { steps: [] } };
+  const code = ended.slice('failed:'.length);
+  const detail = 'An earlier attempt ended so; the audit log has the steps.';
+  throw new ExecutionFailed(new ConnectorError(isErrorCode(code) ? code : 'INTERNAL', detail), { steps: [] });
 }
 
 type StepEvent = Parameters<NonNullable<ExecutionOptions['onStep']>>[0];
 
-async function recordStep(records: PackageRecords, event: StepEvent, planDigest: Digest): Promise<void> {
+async function recordStep(
+  records: PackageRecords,
+  event: StepEvent,
+  planDigest: Digest,
+  attempt: number,
+): Promise<void> {
   if ('started' in event) {
     const { id, action } = event.started;
     return records.write('step.started', 'succeeded', { id, action }, { key: id, planDigest });
   }
   const { finished } = event;
-  // A step that a crash cut short ends twice: partial, then done.
-  const key = `${finished.id}/${finished.outcome}`;
-  await records.write('step.finished', finished.outcome === 'partial' ? 'failed' : 'succeeded', { ...finished }, { key, planDigest });
+  // A step that a crash cut short ends more than once, each time with what that attempt did.
+  const key = `${finished.id}/${attempt}`;
+  const outcome = finished.outcome === 'partial' ? 'failed' : 'succeeded';
+  await records.write('step.finished', outcome, { ...finished }, { key, planDigest });
 }
 
 function progressOf({ steps }: Wpk, { step, done, total, waitingFor }: ExecutionProgress): Progress {

@@ -2,7 +2,9 @@ import type { VoteRecord } from '../../domain/approvals.ts';
 import type { AuditEvent, AuditEventType } from '../../domain/audit.ts';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { canonicalJson } from '../../domain/digest.ts';
+import { ConnectorError } from '../../domain/errors.ts';
 import type { PackageStatus } from '../../domain/status.ts';
+import { isEnd } from '../../domain/status.ts';
 import type { RunRef } from './claims.ts';
 
 /** What the workflow asks to be recorded; everything else is recorded where it happens. */
@@ -17,6 +19,16 @@ export interface AuditWriter {
 
 /** What an audit entry takes as an id. */
 const MAX_ID_CHARS = 512;
+
+/** No text from outside, however long, may keep an entry from being written. */
+const MAX_TEXT_CHARS = 2_000;
+
+function clipped(value: unknown): unknown {
+  if (typeof value === 'string') return value.length > MAX_TEXT_CHARS ? `${value.slice(0, MAX_TEXT_CHARS)}…` : value;
+  if (Array.isArray(value)) return value.map(clipped);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, clipped(inner)]));
+}
 
 /** Writes what becomes of one package, under ids that a repeated attempt makes again, so that each counts once. */
 export class PackageRecords {
@@ -47,28 +59,31 @@ export class PackageRecords {
       type,
       actor: { id: 'byoc-connector', proof: 'system' },
       outcome,
-      detail,
-      workflowId: workflowId.slice(0, MAX_ID_CHARS), // a foreign caller chooses its own
-      runId,
+      detail: clipped(detail) as AuditEvent['detail'], // clipping keeps every key
+      ...(workflowId && { workflowId: workflowId.slice(0, MAX_ID_CHARS) }), // a foreign caller chooses its own, or has none
+      ...(runId && { runId }),
       ...this.about,
       ...fields,
     });
   }
 
   async vote(vote: VoteRecord): Promise<void> {
-    const { decision, approver, proof, refused, planDigest, comment, via, receivedAt } = vote;
+    const { decision, approver, refused, planDigest, comment, via, receivedAt } = vote;
     await this.write(
       'vote.recorded',
       refused ? 'refused' : 'succeeded',
       { decision, via, receivedAt, ...(comment && { comment }), ...(planDigest && { votedFor: planDigest }), ...(refused && { refused }) },
-      { actor: { id: approver, proof }, key: canonicalJson(vote) },
+      // Nothing here has checked a signature, whatever the caller says.
+      { actor: { id: approver.slice(0, MAX_ID_CHARS), proof: 'asserted' }, key: canonicalJson(vote) },
     );
   }
 
+  /** @throws {ConnectorError} CALLER_UNTRUSTED for a run that says it ended and has not. */
   async ended({ phase, approvers, error, report, planDigest }: PackageStatus): Promise<void> {
+    if (!isEnd(phase)) throw new ConnectorError('CALLER_UNTRUSTED', 'The run has not ended.');
     const steps = report?.steps.map(({ id, action, outcome, objects }) => ({ id, action, outcome, objects: objects.length }));
     await this.write(
-      `package.${phase}` as AuditEventType,
+      `package.${phase}`,
       phase === 'succeeded' ? 'succeeded' : phase === 'denied' ? 'refused' : 'failed',
       { approvers: [...approvers], ...(error && { error: { ...error } }), ...(steps && { steps }) },
       { phase, ...(planDigest && { planDigest }) },

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import type { Document } from 'yaml';
 import { LineCounter, parseDocument } from 'yaml';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { canonicalJson } from '../../domain/digest.ts';
@@ -43,7 +44,7 @@ export function parsePolicy(text: string): Policy {
   };
   const [syntax] = document.errors;
   if (syntax) throw new ConnectorError('POLICY_INVALID', syntax.message, { place: placeOf(syntax.pos[0]) });
-  const parsed = policySchema.safeParse(document.toJS({ maxAliasCount: 0 }));
+  const parsed = policySchema.safeParse(plainValue(document));
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const path = (issue?.path ?? []).map(String);
@@ -53,6 +54,15 @@ export function parsePolicy(text: string): Policy {
   throw new ConnectorError('POLICY_INVALID', issue?.message ?? 'it does not have the form that it must have.', {
     place: { ...placeOf(offset), path: `/${path.join('/')}` },
   });
+}
+
+/** Aliases would let a small file stand for a huge one, and hide what it says. */
+function plainValue(document: Document.Parsed): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 0 });
+  } catch (cause) {
+    throw new ConnectorError('POLICY_INVALID', 'Anchors and aliases are not accepted.', { cause });
+  }
 }
 
 async function readPolicy(path: string): Promise<string> {

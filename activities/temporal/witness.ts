@@ -1,20 +1,26 @@
 import type { WorkflowClient } from '@temporalio/client';
+import { WorkflowNotFoundError } from '@temporalio/client';
 import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-workflow/index.js';
-import type { Decision } from '../../domain/approvals.ts';
+import type { Decision, VoteRecord } from '../../domain/approvals.ts';
+import { decisionIn } from '../../domain/approvals.ts';
 import { ConnectorError } from '../../domain/errors.ts';
-import { isMalformed } from '../../domain/malformed.ts';
 import type { RunRef } from '../package/claims.ts';
 
-/** A vote as Temporal's own history of a run holds it. */
+/** A vote as Temporal's own history of a run holds it: not read yet, and perhaps unreadable. */
 export interface WitnessedVote {
   readonly decision: Decision;
-  readonly approver: unknown;
-  readonly planDigest: unknown;
+  readonly via: VoteRecord['via'];
+  readonly argument: unknown;
+  /** When Temporal took it in, RFC 3339 in UTC. */
+  readonly receivedAt: string;
 }
 
-/** What Temporal itself knows of a run: set by the service, not by whoever schedules an activity. Throws TEMPORAL_UNAVAILABLE. */
+/**
+ * What Temporal itself knows of a run: set by the service, not by whoever schedules an activity.
+ * Throws TEMPORAL_UNAVAILABLE, and CALLER_UNTRUSTED for a run that Temporal does not know.
+ */
 export interface Witness {
-  describe(run: RunRef): Promise<{ readonly type: string; readonly taskQueue: string }>;
+  taskQueueOf(run: RunRef): Promise<string>;
   /** Every vote that was sent to the run, in order. */
   votes(run: RunRef): Promise<readonly WitnessedVote[]>;
 }
@@ -25,9 +31,8 @@ export function createWitness(client: WorkflowClient): Witness {
     decodeArrayFromPayloads(client.options.loadedDataConverter, payloads);
 
   return {
-    async describe({ workflowId, runId }) {
-      const { type, taskQueue } = await asked(client.getHandle(workflowId, runId).describe());
-      return { type, taskQueue };
+    async taskQueueOf({ workflowId, runId }) {
+      return (await asked(client.getHandle(workflowId, runId).describe())).taskQueue;
     },
     async votes({ workflowId, runId }) {
       const history = await asked(client.getHandle(workflowId, runId).fetchHistory());
@@ -38,10 +43,9 @@ export function createWitness(client: WorkflowClient): Witness {
         const name = signal?.signalName ?? update?.name;
         if (name !== 'approve' && name !== 'reject' && name !== 'decide') continue;
         const [argument] = await decode(signal?.input?.payloads ?? update?.args?.payloads);
-        if (typeof argument !== 'object' || argument === null || isMalformed(argument)) continue;
-        const { decision, approver, planDigest } = argument as Record<string, unknown>;
-        const said = name === 'decide' ? decision : name;
-        if (said === 'approve' || said === 'reject') votes.push({ decision: said, approver, planDigest });
+        const receivedAt = new Date(Number(event.eventTime?.seconds ?? 0) * 1000).toISOString();
+        const decision = name === 'decide' ? decisionIn(argument) : name;
+        votes.push({ decision, via: signal ? 'signal' : 'update', argument, receivedAt });
       }
       return votes;
     },
@@ -52,6 +56,9 @@ async function asked<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (cause) {
+    if (cause instanceof WorkflowNotFoundError) {
+      throw new ConnectorError('CALLER_UNTRUSTED', 'Temporal knows no such run.', { cause });
+    }
     throw new ConnectorError('TEMPORAL_UNAVAILABLE', '', { cause });
   }
 }

@@ -2,7 +2,7 @@ import { createInterface } from 'node:readline/promises';
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
 import { ConnectorError } from '../../domain/errors.ts';
-import { printable } from '../../domain/printable.ts';
+import { printableIn } from '../../domain/printable.ts';
 import { isEnd } from '../../domain/status.ts';
 import type { EndPhase } from '../../domain/status.ts';
 import type { SignedWpk } from '../../domain/wpk.ts';
@@ -136,7 +136,7 @@ async function follow(client: ConnectorClient, id: string, { output }: FormatOpt
   let last: PackageView | undefined;
   for await (const view of client.watch(id)) {
     last = view;
-    const now = lineOf(view);
+    const now = lineOf(printableIn(view));
     if (now !== told) say(now);
     told = now;
   }
@@ -148,7 +148,7 @@ async function follow(client: ConnectorClient, id: string, { output }: FormatOpt
 
 function lineOf(view: PackageView): string {
   const what = view.waiting
-    ? `retrying ${view.waiting.activity}, attempt ${view.waiting.attempt}: ${printable(view.waiting.failure)}`
+    ? `retrying ${view.waiting.activity}, attempt ${view.waiting.attempt}: ${view.waiting.failure}`
     : progressText(view) || (view.phase === 'awaiting-approval' ? (view.requirement?.reason ?? '') : '');
   return `${phaseText(view.phase)}${what ? `  ${what}` : ''}`;
 }

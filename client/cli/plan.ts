@@ -6,6 +6,7 @@ import { createPlanner } from '../../activities/kubernetes/planner.ts';
 import { makePlan } from '../../activities/package/planning.ts';
 import { policySource } from '../../activities/policy/load-policy.ts';
 import { parseWpk } from '../../domain/parse-wpk.ts';
+import { printable } from '../../domain/printable.ts';
 import { policyDenials, requirementFor } from '../../domain/policy.ts';
 import { canonicalJson } from '../../domain/digest.ts';
 import { sha256 } from '../sha256.ts';
@@ -38,7 +39,7 @@ export function registerPlan(program: Command): void {
         const denials = policyDenials(policy.policy, wpk);
         printAs(options.output, { plan, requirement, denials }, () => [
           ...planLines(plan),
-          denials.length > 0 ? `The policy does not allow it: ${denials.join('; ')}.` : `Approval: ${requirement.reason}.`,
+          denials.length > 0 ? `The policy does not allow it: ${printable(denials.join('; '))}.` : `Approval: ${requirement.reason}.`,
         ]);
         if (plan.problems.length > 0) say('The API server refuses parts of it: it would not be executed.');
         if (plan.problems.length > 0 || denials.length > 0) process.exitCode = 1;

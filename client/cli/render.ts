@@ -1,6 +1,6 @@
 import { diffLines } from '../../domain/details.ts';
 import type { Plan } from '../../domain/plan.ts';
-import { printable } from '../../domain/printable.ts';
+import { printable, printableIn } from '../../domain/printable.ts';
 import type { Phase } from '../../domain/status.ts';
 import type { RiskLevel } from '../../domain/wpk.ts';
 import type { PackageView } from '../package-view.ts';
@@ -22,8 +22,9 @@ const PHASE_STYLE = {
 
 const RISK_STYLE = { low: 'green', medium: 'yellow', high: 'red' } as const satisfies Record<RiskLevel, string>;
 
+/** A phase comes from whoever answers for the run, so it may be none that is known. */
 export function phaseText(phase: Phase): string {
-  return paint(PHASE_STYLE[phase], phase);
+  return paint(Object.hasOwn(PHASE_STYLE, phase) ? PHASE_STYLE[phase] : 'dim', printable(phase));
 }
 
 /** A plan as a person reads it: risk with reasons, what would change, the digest that an approval binds. */
@@ -40,24 +41,25 @@ export function planLines(plan: Plan): string[] {
   ];
 }
 
-/** A package as a person reads it. */
-export function packageLines(view: PackageView): string[] {
+/** A package as a person reads it. Whoever may start workflows there could answer for it, so all of it is text. */
+export function packageLines(untrusted: PackageView): string[] {
+  const view = printableIn(untrusted);
   const { facts, requirement, error } = view;
   const lines = [`${paint('bold', view.wpkId)}  ${phaseText(view.phase)} since ${view.since}`];
   if (facts) {
-    lines.push(`  ${facts.name}: ${printable(facts.reason)}`);
-    lines.push(`  playbook ${facts.playbook}, by ${printable(facts.author)}, signed by ${printable(facts.signedBy)}, until ${facts.expiresAt}`);
+    lines.push(`  ${facts.name}: ${facts.reason}`);
+    lines.push(`  playbook ${facts.playbook}, by ${facts.author}, signed by ${facts.signedBy}, until ${facts.expiresAt}`);
   }
-  if (error) lines.push(`  ${paint('red', error.code)}: ${printable(error.message)}`);
+  if (error) lines.push(`  ${paint('red', error.code)}: ${error.message}`);
   if (requirement) lines.push(`  ${requirement.reason}`);
   if (view.phase === 'awaiting-approval') {
     lines.push(`  ${view.missing ?? 0} more needed, until ${view.answerBy ?? 'it expires'}`);
   }
-  if (view.waiting) lines.push(`  ${paint('yellow', `retrying ${view.waiting.activity}`)}, attempt ${view.waiting.attempt}: ${printable(view.waiting.failure)}`);
+  if (view.waiting) lines.push(`  ${paint('yellow', `retrying ${view.waiting.activity}`)}, attempt ${view.waiting.attempt}: ${view.waiting.failure}`);
   if (view.progress) lines.push(`  ${progressText(view)}`);
   for (const vote of view.votes) {
-    const fate = vote.refused ? paint('dim', `no effect: ${vote.refused.code}: ${printable(vote.refused.why)}`) : vote.proof;
-    lines.push(`  ${vote.decision} by ${printable(vote.approver)} at ${vote.receivedAt} (${fate})${vote.comment ? `: ${printable(vote.comment)}` : ''}`);
+    const fate = vote.refused ? paint('dim', `no effect: ${vote.refused.code}: ${vote.refused.why}`) : vote.proof;
+    lines.push(`  ${vote.decision} by ${vote.approver} at ${vote.receivedAt} (${fate})${vote.comment ? `: ${vote.comment}` : ''}`);
   }
   for (const step of view.report?.steps ?? []) {
     lines.push(`  step ${step.id}: ${step.action} ${step.outcome}, ${step.objects.length} ${step.objects.length === 1 ? 'object' : 'objects'}`);

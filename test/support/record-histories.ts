@@ -5,6 +5,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import protos from '@temporalio/proto';
 import { generateKeyPair } from '../../client/sign.ts';
 import { startStack } from '../../dev/stack.ts';
 import { TestConnector } from './connector.ts';
@@ -12,6 +13,7 @@ import { applyStep, configMap, sign } from './packages.ts';
 import { SHARED_STACK } from './stack.ts';
 import { until } from './until.ts';
 
+const { History } = protos.temporal.api.history.v1;
 const BOB = 'bob@example.com';
 const [version = 'v1'] = process.argv.slice(2);
 
@@ -56,9 +58,10 @@ try {
     const wpkId = await run(connector);
     const { phase } = await connector.client.result(wpkId);
     const { workflowId } = await connector.client.get(wpkId);
-    const history: unknown = JSON.parse(await connector.temporal('workflow', 'show', '--workflow-id', workflowId, '-o', 'json'));
+    const history = await connector.client.client.workflow.getHandle(workflowId).fetchHistory();
+    const asObject = History.toObject(History.fromObject(history), { longs: String, enums: String, bytes: String });
     // Workers and sticky queues are named after machine and process, which are nobody's business.
-    const text = JSON.stringify({ workflowId, history }, undefined, 1)
+    const text = JSON.stringify({ workflowId, history: asObject }, undefined, 1)
       .replaceAll(hostname(), 'worker')
       .replaceAll(/\d+@worker/g, '1@worker');
     await writeFile(join(import.meta.dirname, `../histories/executeWpk-${version}-${name}.json`), `${text}\n`);

@@ -14,6 +14,9 @@ import { applyStep, configMap } from '../support/packages.ts';
 const OTHER_DIGEST = `sha256:${'0'.repeat(64)}` as const;
 
 /** R38: whoever shares the Temporal namespace can schedule our activities, with whatever arguments; nothing comes of it. */
+/** What the activity takes, and votes as it might once have believed them. */
+type ForgedInput = ExecuteInput & { readonly votes: readonly VoteRecord[] };
+
 describe('a foreign workflow in the same Temporal namespace', () => {
   let connector: TestConnector;
   let foreigner: Program;
@@ -46,7 +49,7 @@ describe('a foreign workflow in the same Temporal namespace', () => {
   }
 
   /** The genuine package and plan, with votes that nobody gave. */
-  async function forgedInput({ wpkId, signed, planDigest }: WaitingPackage & { signed: SignedWpk }): Promise<ExecuteInput> {
+  async function forgedInput({ wpkId, signed, planDigest }: WaitingPackage & { signed: SignedWpk }): Promise<ForgedInput> {
     const plan = await connector.client.plan(wpkId);
     if (!plan) throw new Error('there is no plan');
     const vote = (approver: string): VoteRecord => ({

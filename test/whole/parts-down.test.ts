@@ -1,9 +1,9 @@
+import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { SubmittedPackage } from '../../client/connector-client.ts';
-import { trustKey } from '../../dev/connector.ts';
-import { readFile } from 'node:fs/promises';
-import type { Stack } from '../../dev/stack.ts';
 import type { PackageView } from '../../client/package-view.ts';
+import { trustKey } from '../../dev/connector.ts';
+import type { Stack } from '../../dev/stack.ts';
 import type { Phase } from '../../domain/status.ts';
 import { TestConnector } from '../support/connector.ts';
 import { applyStep, configMap } from '../support/packages.ts';
