@@ -22,9 +22,9 @@ interface JestResults {
 }
 
 /** The first layer needs no server; the others share one stack. */
-const LAYERS = [['rules'], ['activities'], ['workflows'], ['replay'], ['whole']];
+const LAYERS = ['rules', 'activities', 'workflows', 'replay', 'whole'];
 
-const jest = createRequire(import.meta.url).resolve('jest/bin/jest.js');
+const jest = createRequire(import.meta.url).resolve('jest/bin/jest');
 const folder = await mkdtemp(join(tmpdir(), 'byoc-tests-'));
 const interrupted = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => interrupted.abort());
@@ -41,7 +41,7 @@ starting.catch(() => undefined); // awaited below; it must not end the process b
 
 try {
   for (const layer of LAYERS) {
-    if (layer[0] !== 'rules') await starting;
+    if (layer !== 'rules') await starting;
     if (interrupted.signal.aborted) break;
     await runJest(layer);
   }
@@ -58,9 +58,9 @@ const skipped = totals.skipped.length > 0 ? `, ${totals.skipped.length} skipped`
 console.log(`${totals.passed} passed, ${totals.failed} failed${skipped}`);
 process.exitCode = totals.failed > 0 || interrupted.signal.aborted || totals.passed === 0 ? 1 : 0;
 
-async function runJest(projects: readonly string[]): Promise<void> {
-  const output = join(folder, `${projects[0]}.json`);
-  const args = [jest, '--selectProjects', ...projects, '--passWithNoTests', '--json', `--outputFile=${output}`];
+async function runJest(layer: string): Promise<void> {
+  const output = join(folder, `${layer}.json`);
+  const args = [jest, '--selectProjects', layer, ...(patterns.length > 0 ? ['--passWithNoTests'] : []), '--json', `--outputFile=${output}`];
   const runner = spawn(process.execPath, [...args, ...patterns.map((pattern) => `--testPathPatterns=${pattern}`)], {
     stdio: ['ignore', 'ignore', 'inherit'], // the report is on stderr, the JSON of stdout is in the file
     env: {
