@@ -1,13 +1,10 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { generateKeyPair } from '../client/sign.ts';
-import type { ConnectorServices } from './describe-stack.ts';
-import { environmentOf } from './describe-stack.ts';
+import type { ConnectorServices } from './environment.ts';
+import { DEV_CLUSTER, environmentOf } from './environment.ts';
 import { Program, untilHealthy } from './process.ts';
 import type { Services } from './stack.ts';
-
-/** The name that packages for the embedded cluster are addressed to. */
-export const DEV_CLUSTER = 'dev';
 
 export interface ConnectorOptions {
   readonly services: ConnectorServices;

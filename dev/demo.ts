@@ -8,7 +8,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { reportError, say } from '../client/cli/output.ts';
 import { ConnectorClient } from '../client/connector-client.ts';
-import type { ConnectorServices } from './describe-stack.ts';
+import type { ConnectorServices } from './environment.ts';
 import type { PreparedConnector } from './connector.ts';
 import { connectorFolder, existingConnector, prepareConnector, startWorker } from './connector.ts';
 import type { DemoCluster } from './demo/cluster.ts';

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Digest, Sha256 } from './digest.ts';
 import { canonicalJson } from './digest.ts';
 import { ConnectorError } from './errors.ts';
-import type { Phase } from './status.ts';
+import { PHASES } from './status.ts';
 
 /**
  * The audit entry and its line. The format is final: auditors verify it years later with tools that we don't know.
@@ -50,20 +50,6 @@ export const AUDIT_MAX_LINE_BYTES = 1024 * 1024;
 
 /** `prev` of the first entry of a chain. */
 export const GENESIS: Digest = `sha256:${'0'.repeat(64)}`;
-
-const PHASES = [
-  'verifying',
-  'planning',
-  'awaiting-approval',
-  'executing',
-  'succeeded',
-  'denied',
-  'rejected',
-  'expired',
-  'failed',
-  'rolled-back',
-  'stopped',
-] as const satisfies readonly Phase[];
 
 const digest = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
 const id = z.string().min(1).max(512);

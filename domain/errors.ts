@@ -12,6 +12,8 @@ export interface ErrorTraits {
   readonly exitCode: 1 | 2 | 3;
   /** What a caller may read; discloses nothing internal. */
   readonly sentence: string;
+  /** Whether a package that meets it was not to be run at all, rather than failed on the way. */
+  readonly denies: boolean;
 }
 
 const no = (httpStatus: number, sentence: string): ErrorTraits => ({
@@ -19,40 +21,42 @@ const no = (httpStatus: number, sentence: string): ErrorTraits => ({
   httpStatus,
   exitCode: 1,
   sentence,
+  denies: false,
 });
-const away = (sentence: string): ErrorTraits => ({ retryable: true, httpStatus: 503, exitCode: 3, sentence });
-const usage = (sentence: string): ErrorTraits => ({ retryable: false, httpStatus: 400, exitCode: 2, sentence });
+const denied = (httpStatus: number, sentence: string): ErrorTraits => ({ ...no(httpStatus, sentence), denies: true });
+const away = (sentence: string): ErrorTraits => ({ ...no(503, sentence), retryable: true, exitCode: 3 });
+const usage = (sentence: string): ErrorTraits => ({ ...no(400, sentence), exitCode: 2 });
 
 export const ERRORS = {
   // Signature and keys
-  BUNDLE_EMPTY: no(403, 'The signature bundle is empty.'),
-  BUNDLE_MALFORMED: no(403, 'The signature bundle is not a valid Sigstore bundle.'),
-  BUNDLE_VERSION_UNSUPPORTED: no(403, 'The signature bundle has a version that is not accepted.'),
-  BUNDLE_TYPE_UNSUPPORTED: no(403, 'The signature bundle holds something else than a signature over the payload.'),
-  KEY_HINT_INVALID: no(403, 'The key hint of the signature bundle is not the fingerprint of a key.'),
-  KEY_UNKNOWN: no(403, 'The package is signed by a key that is not trusted here.'),
-  KEY_REVOKED: no(403, 'The package is signed by a key that was revoked.'),
-  KEY_NOT_VALID_NOW: no(403, 'The package is signed by a key that is not valid at this time.'),
-  KEY_UNSUPPORTED: no(403, 'The signing key is of a kind that is not accepted.'),
-  SIGNATURE_INVALID: no(403, 'The signature does not match the payload.'),
+  BUNDLE_EMPTY: denied(403, 'The signature bundle is empty.'),
+  BUNDLE_MALFORMED: denied(403, 'The signature bundle is not a valid Sigstore bundle.'),
+  BUNDLE_VERSION_UNSUPPORTED: denied(403, 'The signature bundle has a version that is not accepted.'),
+  BUNDLE_TYPE_UNSUPPORTED: denied(403, 'The signature bundle holds something else than a signature over the payload.'),
+  KEY_HINT_INVALID: denied(403, 'The key hint of the signature bundle is not the fingerprint of a key.'),
+  KEY_UNKNOWN: denied(403, 'The package is signed by a key that is not trusted here.'),
+  KEY_REVOKED: denied(403, 'The package is signed by a key that was revoked.'),
+  KEY_NOT_VALID_NOW: denied(403, 'The package is signed by a key that is not valid at this time.'),
+  KEY_UNSUPPORTED: denied(403, 'The signing key is of a kind that is not accepted.'),
+  SIGNATURE_INVALID: denied(403, 'The signature does not match the payload.'),
   KEYS_UNAVAILABLE: away('The signing keys cannot be read at the moment.'),
 
   // The work package
-  WPK_TOO_LARGE: no(413, 'The work package is larger than 1 MiB.'),
-  WPK_SYNTAX: no(400, 'The work package is not strict JSON.'),
-  WPK_SCHEMA: no(400, 'The work package does not have the form that it must have.'),
-  WPK_UNSUPPORTED: no(400, 'The work package asks for something that this version cannot do.'),
+  WPK_TOO_LARGE: denied(413, 'The work package is larger than 1 MiB.'),
+  WPK_SYNTAX: denied(400, 'The work package is not strict JSON.'),
+  WPK_SCHEMA: denied(400, 'The work package does not have the form that it must have.'),
+  WPK_UNSUPPORTED: denied(400, 'The work package asks for something that this version cannot do.'),
   MANIFEST_INVALID: no(400, 'A manifest cannot be packed.'),
-  WPK_EXPIRED: no(403, 'The work package has expired.'),
-  WPK_NOT_YET_VALID: no(403, 'The work package is not valid yet.'),
-  WPK_VALIDITY_TOO_LONG: no(403, 'The work package is valid for longer than the policy allows.'),
-  WPK_WRONG_CLUSTER: no(403, 'The work package is meant for another cluster.'),
-  WPK_ALREADY_USED: no(409, 'A work package with this id was already used.'),
+  WPK_EXPIRED: denied(403, 'The work package has expired.'),
+  WPK_NOT_YET_VALID: denied(403, 'The work package is not valid yet.'),
+  WPK_VALIDITY_TOO_LONG: denied(403, 'The work package is valid for longer than the policy allows.'),
+  WPK_WRONG_CLUSTER: denied(403, 'The work package is meant for another cluster.'),
+  WPK_ALREADY_USED: denied(409, 'A work package with this id was already used.'),
   WPK_NOT_FOUND: no(404, 'There is no work package with this id.'),
 
   // Policy, plan and approval
-  POLICY_INVALID: no(500, 'The policy cannot be read, so nothing runs.'),
-  POLICY_DENIED: no(403, 'The policy does not allow this work package.'),
+  POLICY_INVALID: denied(500, 'The policy cannot be read, so nothing runs.'),
+  POLICY_DENIED: denied(403, 'The policy does not allow this work package.'),
   PLAN_REJECTED: no(422, 'The Kubernetes API server refuses a part of the work package.'),
   PLAN_CHANGED: no(409, 'The cluster has changed: what would happen now is not what was approved.'),
   APPROVAL_MALFORMED: no(400, 'The vote does not have the form that it must have.'),
@@ -61,8 +65,8 @@ export const ERRORS = {
   APPROVAL_CLOSED: no(409, 'The work package is not waiting for votes.'),
   APPROVAL_REASON_MISSING: no(400, 'A rejection needs a reason.'),
   APPROVAL_NOT_ACCEPTED: no(403, 'The policy does not accept this vote.'),
-  APPROVAL_MISSING: no(403, 'The work package lacks the approvals that it needs.'),
-  CALLER_UNTRUSTED: no(403, 'The call does not come from the workflow of this work package.'),
+  APPROVAL_MISSING: denied(403, 'The work package lacks the approvals that it needs.'),
+  CALLER_UNTRUSTED: denied(403, 'The call does not come from the workflow of this work package.'),
 
   // Execution
   OBJECT_MISSING: no(404, 'An object that the work package changes is not there.'),

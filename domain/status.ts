@@ -6,22 +6,16 @@ import type { ObjectRef, Change } from './plan.ts';
 import type { RiskLevel, StepAction } from './wpk.ts';
 
 /** Where a package stands; the same word in status, search attribute and audit. */
-export type Phase = OpenPhase | EndPhase;
-export type OpenPhase = 'verifying' | 'planning' | 'awaiting-approval' | 'executing';
-export type EndPhase = 'succeeded' | 'denied' | 'rejected' | 'expired' | 'failed' | 'rolled-back' | 'stopped';
+export type Phase = (typeof PHASES)[number];
+export type EndPhase = (typeof END_PHASES)[number];
 
-const END_PHASES: ReadonlySet<string> = new Set<EndPhase>([
-  'succeeded',
-  'denied',
-  'rejected',
-  'expired',
-  'failed',
-  'rolled-back',
-  'stopped',
-]);
+const END_PHASES = ['succeeded', 'denied', 'rejected', 'expired', 'failed', 'rolled-back', 'stopped'] as const;
+export const PHASES = ['verifying', 'planning', 'awaiting-approval', 'executing', ...END_PHASES] as const;
+
+const ENDS: ReadonlySet<string> = new Set(END_PHASES);
 
 export function isEnd(phase: Phase): phase is EndPhase {
-  return END_PHASES.has(phase);
+  return ENDS.has(phase);
 }
 
 /** What is known of a package once its signature holds and it is read. */

@@ -1,4 +1,3 @@
-import { createHmac } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { Client } from '@temporalio/client';
 import { bundleWorkflowCode, DefaultLogger, Worker } from '@temporalio/worker';
@@ -7,6 +6,7 @@ import { KubeConfig } from '@kubernetes/client-node';
 import type { Logger } from 'pino';
 import { createActivities } from '../activities/index.ts';
 import { createKubeApi } from '../activities/kubernetes/kube-api.ts';
+import { createMask } from '../activities/kubernetes/mask.ts';
 import { createPlanner } from '../activities/kubernetes/planner.ts';
 import { createStateRecords, createWriter, sharedKey } from '../activities/kubernetes/writer.ts';
 import { createAdmission } from '../activities/package/admission.ts';
@@ -52,8 +52,7 @@ export async function createConnector(config: WorkerConfig, env: NodeJS.ProcessE
 
   const api = createKubeApi(kubeConfigOf(config));
   const state = createStateRecords(api);
-  const maskKey = await sharedKey(api, MASKING_KEY);
-  const mask = (value: string) => createHmac('sha256', maskKey).update(value).digest('hex').slice(0, 12);
+  const mask = createMask(await sharedKey(api, MASKING_KEY));
   const planner = createPlanner({ api, sha256, mask });
   const writer = createWriter({ api, planner });
   const vault = config.vault && createVault(config.vault);

@@ -6,9 +6,9 @@ import {
   isCancellation,
 } from '@temporalio/workflow';
 import type { PlanResult } from '../activities/index.ts';
-import { isErrorCode } from '../domain/errors.ts';
+import { ERRORS, isErrorCode } from '../domain/errors.ts';
 import type { ErrorCode } from '../domain/errors.ts';
-import { bindingOf } from '../domain/plan.ts';
+import { bindingOf, describeObject } from '../domain/plan.ts';
 import type { EndPhase, ExecutionReport, Failure, PackageResult } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { executePackage, planPackage, recordEvents, verifyPackage } from './activities.ts';
@@ -82,7 +82,7 @@ function refuseBrokenPlan({ plan }: PlanResult): void {
   const [first] = plan.problems;
   if (!first) return;
   const more = plan.problems.length > 1 ? ` (and ${plan.problems.length - 1} more, see the plan)` : '';
-  throw ApplicationFailure.nonRetryable(`${first.object.kind} ${first.object.name}: ${first.message}${more}`, 'PLAN_REJECTED');
+  throw ApplicationFailure.nonRetryable(`${describeObject(first.object)}: ${first.message}${more}`, 'PLAN_REJECTED');
 }
 
 /** Turns what went wrong into the end that it means. */
@@ -93,19 +93,6 @@ function finishBy(run: PackageRun, error: unknown): void {
   const code: ErrorCode = isErrorCode(cause.type) ? cause.type : 'INTERNAL';
   const failure: Failure = { code, message: cause.message };
   const report = (cause.details?.[0] as { report?: ExecutionReport } | undefined)?.report;
-  run.finish(run.status().phase === 'verifying' ? 'denied' : DENIALS.has(code) ? 'denied' : 'failed', report, failure);
+  const isDenial = ERRORS[code].denies || run.status().phase === 'verifying';
+  run.finish(isDenial ? 'denied' : 'failed', report, failure);
 }
-
-/** Refusals that can also come after planning began, because the writing activity checks everything again. */
-const DENIALS: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'SIGNATURE_INVALID',
-  'KEY_UNKNOWN',
-  'KEY_REVOKED',
-  'KEY_NOT_VALID_NOW',
-  'WPK_EXPIRED',
-  'WPK_ALREADY_USED',
-  'POLICY_DENIED',
-  'POLICY_INVALID',
-  'APPROVAL_MISSING',
-  'CALLER_UNTRUSTED',
-]);

@@ -1,6 +1,7 @@
 import type { Digest } from '../../domain/digest.ts';
 import type { ErrorCode } from '../../domain/errors.ts';
 import { ConnectorError } from '../../domain/errors.ts';
+import type { StateRecords } from '../kubernetes/writer.ts';
 
 /** The run that owns a package. */
 export interface RunRef {
@@ -20,15 +21,6 @@ export interface Claim extends RunRef {
 
 /** `failed:` is followed by the error code. */
 export type ExecutionEnd = 'succeeded' | 'stopped' | `failed:${ErrorCode}`;
-
-/** Named records in the connector's state namespace; the one implementation is the cluster's writer. */
-export interface StateRecords {
-  /** Creates a record that must not exist. Resolves to false where one does. */
-  create(name: string, data: Readonly<Record<string, string>>): Promise<boolean>;
-  read(name: string): Promise<Readonly<Record<string, string>> | undefined>;
-  /** Adds to an existing record. */
-  merge(name: string, data: Readonly<Record<string, string>>): Promise<void>;
-}
 
 /** Claims of package ids, kept in the cluster itself. */
 export class Claims {

@@ -1,7 +1,8 @@
-import { createHmac, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { KubeConfig } from '@kubernetes/client-node';
 import type { Command } from 'commander';
 import { createKubeApi } from '../../activities/kubernetes/kube-api.ts';
+import { createMask } from '../../activities/kubernetes/mask.ts';
 import { createPlanner } from '../../activities/kubernetes/planner.ts';
 import { makePlan } from '../../activities/package/planning.ts';
 import { policySource } from '../../activities/policy/load-policy.ts';
@@ -30,10 +31,9 @@ export function registerPlan(program: Command): void {
       const policy = await policySource(options.policy, sha256)();
       const api = createKubeApi(kubeConfig(options.context));
       try {
-        // A key of this run alone: masks can be compared within one plan, and with nothing else.
-        const key = randomBytes(32);
-        const mask = (value: string) => createHmac('sha256', key).update(value).digest('hex').slice(0, 12);
-        const planner = createPlanner({ api, sha256, mask });
+        // A key of this run alone: masks can be compared within one plan, and with nothing else. Where Secrets change,
+        // the digest is therefore not the one that the cluster will ask approval for.
+        const planner = createPlanner({ api, sha256, mask: createMask(randomBytes(32)) });
         const { plan } = await makePlan(planner, sha256, { wpk, wpkDigest: sha256(bytes), policy });
         const requirement = requirementFor(policy.policy, wpk, sha256(canonicalJson(wpk.steps)), plan);
         const denials = policyDenials(policy.policy, wpk);

@@ -6,7 +6,7 @@ import { ulid } from 'ulid';
 import type { SubmittedPackage } from '../../client/connector-client.ts';
 import { ConnectorClient } from '../../client/connector-client.ts';
 import { prepareConnector, startWorker } from '../../dev/connector.ts';
-import { environmentOf } from '../../dev/describe-stack.ts';
+import { environmentOf } from '../../dev/environment.ts';
 import type { PreparedConnector } from '../../dev/connector.ts';
 import type { Program } from '../../dev/process.ts';
 import type { Services } from '../../dev/stack.ts';
