@@ -12,7 +12,10 @@ const { History } = protos.temporal.api.history.v1;
 const FOLDER = join(import.meta.dirname, '../histories');
 
 // What Temporal has to say about a run that does not fit is the point of a test here, and no news.
-Runtime.install({ logger: new DefaultLogger('ERROR'), telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' } } } });
+Runtime.install({
+  logger: new DefaultLogger('ERROR'),
+  telemetryOptions: { logging: { filter: { core: 'ERROR', other: 'ERROR' } } },
+});
 
 interface SavedRun {
   readonly workflowId: string;
@@ -26,7 +29,11 @@ async function savedRun(file: string): Promise<SavedRun> {
 async function replay({ workflowId, history }: SavedRun): Promise<void> {
   const codePath = await workflowBundle();
   // Longs as texts are what tells Temporal's own JSON form, in which the files are not: it is read here.
-  await Worker.runReplayHistory({ workflowBundle: { codePath }, dataConverter }, History.fromObject(history), workflowId);
+  await Worker.runReplayHistory(
+    { workflowBundle: { codePath }, dataConverter },
+    History.fromObject(history),
+    workflowId,
+  );
 }
 
 /** Runs that began under an older version must go on under this one. */
@@ -39,7 +46,9 @@ describe('the history of a run', () => {
     const run = await savedRun('executeWpk-v1-succeeded.json');
     const scheduled = 'activityTaskScheduledEventAttributes';
     const events = run.history.events.map((event) => {
-      return scheduled in event ? { ...event, [scheduled]: { ...(event[scheduled] as object), activityType: { name: 'other' } } } : event;
+      return scheduled in event
+        ? { ...event, [scheduled]: { ...(event[scheduled] as object), activityType: { name: 'other' } } }
+        : event;
     });
     expect(events).not.toEqual(run.history.events);
     await expect(replay({ ...run, history: { events } })).rejects.toBeInstanceOf(DeterminismViolationError);

@@ -8,7 +8,11 @@ const [file = ''] = process.argv.slice(2);
 const workflowsPath = fileURLToPath(new URL('../../workflows/index.ts', import.meta.url));
 const { payloadConverterPath } = dataConverter;
 const logger = new DefaultLogger('WARN');
-const { code } = await bundleWorkflowCode({ workflowsPath, logger, ...(payloadConverterPath && { payloadConverterPath }) });
+const { code } = await bundleWorkflowCode({
+  workflowsPath,
+  logger,
+  ...(payloadConverterPath && { payloadConverterPath }),
+});
 // Whole or not at all: another test file may look for it at any time.
 await writeFile(`${file}.${process.pid}`, code);
 await rename(`${file}.${process.pid}`, file);

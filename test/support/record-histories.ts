@@ -1,5 +1,5 @@
 /**
- * `node test/support/record-histories.ts VERSION`: records real runs of `executeWpk` as test/histories/executeWpk-VERSION-*.json.
+ * `node test/support/record-histories.ts VERSION`: records real runs of `executeWpk` in test/histories.
  * Histories of released versions are never recorded again: runs that began under them must go on under every later one.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -33,7 +33,9 @@ const RUNS: Record<string, (connector: TestConnector) => Promise<string>> = {
     return one.wpkId;
   },
   async replanned(connector) {
-    const one = await connector.submitAndPlan({ steps: [applyStep(configMap('replanned', connector.namespace, { colour: 'blue' }))] });
+    const one = await connector.submitAndPlan({
+      steps: [applyStep(configMap('replanned', connector.namespace, { colour: 'blue' }))],
+    });
     await connector.kubectl('create', 'configmap', 'replanned', '-n', connector.namespace, '--from-literal=size=large');
     await connector.signal(one.workflowId, 'approve', { approver: BOB, planDigest: one.planDigest });
     await until('the new plan', async () => (await connector.client.get(one.wpkId)).replans === 1);

@@ -40,7 +40,11 @@ export class SlowNetwork {
     const api = `http://127.0.0.1:${control}`;
     await untilHealthy(program, async () => (await fetch(`${api}/version`)).ok, { timeoutMs: 10_000 });
     const network = new SlowNetwork(folder, program, api);
-    await network.#send('POST', '/proxies', { name: 'api', listen: `127.0.0.1:${proxy}`, upstream: new URL(server).host });
+    await network.#send('POST', '/proxies', {
+      name: 'api',
+      listen: `127.0.0.1:${proxy}`,
+      upstream: new URL(server).host,
+    });
     // TLS passes through: the certificate is for 127.0.0.1, whatever the port.
     const text = await readFile(kubeconfig, 'utf8');
     await writeFile(network.kubeconfig, text.replace(server, `https://127.0.0.1:${proxy}`), { mode: 0o600 });
@@ -50,7 +54,12 @@ export class SlowNetwork {
   /** From now on each answer arrives late; requests arrive at once. */
   async holdAnswers(latencyMs: number): Promise<void> {
     const attributes = { latency: latencyMs, jitter: 0 };
-    await this.#send('POST', '/proxies/api/toxics', { name: 'hold', type: 'latency', stream: 'downstream', attributes });
+    await this.#send('POST', '/proxies/api/toxics', {
+      name: 'hold',
+      type: 'latency',
+      stream: 'downstream',
+      attributes,
+    });
   }
 
   async letAnswersThrough(): Promise<void> {

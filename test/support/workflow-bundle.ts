@@ -6,7 +6,7 @@ import { sharedFolder } from './stack.ts';
 
 const BUNDLE = join(import.meta.dirname, 'bundle-workflows.ts');
 
-/** The file with the workflows, bundled once a run, in the folder of the shared stack: it takes each worker seconds otherwise. */
+/** The file with the workflows. They are bundled once a run; otherwise each worker would take seconds for it. */
 export async function workflowBundle(): Promise<string> {
   const file = join(sharedFolder(), 'workflows.js');
   if (!existsSync(file)) await promisify(execFile)(process.execPath, [BUNDLE, file]);

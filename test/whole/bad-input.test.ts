@@ -44,7 +44,7 @@ describe('bad input', () => {
         const good = connector.signed();
         const bytes = Buffer.from(good.payload, 'base64');
         const at = Math.floor((flip * (bytes.length - 1)) / (FLIPS - 1));
-        bytes.writeUInt8(bytes.readUInt8(at) ^ (1 << flip % 8), at);
+        bytes.writeUInt8(bytes.readUInt8(at) ^ (1 << (flip % 8)), at);
         await expectDenied({ ...good, payload: bytes.toString('base64') }, 'SIGNATURE_INVALID');
       }
       expect(await connector.dataOf('settings')).toBeUndefined();
@@ -64,7 +64,11 @@ describe('bad input', () => {
     });
 
     it.each<[string, object, ErrorCode]>([
-      ['is of an unknown version', { mediaType: 'application/vnd.dev.sigstore.bundle.v0.9+json' }, 'BUNDLE_VERSION_UNSUPPORTED'],
+      [
+        'is of an unknown version',
+        { mediaType: 'application/vnd.dev.sigstore.bundle.v0.9+json' },
+        'BUNDLE_VERSION_UNSUPPORTED',
+      ],
       ['holds no signature', { messageSignature: {} }, 'BUNDLE_MALFORMED'],
       ['names an unknown key', hint(Buffer.alloc(32, 7).toString('base64')), 'KEY_UNKNOWN'],
       ['names the key __proto__', hint('__proto__'), 'KEY_HINT_INVALID'],
@@ -113,8 +117,16 @@ describe('bad input', () => {
     it.each<[string, (good: Wpk) => Wpk, ErrorCode]>([
       ['has expired', (good) => valid(good, minutes(-60), minutes(-1)), 'WPK_EXPIRED'],
       ['is not valid yet', (good) => valid(good, minutes(5), minutes(60)), 'WPK_NOT_YET_VALID'],
-      ['is valid for longer than allowed', (good) => valid(good, minutes(0), minutes(60 * 25)), 'WPK_VALIDITY_TOO_LONG'],
-      ['is for another cluster', (good) => ({ ...good, target: { ...good.target, clusterId: 'other' } }), 'WPK_WRONG_CLUSTER'],
+      [
+        'is valid for longer than allowed',
+        (good) => valid(good, minutes(0), minutes(60 * 25)),
+        'WPK_VALIDITY_TOO_LONG',
+      ],
+      [
+        'is for another cluster',
+        (good) => ({ ...good, target: { ...good.target, clusterId: 'other' } }),
+        'WPK_WRONG_CLUSTER',
+      ],
     ])('denies a package that %s', async (_, change, code) => {
       await expectDenied(sign(change(connector.wpk()), key()), code);
     });
@@ -124,7 +136,10 @@ describe('bad input', () => {
       const signed = connector.signed({ steps });
       const first = await connector.untilWaiting(await connector.client.submit(signed));
       await expect(connector.client.submit(signed)).rejects.toMatchObject({ code: 'WPK_ALREADY_USED' });
-      await connector.signal(first.workflowId, 'approve', { approver: 'bob@example.com', planDigest: first.planDigest });
+      await connector.signal(first.workflowId, 'approve', {
+        approver: 'bob@example.com',
+        planDigest: first.planDigest,
+      });
       expect(await connector.client.result(first.wpkId)).toMatchObject({ phase: 'succeeded' });
       await expect(connector.client.submit(signed)).rejects.toMatchObject({ code: 'WPK_ALREADY_USED' });
 
@@ -141,16 +156,23 @@ describe('bad input', () => {
 
   describe('in what the API server would have to take', () => {
     it.each<[string, object, RegExp]>([
-      ['a field that it does not know', { data: {}, colour: 'blue' }, /ConfigMap refused.*colour/],
-      ['a value of a wrong type', { data: { size: 7 } }, /ConfigMap refused/],
+      ['a field that it does not know', { data: {}, colour: 'blue' }, /^ConfigMap \S+\/refused: .*colour/],
+      ['a value of a wrong type', { data: { size: 7 } }, /^ConfigMap \S+\/refused: .*size/],
     ])('shows the object and the reason for %s, and offers no execution', async (_, content, message) => {
-      const manifest = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'refused', namespace: connector.namespace }, ...content };
+      const manifest = {
+        apiVersion: 'v1',
+        kind: 'ConfigMap',
+        metadata: { name: 'refused', namespace: connector.namespace },
+        ...content,
+      };
       const good = configMap('good', connector.namespace, {});
       const { wpkId } = await connector.submit({ steps: [applyStep(good, manifest)] });
       const result = await connector.client.result(wpkId);
       expect(result).toMatchObject({ phase: 'failed', error: { code: 'PLAN_REJECTED' } });
       expect(result.error?.message).toMatch(message);
-      expect(await connector.client.plan(wpkId)).toMatchObject({ problems: [{ object: { kind: 'ConfigMap', name: 'refused' } }] });
+      expect(await connector.client.plan(wpkId)).toMatchObject({
+        problems: [{ object: { kind: 'ConfigMap', name: 'refused' } }],
+      });
       const { timeline } = await connector.client.get(wpkId);
       expect(timeline.map(({ phase }) => phase)).toEqual(['verifying', 'planning', 'failed']);
       expect(await connector.dataOf('good')).toBeUndefined();
@@ -180,14 +202,25 @@ describe('bad input', () => {
     });
 
     it('exits 1 for a vote without effect and says why, and 0 for one that counts', async () => {
-      const file = await save('votes', connector.signed({ steps: [applyStep(configMap('voted', connector.namespace, {}))] }));
+      const file = await save(
+        'votes',
+        connector.signed({ steps: [applyStep(configMap('voted', connector.namespace, {}))] }),
+      );
       const submitted = await connector.byoc('submit', file, '-o', 'json');
       expect(submitted.code).toBe(0);
-      const one = await connector.untilWaiting(JSON.parse(submitted.stdout) as { wpkId: string; workflowId: string; runId: string });
+      const one = await connector.untilWaiting(
+        JSON.parse(submitted.stdout) as { wpkId: string; workflowId: string; runId: string },
+      );
       const approve = (plan: string) => connector.byoc('approve', one.wpkId, '--as', 'bob@example.com', '--plan', plan);
-      expect(await approve(OTHER_DIGEST)).toMatchObject({ code: 1, stderr: expect.stringContaining('APPROVAL_PLAN_MISMATCH') });
+      expect(await approve(OTHER_DIGEST)).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('APPROVAL_PLAN_MISMATCH'),
+      });
       expect(await approve(one.planDigest)).toMatchObject({ code: 0, stdout: 'approved\n' });
-      expect(await connector.byoc('watch', one.wpkId)).toMatchObject({ code: 0, stdout: expect.stringContaining('succeeded') });
+      expect(await connector.byoc('watch', one.wpkId)).toMatchObject({
+        code: 0,
+        stdout: expect.stringContaining('succeeded'),
+      });
     });
 
     it.each([

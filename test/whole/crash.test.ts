@@ -19,7 +19,9 @@ const RECOVERY_MS = 60_000;
 
 interface Workload {
   readonly metadata: { readonly generation: number };
-  readonly spec: { readonly template: { readonly spec: { readonly containers: readonly [{ readonly args?: readonly string[] }] } } };
+  readonly spec: {
+    readonly template: { readonly spec: { readonly containers: readonly [{ readonly args?: readonly string[] }] } };
+  };
 }
 
 describe('a worker that is killed by SIGKILL', () => {
@@ -55,7 +57,8 @@ describe('a worker that is killed by SIGKILL', () => {
       },
       RECOVERY_MS,
     );
-  const untilWaiting = (one: SubmittedPackage) => untilStatus('the plan', one, ({ phase }) => phase === 'awaiting-approval');
+  const untilWaiting = (one: SubmittedPackage) =>
+    untilStatus('the plan', one, ({ phase }) => phase === 'awaiting-approval');
   async function approve(one: SubmittedPackage): Promise<void> {
     const { planDigest } = await untilWaiting(one);
     await connector.signal(one.workflowId, 'approve', { approver: 'bob@example.com', planDigest });
@@ -69,7 +72,16 @@ describe('a worker that is killed by SIGKILL', () => {
   const workload = async (name: string) => (await connector.read('deployment', name)) as unknown as Workload;
   const argsOf = ({ spec }: Workload) => spec.template.spec.containers[0].args ?? [];
   async function replicaSetsOf(name: string): Promise<number> {
-    const names = await connector.kubectl('get', 'replicasets', '-n', connector.namespace, '-l', `app=${name}`, '-o', 'name');
+    const names = await connector.kubectl(
+      'get',
+      'replicasets',
+      '-n',
+      connector.namespace,
+      '-l',
+      `app=${name}`,
+      '-o',
+      'name',
+    );
     return names.trim().split('\n').length;
   }
 
@@ -83,15 +95,22 @@ describe('a worker that is killed by SIGKILL', () => {
     id: 'append',
     action: 'patch',
     target: { kind: 'Deployment', name, namespace: connector.namespace },
-    patch: { type: 'json', operations: [{ op: 'add', path: '/spec/template/spec/containers/0/args/-', value: 'once' }] },
+    patch: {
+      type: 'json',
+      operations: [{ op: 'add', path: '/spec/template/spec/containers/0/args/-', value: 'once' }],
+    },
   });
 
-  it('while the answer to the claim of one package is held back and others wait, leaves all of them to the next worker', async () => {
-    const waiting = await connector.submitAndPlan({ steps: [applyStep(configMap('waiting', connector.namespace, {}))] });
+  it('while the answer to a claim is held back and others wait, leaves all to the next worker', async () => {
+    const waiting = await connector.submitAndPlan({
+      steps: [applyStep(configMap('waiting', connector.namespace, {}))],
+    });
     await network.holdAnswers(HELD_MS);
     const claiming = await connector.submit({ steps: [applyStep(configMap('claiming', connector.namespace, {}))] });
     const claim = `wpk-${claiming.wpkId.toLowerCase()}`;
-    await until('the claim', () => connector.kubectl('get', 'configmap', claim, '-n', 'byoc-system', '--ignore-not-found'));
+    await until('the claim', () =>
+      connector.kubectl('get', 'configmap', claim, '-n', 'byoc-system', '--ignore-not-found'),
+    );
     await connector.killWorker();
     await network.letAnswersThrough();
     await connector.startWorker();
@@ -149,7 +168,9 @@ describe('a worker that is killed by SIGKILL', () => {
     expect(names.filter((name) => !made.includes(`configmap/${name}\n`))).toEqual([]);
     expect((await workload('shop')).metadata.generation).toBe(before.metadata.generation + 1);
     expect(await replicaSetsOf('shop')).toBe(2);
-    const ends = (await connector.audit({ workflowId: one.workflowId })).filter(({ type }) => type === 'package.succeeded');
+    const ends = (await connector.audit({ workflowId: one.workflowId })).filter(
+      ({ type }) => type === 'package.succeeded',
+    );
     expect(ends).toHaveLength(1);
   }, 180_000);
 

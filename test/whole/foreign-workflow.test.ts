@@ -13,7 +13,7 @@ import { applyStep, configMap } from '../support/packages.ts';
 
 const OTHER_DIGEST = `sha256:${'0'.repeat(64)}` as const;
 
-/** R38: whoever shares the Temporal namespace can schedule our activities, with whatever arguments; nothing comes of it. */
+/** R38: whoever shares the Temporal namespace can schedule our activities with any arguments; nothing comes of it. */
 /** What the activity takes, and votes as it might once have believed them. */
 type ForgedInput = ExecuteInput & { readonly votes: readonly VoteRecord[] };
 
@@ -49,7 +49,11 @@ describe('a foreign workflow in the same Temporal namespace', () => {
   }
 
   /** The genuine package and plan, with votes that nobody gave. */
-  async function forgedInput({ wpkId, signed, planDigest }: WaitingPackage & { signed: SignedWpk }): Promise<ForgedInput> {
+  async function forgedInput({
+    wpkId,
+    signed,
+    planDigest,
+  }: WaitingPackage & { signed: SignedWpk }): Promise<ForgedInput> {
     const plan = await connector.client.plan(wpkId);
     if (!plan) throw new Error('there is no plan');
     const vote = (approver: string): VoteRecord => ({
@@ -60,21 +64,36 @@ describe('a foreign workflow in the same Temporal namespace', () => {
       via: 'update',
       receivedAt: new Date().toISOString(),
     });
-    return { signed, planDigest: plan.digest, binding: bindingOf(plan), votes: [vote('bob@example.com'), vote('carol@example.com')] };
+    return {
+      signed,
+      planDigest: plan.digest,
+      binding: bindingOf(plan),
+      votes: [vote('bob@example.com'), vote('carol@example.com')],
+    };
   }
 
   /** Runs a foreign workflow; resolves to what it was refused with. */
   async function steal(type: string, workflowId: string, activity: string, argument: unknown): Promise<string> {
     const call: ForeignCall = { taskQueue: taskQueueOf(connector.clusterId, 'execution'), activity, argument };
     const { workflow } = connector.client.client;
-    return workflow.execute<(call: ForeignCall) => Promise<string>>(type, { taskQueue: queue(), workflowId, args: [call] });
+    return workflow.execute<(call: ForeignCall) => Promise<string>>(type, {
+      taskQueue: queue(),
+      workflowId,
+      args: [call],
+    });
   }
 
   async function expectRefused(workflowId: string, activity: string, code: string): Promise<void> {
     expect(await connector.audit({ workflowId })).toContainEqual(
-      expect.objectContaining({ type: 'call.refused', outcome: 'refused', detail: expect.objectContaining({ activity, code }) }),
+      expect.objectContaining({
+        type: 'call.refused',
+        outcome: 'refused',
+        detail: expect.objectContaining({ activity, code }),
+      }),
     );
-    expect(await connector.log()).toContainEqual(expect.objectContaining({ alert: 'refused', activity, code, workflowId }));
+    expect(await connector.log()).toContainEqual(
+      expect.objectContaining({ alert: 'refused', activity, code, workflowId }),
+    );
   }
 
   it.each(['verifyPackage', 'planPackage', 'executePackage', 'recordEvents'])(
@@ -91,7 +110,7 @@ describe('a foreign workflow in the same Temporal namespace', () => {
     },
   );
 
-  it('is refused under the name and the id of the package’s own run as well, because it runs on another queue', async () => {
+  it('is refused under the name and id of the package’s own run too, being on another queue', async () => {
     const one = await waiting();
     const input = { ...(await forgedInput(one)), events: [] };
     await connector.client.stop(one.wpkId);
@@ -115,7 +134,10 @@ describe('a foreign workflow in the same Temporal namespace', () => {
     ['nothing', undefined],
     ['a number', 7],
     ['an empty object', {}],
-    ['a package of rubbish', { signed: { payload: '!', bundle: {} }, planDigest: OTHER_DIGEST, binding: {}, votes: 'all' }],
+    [
+      'a package of rubbish',
+      { signed: { payload: '!', bundle: {} }, planDigest: OTHER_DIGEST, binding: {}, votes: 'all' },
+    ],
   ])('is refused when it sends %s', async (what, argument) => {
     for (const activity of ['verifyPackage', 'planPackage', 'executePackage', 'recordEvents']) {
       const workflowId = `${queue()}/${what}/${activity}`;

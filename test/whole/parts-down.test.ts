@@ -49,8 +49,12 @@ describe('when a part is missing', () => {
     const claiming = await submit('claiming');
     const stopped = await submit('stopped');
 
-    expect(await shownRetrying(executing)).toMatchObject(retrying('executing', 'executePackage', 'KUBERNETES_UNAVAILABLE'));
-    expect(await shownRetrying(claiming)).toMatchObject(retrying('verifying', 'verifyPackage', 'KUBERNETES_UNAVAILABLE'));
+    expect(await shownRetrying(executing)).toMatchObject(
+      retrying('executing', 'executePackage', 'KUBERNETES_UNAVAILABLE'),
+    );
+    expect(await shownRetrying(claiming)).toMatchObject(
+      retrying('verifying', 'verifyPackage', 'KUBERNETES_UNAVAILABLE'),
+    );
     await shownRetrying(stopped);
     expect(await connector.byoc('stop', stopped.wpkId)).toMatchObject({ code: 0, stdout: 'stopped\n' });
 

@@ -124,7 +124,9 @@ describe('a package on its way', () => {
     const name = anotherName();
     const one = await connector.submitAndPlan({ steps: settings(name) });
     expect(await connector.client.stop(one.wpkId)).toMatchObject({ phase: 'stopped' });
-    await expect(connector.client.approve(one.wpkId, { approver: BOB, planDigest: one.planDigest })).rejects.toMatchObject({
+    await expect(
+      connector.client.approve(one.wpkId, { approver: BOB, planDigest: one.planDigest }),
+    ).rejects.toMatchObject({
       code: 'APPROVAL_CLOSED',
     });
     expect(await connector.dataOf(name)).toBeUndefined();
@@ -134,7 +136,10 @@ describe('a package on its way', () => {
   it('stops in the middle of the execution: what was done stays, what would have come does not', async () => {
     const [first, second] = [anotherName(), anotherName()];
     // No node has this label, so the pods never get ready and the step waits.
-    const template = { nodeSelector: { 'example.com/none': 'yes' }, containers: [{ name: 'main', image: 'registry.example/app:1' }] };
+    const template = {
+      nodeSelector: { 'example.com/none': 'yes' },
+      containers: [{ name: 'main', image: 'registry.example/app:1' }],
+    };
     const labels = { app: first };
     const spec = { template: { metadata: { labels }, spec: template } };
     const wait = { for: 'ready', timeoutSeconds: 300 } as const;

@@ -24,7 +24,12 @@ describe('messages that cannot be decoded', () => {
     workflowExecution: { workflowId, runId },
   });
   const sendSignal = (one: WaitingPackage, signalName: string, payloads: Payload[]) =>
-    service().signalWorkflowExecution({ ...execution(one), signalName, input: { payloads }, header: { fields: headers(payloads) } });
+    service().signalWorkflowExecution({
+      ...execution(one),
+      signalName,
+      input: { payloads },
+      header: { fields: headers(payloads) },
+    });
 
   /** The run still hears what it is told, and none of its tasks has failed. */
   async function expectUnharmed(one: WaitingPackage): Promise<void> {
@@ -56,7 +61,10 @@ describe('messages that cannot be decoded', () => {
   });
 
   it('do no harm, whatever bytes and encodings they are of', async () => {
-    const signal = fc.tuple(fc.constantFrom('approve', 'reject', 'no-such-signal'), fc.array(payload, { maxLength: 2 }));
+    const signal = fc.tuple(
+      fc.constantFrom('approve', 'reject', 'no-such-signal'),
+      fc.array(payload, { maxLength: 2 }),
+    );
     const signals = fc.array(signal, { minLength: SIGNALS_A_PACKAGE, maxLength: SIGNALS_A_PACKAGE });
     await fc.assert(
       fc.asyncProperty(signals, async (sent) => {
@@ -96,7 +104,10 @@ describe('messages that cannot be decoded', () => {
     ['is missing', []],
     ['is no package', [{ metadata: { encoding: Buffer.from('json/plain') }, data: Buffer.from('[1]') }]],
   ])('deny a package whose argument %s, and the log tells', async (_, payloads) => {
-    const workflowId = workflowIdOf(connector.clusterId, `unreadable-${payloads.length}-${payloads[0]?.data.length ?? 0}`);
+    const workflowId = workflowIdOf(
+      connector.clusterId,
+      `unreadable-${payloads.length}-${payloads[0]?.data.length ?? 0}`,
+    );
     await service().startWorkflowExecution({
       namespace: connector.services.temporal.namespace,
       requestId: workflowId,

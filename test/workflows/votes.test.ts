@@ -54,7 +54,11 @@ describe('a package that waits for a person', () => {
 
   it('runs after the update decide, which answers with the status', async () => {
     const one = await waiting();
-    const status = await connector.client.approve(one.wpkId, { approver: BOB, planDigest: one.planDigest, comment: 'fine' });
+    const status = await connector.client.approve(one.wpkId, {
+      approver: BOB,
+      planDigest: one.planDigest,
+      comment: 'fine',
+    });
     expect(status).toMatchObject({ approvers: [BOB], missing: 0, votes: [{ comment: 'fine', via: 'update' }] });
     expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });
   });
@@ -76,7 +80,12 @@ describe('a package that waits for a person', () => {
     ['without a digest', 'approve', { approver: BOB, planDigest: undefined }, 'APPROVAL_MALFORMED'],
     ['with wrong types', 'approve', { approver: 7, planDigest: [] }, 'APPROVAL_MALFORMED'],
     ['to reject without a reason', 'reject', { approver: BOB, planDigest: undefined }, 'APPROVAL_REASON_MISSING'],
-    ['to reject an outdated plan', 'reject', { approver: BOB, planDigest: OTHER_DIGEST, reason: 'no' }, 'APPROVAL_PLAN_MISMATCH'],
+    [
+      'to reject an outdated plan',
+      'reject',
+      { approver: BOB, planDigest: OTHER_DIGEST, reason: 'no' },
+      'APPROVAL_PLAN_MISMATCH',
+    ],
   ])('refuses a vote %s: decide with the reason, the signal without effect', async (_, decision, fields, code) => {
     const one = await waiting();
     const argument = { planDigest: one.planDigest, ...fields };
@@ -101,7 +110,9 @@ describe('a package that waits for a person', () => {
     const one = await waiting();
     const handle = connector.client.client.workflow.getHandle(one.workflowId);
     for (const argument of [undefined, null, 7, 'yes', [], {}, { decision: 'maybe', approver: BOB }]) {
-      const error: unknown = await handle.executeUpdate('decide', { args: [argument] }).catch((thrown: unknown) => thrown);
+      const error: unknown = await handle
+        .executeUpdate('decide', { args: [argument] })
+        .catch((thrown: unknown) => thrown);
       expect(error).toMatchObject({ cause: { type: 'APPROVAL_MALFORMED' } });
     }
     await approveAndFinish(one);
@@ -110,7 +121,10 @@ describe('a package that waits for a person', () => {
   it('takes the same vote twice as one', async () => {
     const one = await waiting();
     const vote = { approver: BOB, planDigest: one.planDigest };
-    await Promise.all([connector.signal(one.workflowId, 'approve', vote), connector.signal(one.workflowId, 'approve', vote)]);
+    await Promise.all([
+      connector.signal(one.workflowId, 'approve', vote),
+      connector.signal(one.workflowId, 'approve', vote),
+    ]);
     expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded', approvers: [BOB] });
     const audited = await connector.audit({ workflowId: one.workflowId });
     expect(audited.filter(({ type }) => type === 'package.approved')).toMatchObject([
@@ -151,7 +165,9 @@ describe('a package that waits for a person', () => {
     await approveAndFinish(one);
     const late = { approver: 'carol@example.com', planDigest: one.planDigest };
     expect((await asyncErrorOf(() => connector.client.approve(one.wpkId, late))).code).toBe('APPROVAL_CLOSED');
-    expect((await asyncErrorOf(() => connector.client.reject(one.wpkId, { ...late, reason: 'no' }))).code).toBe('APPROVAL_CLOSED');
+    expect((await asyncErrorOf(() => connector.client.reject(one.wpkId, { ...late, reason: 'no' }))).code).toBe(
+      'APPROVAL_CLOSED',
+    );
     expect(await connector.client.get(one.wpkId)).toMatchObject({ phase: 'succeeded', approvers: [BOB] });
   });
 

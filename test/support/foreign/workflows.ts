@@ -1,4 +1,4 @@
-/** Workflows of somebody else in the same Temporal namespace, who schedules the connector's activities for themselves. */
+/** Workflows of somebody else in the same Temporal namespace, who schedules the connector's activities. */
 import { ActivityFailure, ApplicationFailure, proxyActivities } from '@temporalio/workflow';
 
 /** What to call on the connector's queue, and with what. */
