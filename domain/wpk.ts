@@ -19,7 +19,9 @@ const objectName = z.string().max(253).regex(/^[a-z0-9A-Z]([-a-z0-9A-Z.:_]*[a-z0
 const identifier = z.string().max(128).regex(/^[A-Za-z0-9]([-A-Za-z0-9._@:+]*[A-Za-z0-9])?$/, 'must be an identifier');
 const text = z.string().min(1).max(1024);
 const kind = z.string().max(63).regex(/^[A-Z][A-Za-z0-9]*$/, 'must be a kind, such as Deployment');
-const apiVersion = z.string().max(253).regex(/^([a-z0-9.-]+\/)?v[a-z0-9]+$/, 'must be an apiVersion, such as apps/v1');
+// The group is a DNS subdomain: it becomes a part of a URL.
+const apiVersionPattern = /^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\/)?v[a-z0-9]+$/;
+const apiVersion = z.string().max(253).regex(apiVersionPattern, 'must be an apiVersion, such as apps/v1');
 const timestamp = z.iso.datetime({ error: 'must be a time in UTC, such as 2026-01-31T12:00:00Z' });
 
 /** Points at one object; `apiVersion` may be left out for the kinds of core, apps, batch and autoscaling. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ConnectorError } from '../../domain/errors.ts';
+import { clip, safeMessage } from './status-message.ts';
 
 /** The API server's `Status`, as far as anything here reads it (k8s.io/apimachinery meta/v1 `Status`). */
 const statusSchema = z.object({
@@ -23,30 +24,44 @@ export interface FieldConflict {
   readonly field: string;
 }
 
-/** An answer of the API server that is no success; stays inside this folder, where each caller knows what it means. */
+/** What server-side apply answers with 500, as if the server had failed, although the manifest does not fit the schema. */
+const MANIFEST_UNFIT = /^failed to (create typed patch object|convert new object)/;
+
+const SECRETS = /^\/api\/v1\/(namespaces\/[^/]+\/)?secrets(\/|$)/;
+
+const MAX_CONFLICTS_LENGTH = 1_000;
+
+/**
+ * An answer of the API server that is no success; stays inside this folder, where each caller knows what it means.
+ * Keeps nothing of the body but `safeMessage`: it becomes the cause of errors, and causes are logged.
+ */
 export class ApiStatusError extends Error {
   readonly status: number;
   readonly reason: string;
   readonly fieldConflicts: readonly FieldConflict[];
+  /** Whether the API server said it, rather than a proxy or load balancer before it. */
+  readonly isFromApiServer: boolean;
+  /** Whether the same request may succeed later. */
+  readonly isTemporary: boolean;
+  /** The object is not in the state that the request was bound to. A wrong uid answers 422 on some paths. */
+  readonly isStale: boolean;
 
-  constructor(status: number, body: string) {
+  /** @param path of the request: of Secrets, less is kept */
+  constructor(status: number, body: string, path: string) {
     const parsed = parseStatus(body);
-    super(parsed?.message || `the API server answered with status ${status}`);
+    const { reason = '', message = '' } = parsed ?? {};
+    const causes = parsed?.details.causes ?? [];
+    const fields = causes.map(({ field }) => field).filter((field) => field !== '');
+    super(safeMessage({ status, reason, message, fields }, SECRETS.test(path)));
     this.name = 'ApiStatusError';
     this.status = status;
-    this.reason = parsed?.reason ?? '';
-    this.fieldConflicts = (parsed?.details.causes ?? [])
-      .filter(({ reason }) => reason === 'FieldManagerConflict')
-      .map(({ message, field }) => ({ manager: /conflict with "([^"]*)"/.exec(message)?.[1] ?? message, field }));
-  }
-
-  /**
-   * Whether the same request may succeed later. A manifest that does not fit the schema is answered with 500 by
-   * server-side apply, as if the server had failed.
-   */
-  get isTemporary(): boolean {
-    if (this.message.startsWith('failed to create typed patch object')) return false;
-    return this.status === 429 || this.status >= 500;
+    this.reason = reason;
+    this.fieldConflicts = causes
+      .filter((cause) => cause.reason === 'FieldManagerConflict')
+      .map(({ message, field }) => ({ manager: /conflict with "([^"]*)"/.exec(message)?.[1] ?? 'another manager', field }));
+    this.isFromApiServer = parsed !== undefined;
+    this.isTemporary = (status === 429 || status >= 500) && !MANIFEST_UNFIT.test(message);
+    this.isStale = status === 409 ? !this.isFieldConflict : status === 422 && fields.includes('metadata.uid');
   }
 
   get isNotFound(): boolean {
@@ -57,27 +72,25 @@ export class ApiStatusError extends Error {
     return this.fieldConflicts.length > 0;
   }
 
-  /** The object is not in the state that the request was bound to. A wrong uid answers 422 on some paths. */
-  get isStale(): boolean {
-    if (this.status === 409) return !this.isFieldConflict;
-    return this.status === 422 && this.message.includes('metadata.uid');
-  }
-
   /** Role-based access control says no; admission (quota, pod security) answers 403 too, but about the object. */
   get isMissingRight(): boolean {
     return this.status === 401 || (this.status === 403 && / cannot \w+ resource /.test(this.message));
   }
 
-  /** Where nobody treats the answer itself: the error as the outside knows it. */
-  toConnectorError(): ConnectorError {
-    const code = this.status === 401 || this.status === 403 ? 'KUBERNETES_FORBIDDEN' : 'WRITE_REFUSED';
+  /**
+   * Where nobody treats the answer itself: the error as the outside knows it.
+   * @param otherwise the code for all but a missing right: what was asked, a write or a read
+   */
+  toConnectorError(otherwise: 'WRITE_REFUSED' | 'KUBERNETES_UNAVAILABLE'): ConnectorError {
+    const code = this.status === 401 || this.status === 403 ? 'KUBERNETES_FORBIDDEN' : otherwise;
     return new ConnectorError(code, this.message, { cause: this });
   }
 }
 
 /** `field .spec.replicas belongs to "kubectl"`, for each field. */
 export function describeConflicts(conflicts: readonly FieldConflict[]): string {
-  return conflicts.map(({ manager, field }) => `field ${field} belongs to "${manager}"`).join('; ');
+  const texts = conflicts.map(({ manager, field }) => `field ${field} belongs to "${manager}"`);
+  return clip(texts.join('; '), MAX_CONFLICTS_LENGTH);
 }
 
 function parseStatus(body: string): z.infer<typeof statusSchema> | undefined {

@@ -19,6 +19,8 @@ export interface Discovery {
    * autoscaling, policy and networking, in the version that the server prefers.
    */
   resolve(apiVersion: string | undefined, kind: string): Promise<Resource | undefined>;
+  /** What the server has at this place of a group, in any version, as of the last look. */
+  servedAt(group: string, plural: string): Promise<Resource | undefined>;
 }
 
 const GROUPS_WITHOUT_API_VERSION = ['', 'apps', 'batch', 'autoscaling', 'policy', 'networking.k8s.io'];
@@ -72,6 +74,11 @@ export function createDiscovery(api: KubeReader): Discovery {
       // Several that miss at the same time share one refresh.
       return (await (loading === known ? load() : (loading ?? load()))).get(key);
     },
+
+    async servedAt(group, plural) {
+      const resources = [...(await (loading ?? load())).values()];
+      return resources.find((one) => one.plural === plural && groupOf(one.apiVersion) === group);
+    },
   };
 }
 
@@ -114,12 +121,18 @@ function keyOf(apiVersion: string | undefined, kind: string): string {
   return `${apiVersion ?? '*'} ${kind}`;
 }
 
+/** `apps` of `apps/v1`; empty for the core group. */
+export function groupOf(apiVersion: string): string {
+  return apiVersion.includes('/') ? apiVersion.slice(0, apiVersion.indexOf('/')) : '';
+}
+
 /** The path of a kind's collection; `namespace` must be given for exactly the namespaced kinds. */
 export function collectionPath(
   resource: Pick<Resource, 'apiVersion' | 'plural'>,
   namespace: string | undefined,
 ): string {
   const { apiVersion, plural } = resource;
-  const root = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
-  return namespace === undefined ? `${root}/${plural}` : `${root}/namespaces/${namespace}/${plural}`;
+  const root = groupOf(apiVersion) === '' ? ['api'] : ['apis'];
+  const place = namespace === undefined ? [plural] : ['namespaces', namespace, plural];
+  return `/${[...root, ...apiVersion.split('/'), ...place].map(encodeURIComponent).join('/')}`;
 }

@@ -6,6 +6,7 @@ import type { Step } from '../../domain/wpk.ts';
 import { ApiStatusError, describeConflicts } from './api-status-error.ts';
 import { forEachLimited } from './concurrency.ts';
 import type { ExecutionOptions } from './execution-types.ts';
+import { isForced } from './intents.ts';
 import type { KubeReader, WriteCall } from './kube-api.ts';
 import type { KubeObject } from './kube-object.ts';
 import { inOrder } from './order.ts';
@@ -120,10 +121,9 @@ export class Execution {
       throw new ConnectorError('OBJECT_MISSING', `${describeObject(intent.object)} is gone.`);
     }
     const expected = written.has(intent.path) ? written.get(intent.path) : planned.before;
-    if (isSame(planner, before, expected)) {
-      // Only what never counts has changed, such as the status.
-      const force = intent.step.action === 'apply' && intent.step.force === true;
-      return { call: requestOf(intent, before, stampOf(wpk, intent), force), before };
+    // A JSON patch can copy from what never counts, such as the status: another value than was approved would land.
+    if (action !== 'patch' && isSame(planner, before, expected)) {
+      return { call: requestOf(intent, before, stampOf(wpk, intent), isForced(intent.step)), before };
     }
     const fresh = await planner.replan(wpk, intent, before, signal);
     if (!fresh.write && (resumed || action === 'delete')) return undefined;

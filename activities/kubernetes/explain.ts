@@ -1,8 +1,11 @@
 import type { KubeReader } from './kube-api.ts';
 import { at, isRecord, type KubeObject } from './kube-object.ts';
+import { clip } from './status-message.ts';
 
 /** Pods looked at; the first few tell what is wrong with all. */
 const MAX_PODS = 200;
+/** A container writes what it likes when it ends, secrets too: enough of it to recognise the trouble. */
+const MAX_LAST_WORDS = 200;
 
 /**
  * Why a workload does not get ready, as its pods tell it: which pod, and what about it (image, crash, scheduling).
@@ -46,10 +49,15 @@ function troubleOf(pod: KubeObject): string | undefined {
     const ended = at(container, 'state', 'terminated');
     const exitCode = at(ended, 'exitCode');
     if (exitCode !== undefined && exitCode !== 0) {
-      return `${name} ended with exit code ${String(exitCode)}: ${sentence(at(ended, 'reason'), at(ended, 'message'))}`;
+      return `${name} ended with exit code ${String(exitCode)}: ${sentence(at(ended, 'reason'), lastWords(ended))}`;
     }
   }
   return undefined;
+}
+
+function lastWords(ended: unknown): string {
+  const [line = ''] = String(at(ended, 'message') ?? '').split(/\r?\n/, 1);
+  return clip(line, MAX_LAST_WORDS);
 }
 
 function listAt(object: KubeObject, ...path: readonly string[]): readonly unknown[] {

@@ -2,7 +2,7 @@ import { diffPaths } from '../../domain/diff.ts';
 import { canonicalJson, type Digest, type Sha256 } from '../../domain/digest.ts';
 import { toPointer } from '../../domain/json-pointer.ts';
 import { objectDigest, type Change, type PathChange, type PlannedObject, type Verified } from '../../domain/plan.ts';
-import type { Intent } from './intents.ts';
+import { type Intent, isForced } from './intents.ts';
 import type { KubeObject } from './kube-object.ts';
 import { normalize } from './normalize.ts';
 import { STAMP_PATH } from './stamp.ts';
@@ -30,8 +30,8 @@ export function createFingerprints(sha256: Sha256, mask: (value: string) => stri
     const saidBy = [before, intent.manifest];
     const deletion = after === undefined;
     const changes = diffPaths(
-      before && normalize(before, { mask, saidBy, deletion }),
-      after && normalize(after, { mask, saidBy }),
+      before && normalize(before, { mask, saidBy, deletion, manifest: intent.manifest }),
+      after && normalize(after, { mask, saidBy, manifest: intent.manifest }),
     );
     // A patch that changes nothing but its own stamp, or a scale to what is there, changes nothing.
     const { action } = intent.step;
@@ -50,7 +50,7 @@ export function createFingerprints(sha256: Sha256, mask: (value: string) => stri
         change: changeOf(before, after, changes),
         object,
         ...(uid === undefined ? {} : { uid }),
-        force: step.action === 'apply' && step.force === true,
+        force: isForced(step),
         changes,
       };
       return { ...content, verified, digest: objectDigest(sha256, content) };

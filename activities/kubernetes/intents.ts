@@ -2,6 +2,8 @@ import type { ObjectRef, PlanProblem } from '../../domain/plan.ts';
 import type { Manifest, Step, Wpk } from '../../domain/wpk.ts';
 import { collectionPath, type Discovery, type Resource } from './discovery.ts';
 import { at } from './kube-object.ts';
+import { createdBy, ownKindOf } from './own-kinds.ts';
+import { reservedIn } from './reserved.ts';
 
 /** One step's wish for one object, with where the API server serves it. */
 export interface Intent {
@@ -37,8 +39,7 @@ export async function resolveIntents(wpk: Wpk, discovery: Discovery): Promise<In
     const wishes = step.action === 'apply' ? step.manifests.map(wishOf) : [{ ...step.target, manifest: undefined }];
     for (const { apiVersion, kind, name, namespace, manifest } of wishes) {
       const served = await discovery.resolve(apiVersion, kind);
-      const ownKind = created.kinds.get(`${apiVersion} ${kind}`);
-      const resource = served ?? (ownKind && ownKind.stepIndex <= stepIndex ? ownKind : undefined);
+      const resource = served ?? (await ownKindOf(created, `${apiVersion} ${kind}`, stepIndex, discovery));
       const object: ObjectRef = {
         apiVersion: resource?.apiVersion ?? apiVersion ?? '',
         kind,
@@ -93,45 +94,10 @@ function refusal(
       return 'a merge patch cannot clear all annotations, because the one that marks the step as done is among them';
     }
   }
-  const metadata =
-    manifest?.metadata ?? (step.action === 'patch' && step.patch.type === 'merge' ? step.patch.body['metadata'] : {});
-  for (const field of ['uid', 'resourceVersion', 'managedFields']) {
-    if (at(metadata, field) !== undefined)
-      return `metadata.${field} is for the connector to set, not for a work package`;
-  }
-  return undefined;
+  return reservedIn(step, kind, manifest);
 }
 
-type OwnKind = Resource & { readonly stepIndex: number };
-
-/** What later parts of the package stand on: the namespaces and kinds that it creates, with the step that does. */
-function createdBy(wpk: Wpk): { namespaces: Map<string, number>; kinds: Map<string, OwnKind> } {
-  const namespaces = new Map<string, number>();
-  const kinds = new Map<string, OwnKind>();
-  for (const [stepIndex, step] of wpk.steps.entries()) {
-    if (step.action !== 'apply') continue;
-    for (const manifest of step.manifests) {
-      const { name } = manifest.metadata;
-      if (manifest.kind === 'Namespace' && !namespaces.has(name)) namespaces.set(name, stepIndex);
-      if (manifest.kind === 'CustomResourceDefinition') {
-        for (const own of kindsOf(manifest)) kinds.set(`${own.apiVersion} ${own.kind}`, { ...own, stepIndex });
-      }
-    }
-  }
-  return { namespaces, kinds };
-}
-
-function kindsOf(definition: Manifest): Resource[] {
-  const [group, kind, plural] = [['group'], ['names', 'kind'], ['names', 'plural']].map((path) =>
-    String(at(definition['spec'], ...path) ?? ''),
-  ) as [string, string, string]; // three paths, three texts
-  const namespaced = at(definition['spec'], 'scope') === 'Namespaced';
-  const versions = at(definition['spec'], 'versions');
-  return (Array.isArray(versions) ? versions : []).map((version) => ({
-    apiVersion: `${group}/${String(at(version, 'name'))}`,
-    kind,
-    plural,
-    namespaced,
-    scalable: at(version, 'subresources', 'scale') !== undefined,
-  }));
+/** Whether a step takes over fields of other managers. */
+export function isForced(step: Step): boolean {
+  return step.action === 'apply' && step.force === true;
 }

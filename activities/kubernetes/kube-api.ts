@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KubeConfig } from '@kubernetes/client-node';
-import { Pool, type Dispatcher } from 'undici';
+import { errors, Pool, type Dispatcher } from 'undici';
 import { z } from 'zod';
 import { ConnectorError } from '../../domain/errors.ts';
 import { ApiStatusError } from './api-status-error.ts';
@@ -11,7 +11,10 @@ const CONNECT_TIMEOUT_MS = 5_000;
 /** The API server itself ends requests after 60 s; dry runs pass webhooks of up to 30 s. */
 const REQUEST_TIMEOUT_MS = 60_000;
 const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
-const PAGE_SIZE = 1_000;
+/** Of a whole collection as well: a pod has 512 MiB. */
+const MAX_LIST_CHARACTERS = MAX_RESPONSE_BYTES;
+/** Objects may have more than 1 MiB each: a page that is too large costs the whole list. */
+const PAGE_SIZE = 250;
 const MAX_TRIES = 4;
 const MAX_RETRY_AFTER_MS = 5_000;
 
@@ -38,7 +41,10 @@ export interface KubeReader {
   get(path: string, signal?: AbortSignal): Promise<KubeObject | undefined>;
   /** A document that is no object, such as the discovery documents; `accept` as in HTTP. */
   getDocument(path: string, accept: string, signal?: AbortSignal): Promise<unknown>;
-  /** The objects of a collection, or undefined where there are more than `atMost` or they cannot be paged through. */
+  /**
+   * The objects of a collection, or undefined where there are more than `atMost`, they are larger than 64 MiB together,
+   * or they cannot be paged through.
+   */
   list(path: string, options: ListOptions, signal?: AbortSignal): Promise<KubeObject[] | undefined>;
   /** Sends a write with `dryRun=All`: the server validates, admits and answers, and keeps nothing. */
   dryRun(call: WriteCall, signal?: AbortSignal): Promise<KubeObject>;
@@ -120,7 +126,7 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
       try {
         const { status, retryAfter, text } = await sendOnce(sent, renew);
         if (status < 300) return text;
-        const refusal = new ApiStatusError(status, text);
+        const refusal = new ApiStatusError(status, text, sent.path);
         if (!refusal.isTemporary) {
           if (status !== 401 || renew) throw refusal;
           renew = true; // a token may have been rotated since it was read
@@ -132,6 +138,9 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
       } catch (error) {
         sent.signal?.throwIfAborted();
         if (error instanceof ApiStatusError || error instanceof ConnectorError) throw error;
+        if (isTooLarge(error)) {
+          throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'The answer is larger than 64 MiB.', { cause: error });
+        }
         // The server closes idle connections: a read that was put on one is simply sent again.
         if (sent.repeatable && attempt === 1) continue;
         throw new ConnectorError('KUBERNETES_UNAVAILABLE', `(${source.server})`, { cause: error });
@@ -142,30 +151,40 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
   /** Resolves to undefined where there is nothing (404), or no longer (410, of the next page of a list). */
   async function read(path: string, query: Record<string, string>, accept: string, signal?: AbortSignal) {
     try {
-      return parseBody(await send({ method: 'GET', path, query, headers: { accept }, repeatable: true, signal }));
+      return await send({ method: 'GET', path, query, headers: { accept }, repeatable: true, signal });
     } catch (error) {
       if (!(error instanceof ApiStatusError)) throw error;
-      if (error.status === 404 || error.status === 410) return undefined;
-      throw error.toConnectorError();
+      if (error.status !== 404 && error.status !== 410) throw error.toConnectorError('KUBERNETES_UNAVAILABLE');
+      // A proxy's "not found" says nothing about the object: taken for its absence, it would be created, or be done.
+      if (!error.isFromApiServer) throw somethingElseAnswers();
+      return undefined;
     }
   }
 
+  async function readJson(path: string, accept: string, signal?: AbortSignal): Promise<unknown> {
+    const text = await read(path, {}, accept, signal);
+    return text === undefined ? undefined : parseBody(text);
+  }
+
   async function get(path: string, signal?: AbortSignal): Promise<KubeObject | undefined> {
-    return (await read(path, {}, 'application/json', signal)) as KubeObject | undefined; // the API server's own form
+    return (await readJson(path, 'application/json', signal)) as KubeObject | undefined; // the API server's own form
   }
 
   async function list(path: string, { atMost, labelSelector }: ListOptions, signal?: AbortSignal) {
     const objects: KubeObject[] = [];
     let next = '';
+    let characters = 0;
     do {
       const query = {
         limit: String(PAGE_SIZE),
         ...(labelSelector ? { labelSelector } : {}),
         ...(next ? { continue: next } : {}),
       };
-      const answer = await read(path, query, 'application/json', signal);
-      if (answer === undefined) return next ? undefined : objects;
-      const page = listSchema.parse(answer);
+      const text = await read(path, query, 'application/json', signal).catch(tooLargeAsNull);
+      if (text === undefined) return next ? undefined : objects;
+      characters += text?.length ?? 0;
+      if (text === null || characters > MAX_LIST_CHARACTERS) return undefined;
+      const page = listSchema.parse(parseBody(text));
       if (objects.length + page.items.length + page.metadata.remainingItemCount > atMost) return undefined;
       // The items of a list leave out what the list says once.
       const kind = page.kind.replace(/List$/, '');
@@ -186,7 +205,7 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
     server: source.server,
     get,
     list,
-    getDocument: (path, accept, signal) => read(path, {}, accept, signal),
+    getDocument: (path, accept, signal) => readJson(path, accept, signal),
     dryRun: (call, signal) => change(asDryRun(call), { dryRun: 'All' }, { repeatable: true, signal }),
     write: (call) => change(call, {}, { repeatable: false }),
     async clusterUid(signal) {
@@ -215,9 +234,22 @@ const listSchema = z.object({
 function parseBody(text: string): unknown {
   try {
     return JSON.parse(text);
-  } catch (cause) {
-    throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'Something else than the API server answers there.', { cause });
+  } catch {
+    throw somethingElseAnswers(); // the parser's own error quotes the text
   }
+}
+
+function somethingElseAnswers(): ConnectorError {
+  return new ConnectorError('KUBERNETES_UNAVAILABLE', 'Something else than the API server answers there.');
+}
+
+function isTooLarge(error: unknown): boolean {
+  return error instanceof errors.ResponseExceededMaxSizeError;
+}
+
+function tooLargeAsNull(error: unknown): null {
+  if (error instanceof ConnectorError && isTooLarge(error.cause)) return null;
+  throw error;
 }
 
 /**

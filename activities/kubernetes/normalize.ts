@@ -1,12 +1,11 @@
-import type { KubeObject } from './kube-object.ts';
-import { isRecord } from './kube-object.ts';
+import { at, isRecord, type KubeObject } from './kube-object.ts';
 
 /**
  * The one table of what never enters a difference, a digest or a hash: what the API server generates, what controllers
  * write, and values of Secrets. Paths are lists of keys; `*` stands for any item of a list or any key.
  */
 
-/** Never part of what a package changes. */
+/** Never part of what a package changes; what a package could use of it is refused in one (`reserved.ts`). */
 const NEVER: readonly Rule[] = [
   { path: ['status'], why: 'belongs to controllers' },
   { path: ['metadata', 'managedFields'], why: 'who owns which field; conflicts are reported on their own' },
@@ -23,14 +22,18 @@ const NEVER: readonly Rule[] = [
     path: ['metadata', 'annotations', 'kubectl.kubernetes.io/last-applied-configuration'],
     why: 'a copy of the object',
   },
-  { path: ['spec', 'template', 'metadata', 'creationTimestamp'], why: 'always null' },
-  { path: ['spec', 'jobTemplate', 'metadata', 'creationTimestamp'], why: 'always null' },
-  { path: ['spec', 'jobTemplate', 'spec', 'template', 'metadata', 'creationTimestamp'], why: 'always null' },
   ...['controller-uid', 'batch.kubernetes.io/controller-uid'].flatMap((label) => [
     { kind: 'Job', path: ['metadata', 'labels', label], why: 'the uid, once more' },
     { kind: 'Job', path: ['spec', 'selector', 'matchLabels', label], why: 'the uid, once more' },
     { kind: 'Job', path: ['spec', 'template', 'metadata', 'labels', label], why: 'the uid, once more' },
   ]),
+];
+
+/** Left out where it is null, which is all that the server itself writes there; a template with a time is another one. */
+const ALWAYS_NULL: readonly (readonly string[])[] = [
+  ['spec', 'template', 'metadata', 'creationTimestamp'],
+  ['spec', 'jobTemplate', 'metadata', 'creationTimestamp'],
+  ['spec', 'jobTemplate', 'spec', 'template', 'metadata', 'creationTimestamp'],
 ];
 
 /** Chosen by the server, another value in each dry run, unless the object that is written (or was there) says it. */
@@ -44,7 +47,7 @@ const CHOSEN_BY_SERVER: readonly Rule[] = [
 /** Left out of a deletion: it may move while people decide, and does not change what is deleted. */
 const MOVING: readonly Rule[] = [{ path: ['spec', 'replicas'], why: 'autoscalers set it' }];
 
-/** A volume that admission adds to each pod, with a random name. */
+/** A projected volume that admission adds to each pod, with a random name. */
 const TOKEN_VOLUME = /^kube-api-access-/;
 
 interface Rule {
@@ -60,18 +63,22 @@ export interface NormalizeOptions {
   /** Objects whose values at the server's choice are kept: the manifest and the live object. */
   readonly saidBy?: readonly unknown[];
   readonly deletion?: boolean;
+  /** What the package applies: a volume that it names is its own, whatever the name. */
+  readonly manifest?: unknown;
 }
 
 /** An object without what the table leaves out and with masked Secrets. The given object is not changed. */
-export function normalize(object: KubeObject, { mask, saidBy = [], deletion = false }: NormalizeOptions): KubeObject {
+export function normalize(object: KubeObject, options: NormalizeOptions): KubeObject {
+  const { mask, saidBy = [], deletion = false, manifest } = options;
   const applies = ({ kind }: Rule) => kind === undefined || kind === object.kind;
   let result: unknown = object;
   for (const rule of NEVER) if (applies(rule)) result = without(result, rule.path);
+  for (const path of ALWAYS_NULL) if (at(result, ...path) === null) result = without(result, path);
   for (const rule of CHOSEN_BY_SERVER) {
     if (applies(rule) && !saidBy.some((source) => says(source, rule.path))) result = without(result, rule.path);
   }
   if (deletion) for (const rule of MOVING) result = without(result, rule.path);
-  if (object.kind === 'Pod') result = withoutTokenVolume(result);
+  if (object.kind === 'Pod') result = withoutTokenVolume(result, manifest);
   if (object.kind === 'Secret') result = masked(result, mask);
   return result as KubeObject; // the rules never touch apiVersion, kind or name
 }
@@ -94,8 +101,17 @@ function says(value: unknown, [key, ...rest]: readonly string[]): boolean {
   return isRecord(value) && Object.hasOwn(value, key) && says(value[key], rest);
 }
 
-function withoutTokenVolume(pod: unknown): unknown {
-  const isToken = (item: unknown) => isRecord(item) && TOKEN_VOLUME.test(String(item['name']));
+function withoutTokenVolume(pod: unknown, manifest: unknown): unknown {
+  const volumesOf = (object: unknown): readonly unknown[] => {
+    const volumes = at(object, 'spec', 'volumes');
+    return Array.isArray(volumes) ? volumes : [];
+  };
+  const ownNames = new Set(volumesOf(manifest).map((volume) => at(volume, 'name')));
+  const tokens = volumesOf(pod).flatMap((volume) => {
+    const name = at(volume, 'name');
+    return TOKEN_VOLUME.test(String(name)) && isRecord(at(volume, 'projected')) && !ownNames.has(name) ? [name] : [];
+  });
+  const isToken = (item: unknown) => tokens.includes(at(item, 'name'));
   const listWithout = (holder: unknown, key: string): unknown => {
     const list = isRecord(holder) ? holder[key] : undefined;
     if (!isRecord(holder) || !Array.isArray(list) || !list.some(isToken)) return holder;

@@ -3,7 +3,7 @@ import type { PlannedObject, PlanProblem, Verified } from '../../domain/plan.ts'
 import type { Wpk } from '../../domain/wpk.ts';
 import { ApiStatusError, describeConflicts } from './api-status-error.ts';
 import type { Fingerprints } from './fingerprint.ts';
-import type { Intent } from './intents.ts';
+import { type Intent, isForced } from './intents.ts';
 import type { KubeReader, WriteCall } from './kube-api.ts';
 import type { KubeObject } from './kube-object.ts';
 import { predict } from './predict.ts';
@@ -104,8 +104,7 @@ export async function planOnLive(
 
 async function dryRun(context: PlanContext, intent: Intent, live: KubeObject | undefined): Promise<Planned> {
   const { api, wpk, signal } = context;
-  const force = intent.step.action === 'apply' && intent.step.force === true;
-  let call = requestOf(intent, live, stampOf(wpk, intent), force);
+  let call = requestOf(intent, live, stampOf(wpk, intent), isForced(intent.step));
   let answer: KubeObject;
   try {
     answer = await api.dryRun(call, signal);

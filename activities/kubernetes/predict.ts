@@ -2,7 +2,7 @@ import { immutableJSONPatch } from 'immutable-json-patch';
 import { assertNever } from '../../domain/errors.ts';
 import type { Verified } from '../../domain/plan.ts';
 import type { Intent } from './intents.ts';
-import { isRecord, type KubeObject } from './kube-object.ts';
+import { at, isRecord, type KubeObject } from './kube-object.ts';
 import { RESTART_STAMP_PATH, STAMP_PATH } from './stamp.ts';
 
 /** What a step makes of an object that an earlier step of the same package changes first. */
@@ -36,11 +36,18 @@ export function predict(intent: Intent, current: KubeObject | undefined, changed
       const { patch } = step;
       const patched =
         patch.type === 'merge' ? merged(current, patch.body) : immutableJSONPatch(current, patch.operations);
+      // As the API server has it; besides, what is masked in the plan goes by the kind.
+      if (identityOf(patched) !== identityOf(current)) throw new Error('a patch cannot make another object of it');
       return { after: withValue(patched as KubeObject, STAMP_PATH, stamp), verified: unverified };
     }
     default:
       return assertNever(step);
   }
+}
+
+function identityOf(object: unknown): string {
+  const paths = [['apiVersion'], ['kind'], ['metadata', 'name'], ['metadata', 'namespace']];
+  return JSON.stringify(paths.map((path) => at(object, ...path)));
 }
 
 /** A JSON merge patch (RFC 7396), without changing what is given. */

@@ -141,6 +141,6 @@ async function asConnectorError<T>(work: () => Promise<T>): Promise<T> {
     if (!(error instanceof ApiStatusError)) throw error;
     throw error.isNotFound
       ? new ConnectorError('OBJECT_MISSING', error.message, { cause: error })
-      : error.toConnectorError();
+      : error.toConnectorError('WRITE_REFUSED');
   }
 }
