@@ -100,7 +100,12 @@ export function createActivities(deps: ActivityDeps): Activities {
     throw toApplicationFailure(error, error instanceof ExecutionFailed ? { report: error.report } : undefined);
   }
 
-  async function recordRefusal(activity: string, caller: Caller, signed: SignedWpk | undefined, error: unknown): Promise<void> {
+  async function recordRefusal(
+    activity: string,
+    caller: Caller,
+    signed: SignedWpk | undefined,
+    error: unknown,
+  ): Promise<void> {
     const { code, detail } = error instanceof ConnectorError ? error : { code: 'INTERNAL', detail: '' };
     const wpkDigest = payloadDigest(signed, sha256);
     const records = new PackageRecords(audit, sha256, caller, wpkDigest ? { wpkDigest } : {});
@@ -148,7 +153,12 @@ export function createActivities(deps: ActivityDeps): Activities {
         await recordsFor(caller)(admitted).write(
           'package.planned',
           'succeeded',
-          { risk: level, rules: [...new Set(findings.map(({ rule }) => rule))], objects: plan.objects.length, problems: plan.problems.length },
+          {
+            risk: level,
+            rules: [...new Set(findings.map(({ rule }) => rule))],
+            objects: plan.objects.length,
+            problems: plan.problems.length,
+          },
           { planDigest: plan.digest, key: plan.digest },
         );
         return { plan, requirement };

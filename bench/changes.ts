@@ -38,7 +38,10 @@ export function configMapChange(namespace: string, objects: number): Change {
     namespace,
     objects,
     steps: (round) => [applyStep(...manifestsIn(round))],
-    manifests: (round) => manifestsIn(round).map((manifest) => `---\n${stringify(manifest)}`).join(''),
+    manifests: (round) =>
+      manifestsIn(round)
+        .map((manifest) => `---\n${stringify(manifest)}`)
+        .join(''),
     stepsDigests: variants.map((manifests) => digestOf(canonicalJson([applyStep(...manifests)]))),
   };
 }

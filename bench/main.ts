@@ -91,7 +91,13 @@ async function measure(benchmark: Benchmark, { rounds, output }: Options): Promi
 function machineFacts() {
   const processor = cpus()[0]?.model.trim() ?? 'unknown';
   const loadBefore = (loadavg()[0] ?? 0).toFixed(1);
-  return { cores: availableParallelism(), processor, loadBefore, node: process.versions.node, platform: process.platform };
+  return {
+    cores: availableParallelism(),
+    processor,
+    loadBefore,
+    node: process.versions.node,
+    platform: process.platform,
+  };
 }
 
 function roundsIn(text: string): number {

@@ -50,7 +50,8 @@ async function planOf(client: ConnectorClient, wpkId: string): Promise<Plan> {
     const plan = await client.plan(wpkId);
     if (plan) return plan;
     const { phase, error } = await client.get(wpkId);
-    if (isEnd(phase)) throw new Error(`a package ended as ${phase} without a plan: ${error?.message ?? 'no reason given'}`);
+    if (isEnd(phase))
+      throw new Error(`a package ended as ${phase} without a plan: ${error?.message ?? 'no reason given'}`);
   }
 }
 

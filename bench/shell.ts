@@ -54,7 +54,8 @@ function shellChange(name: string, tools: Toolbox, change: Change, script: strin
     name,
     async prepare(round) {
       const file = await writeSigned(tools, `${change.namespace}.yaml`, Buffer.from(change.manifests(round)));
-      return () => run(tools, ['sh', '-c', script], { F: file, KEY: tools.publicKeyPath, LOG: join(tools.folder, 'log') });
+      return () =>
+        run(tools, ['sh', '-c', script], { F: file, KEY: tools.publicKeyPath, LOG: join(tools.folder, 'log') });
     },
   };
 }

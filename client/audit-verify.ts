@@ -122,7 +122,10 @@ class Verifier {
     for (const { file } of parts) state = await this.#verifyFile(file, state);
     const { first, last, entries } = state;
     if (!first) return;
-    const [numbers, times] = [{ firstSeq: first.seq, lastSeq: last.seq }, { from: first.time, to: last.time }];
+    const [numbers, times] = [
+      { firstSeq: first.seq, lastSeq: last.seq },
+      { from: first.time, to: last.time },
+    ];
     this.#chains.push({ chain, entries, ...numbers, ...times, head: last.hash });
   }
 

@@ -62,7 +62,9 @@ export class ConnectorClient {
       const connection = await Connection.connect(connectionOptions);
       return new ConnectorClient({ connection, namespace: namespace ?? 'default', clusterId });
     } catch (cause) {
-      throw new ConnectorError('TEMPORAL_UNAVAILABLE', `Tried ${connectionOptions.address ?? 'localhost:7233'}.`, { cause });
+      throw new ConnectorError('TEMPORAL_UNAVAILABLE', `Tried ${connectionOptions.address ?? 'localhost:7233'}.`, {
+        cause,
+      });
     }
   }
 
@@ -109,7 +111,8 @@ export class ConnectorClient {
       const found: ListedPackage[] = [];
       for await (const one of this.client.workflow.list({ query, pageSize: limit })) {
         if (found.length === limit) break;
-        const attribute = (name: string) => one.typedSearchAttributes.getAll().find(({ key }) => key.name === name)?.value;
+        const attribute = (name: string) =>
+          one.typedSearchAttributes.getAll().find(({ key }) => key.name === name)?.value;
         found.push({
           wpkId: one.workflowId.slice(prefix.length),
           workflowId: one.workflowId,
@@ -158,7 +161,9 @@ export class ConnectorClient {
   async stop(wpkId: string): Promise<PackageResult> {
     const handle = this.handle(wpkId);
     await this.call(wpkId, () => handle.cancel());
-    return this.inTime(STOPPED_WITHIN_MS, 'The stop is recorded, but no worker has acknowledged it yet', () => this.result(wpkId));
+    return this.inTime(STOPPED_WITHIN_MS, 'The stop is recorded, but no worker has acknowledged it yet', () =>
+      this.result(wpkId),
+    );
   }
 
   /** Waits for the end, whatever it is. */
@@ -174,7 +179,8 @@ export class ConnectorClient {
         const { approvers, planDigest, report } = await this.get(wpkId);
         return { phase: 'stopped', wpkId, approvers, ...(planDigest && { planDigest }), ...(report && { report }) };
       }
-      const result = cause instanceof ApplicationFailure ? (cause.details?.[0] as PackageResult | undefined) : undefined;
+      const result =
+        cause instanceof ApplicationFailure ? (cause.details?.[0] as PackageResult | undefined) : undefined;
       if (result) return result; // as the workflow's conclude() leaves it
       // Terminated or timed out by somebody in Temporal: no result was left.
       return { phase: 'failed', wpkId, approvers: [], error: { code: 'INTERNAL', message: error.message } };

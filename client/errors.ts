@@ -54,7 +54,9 @@ export function toConnectorError(error: unknown, about = ''): Error {
 
 /** Whether a call ended because its time was over. */
 export function isDeadlineExceeded(error: unknown): boolean {
-  return error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || grpcErrorIn(error)?.code === GRPC_DEADLINE_EXCEEDED;
+  return (
+    error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || grpcErrorIn(error)?.code === GRPC_DEADLINE_EXCEEDED
+  );
 }
 
 function grpcErrorIn(error: unknown): { code: number; details: string } | undefined {

@@ -17,7 +17,9 @@ export function summarise({ payload }: SignedWpk): { readonly wpkId: string; rea
 
 function readLoosely(bytes: Buffer): { id?: unknown; name?: unknown; playbook?: unknown } {
   try {
-    const wpk = JSON.parse(bytes.toString('utf8')) as { metadata?: { id?: unknown; name?: unknown; playbook?: { id?: unknown } } } | null;
+    const wpk = JSON.parse(bytes.toString('utf8')) as {
+      metadata?: { id?: unknown; name?: unknown; playbook?: { id?: unknown } };
+    } | null;
     return { id: wpk?.metadata?.id, name: wpk?.metadata?.name, playbook: wpk?.metadata?.playbook?.id };
   } catch {
     return {};

@@ -73,7 +73,10 @@ function filesIn(folder: string) {
   };
 }
 
-function prepared({ services, folder, clusterId = DEV_CLUSTER, env }: ConnectorOptions, privateKeyPem: string): PreparedConnector {
+function prepared(
+  { services, folder, clusterId = DEV_CLUSTER, env }: ConnectorOptions,
+  privateKeyPem: string,
+): PreparedConnector {
   const files = filesIn(folder);
   return {
     clusterId,
@@ -94,7 +97,12 @@ function prepared({ services, folder, clusterId = DEV_CLUSTER, env }: ConnectorO
 }
 
 /** Puts a public key where the connector of the cluster looks for those it trusts. */
-export async function trustKey({ vault }: Pick<Services, 'vault'>, clusterId: string, name: string, pem: string): Promise<void> {
+export async function trustKey(
+  { vault }: Pick<Services, 'vault'>,
+  clusterId: string,
+  name: string,
+  pem: string,
+): Promise<void> {
   const response = await fetch(`${vault.address}/v1/secret/data/byoc/${clusterId}/signing-keys/${name}`, {
     method: 'POST',
     headers: { 'X-Vault-Token': vault.token, 'Content-Type': 'application/json' },

@@ -21,10 +21,16 @@ import type { Stack } from './stack.ts';
 import { startStack } from './stack.ts';
 
 const USAGE = 'usage: npm run demo [-- --keep | -- --context NAME]';
-const options = { keep: { type: 'boolean', default: false }, context: { type: 'string' }, help: { type: 'boolean' } } as const;
+const options = {
+  keep: { type: 'boolean', default: false },
+  context: { type: 'string' },
+  help: { type: 'boolean' },
+} as const;
 const flags = readFlags();
 
-const STACK_TITLE = flags.context ? 'Temporal, Vault and S3 are up, the real ones' : 'Temporal, Vault, S3 and Kubernetes are up, the real ones';
+const STACK_TITLE = flags.context
+  ? 'Temporal, Vault and S3 are up, the real ones'
+  : 'Temporal, Vault, S3 and Kubernetes are up, the real ones';
 
 const stage = new Stage(process.stdout);
 const interrupted = new AbortController();
@@ -41,7 +47,9 @@ try {
   await cleanUp();
   if (interrupted.signal.aborted) say('Interrupted; everything that was started is stopped.');
   process.exitCode = interrupted.signal.aborted ? 130 : reportError(error);
-  process.stdout.write(`${JSON.stringify({ ok: false, interrupted: interrupted.signal.aborted, seconds: stage.seconds })}\n`);
+  process.stdout.write(
+    `${JSON.stringify({ ok: false, interrupted: interrupted.signal.aborted, seconds: stage.seconds })}\n`,
+  );
 }
 
 async function perform(): Promise<{ package: Told; refused: readonly Refusal[]; auditEntries: number }> {
@@ -96,7 +104,10 @@ async function raiseForNow(signal: AbortSignal): Promise<Raised> {
       ...(services && { services }),
     }),
   );
-  cleanups.push(() => rm(folder, { recursive: true, force: true }), () => stack.stop());
+  cleanups.push(
+    () => rm(folder, { recursive: true, force: true }),
+    () => stack.stop(),
+  );
   const cluster = await clusterFor(stack, signal);
   const { temporal, vault, s3 } = stack;
   const own = { temporal, vault, s3, kubernetes: cluster };
@@ -117,7 +128,13 @@ async function raiseForNow(signal: AbortSignal): Promise<Raised> {
 async function raiseToKeep(signal: AbortSignal): Promise<Raised> {
   const stateDir = stateDirOf(process.cwd(), {});
   const { services, started } = await stage.act(STACK_TITLE, (tell) =>
-    devUp({ stateDir, env: process.env, connector: true, signal, onProgress: (part, message) => tell(`${part}: ${message}`) }),
+    devUp({
+      stateDir,
+      env: process.env,
+      connector: true,
+      signal,
+      onProgress: (part, message) => tell(`${part}: ${message}`),
+    }),
   );
   // A stack that was up before is not ours to end.
   if (started) signal.addEventListener('abort', () => cleanups.push(() => devDown({ stateDir })));

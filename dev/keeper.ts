@@ -13,7 +13,9 @@ export type KeeperMessage =
  * Entry point of the process that owns a stack which outlives the command that started it. It is told to stop by
  * SIGTERM, and while the stack is not up yet also by the end of the command (Ctrl-C, a crash).
  */
-async function keep(options: Pick<StackOptions, 'stateDir'> & { readonly persist: boolean; readonly connector: boolean }): Promise<void> {
+async function keep(
+  options: Pick<StackOptions, 'stateDir'> & { readonly persist: boolean; readonly connector: boolean },
+): Promise<void> {
   const stopping = new AbortController();
   const stopped = new Promise<void>((resolve) => stopping.signal.addEventListener('abort', () => resolve()));
   const abort = () => stopping.abort();
@@ -24,7 +26,9 @@ async function keep(options: Pick<StackOptions, 'stateDir'> & { readonly persist
   try {
     const onProgress = (part: string, message: string) => tell({ kind: 'progress', part, message });
     const stack = await startStack({ ...options, env: process.env, signal: stopping.signal, onProgress });
-    const worker = options.connector ? await raiseWorker(stack, options.persist, stopping.signal, onProgress) : undefined;
+    const worker = options.connector
+      ? await raiseWorker(stack, options.persist, stopping.signal, onProgress)
+      : undefined;
     process.off('disconnect', abort);
     tell({ kind: 'ready' });
     const alive = setInterval(() => undefined, 1 << 30);

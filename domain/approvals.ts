@@ -94,7 +94,8 @@ export function parseVote(
 
 /** Which form the argument of `decide` must have; one that says neither is malformed as either. */
 export function decisionIn(argument: unknown): Decision {
-  const said = typeof argument === 'object' && argument !== null && 'decision' in argument ? argument.decision : undefined;
+  const said =
+    typeof argument === 'object' && argument !== null && 'decision' in argument ? argument.decision : undefined;
   return said === 'reject' ? 'reject' : 'approve';
 }
 
@@ -151,9 +152,15 @@ export function sameIdentity(a: string, b: string): boolean {
 }
 
 function identityKey(identity: string): string {
-  return identity.normalize('NFKC').replace(/[\s\p{Cf}]/gu, '').toLowerCase();
+  return identity
+    .normalize('NFKC')
+    .replace(/[\s\p{Cf}]/gu, '')
+    .toLowerCase();
 }
 
 function mismatch({ planDigest }: VoteContext): VoteRecord['refused'] {
-  return { code: 'APPROVAL_PLAN_MISMATCH', why: planDigest ? `The current plan is ${planDigest}.` : 'There is no plan yet.' };
+  return {
+    code: 'APPROVAL_PLAN_MISMATCH',
+    why: planDigest ? `The current plan is ${planDigest}.` : 'There is no plan yet.',
+  };
 }

@@ -42,7 +42,10 @@ export function renderDetails(
   }
   if (plan) {
     if (status.replans > 0 && previous) {
-      lines.push('', `The cluster changed after plan \`${previous}\` was approved. Nothing was written; this is the new plan.`);
+      lines.push(
+        '',
+        `The cluster changed after plan \`${previous}\` was approved. Nothing was written; this is the new plan.`,
+      );
     }
     lines.push('', ...plan.risk);
     if (status.phase === 'awaiting-approval') lines.push('', ...renderAsk(workflowId, status, plan));
@@ -80,7 +83,8 @@ const SAID_BEFORE = new Set(['/apiVersion', '/kind', '/metadata/name', '/metadat
 /** A value as one line a leaf, `/spec/replicas: 3`: what is new or gone as a whole is read like what changed. */
 function leaves(path: string, value: unknown): string[] {
   if (value === undefined || SAID_BEFORE.has(path)) return [];
-  if (typeof value !== 'object' || value === null || Object.keys(value).length === 0) return [`${path}: ${valueText(value)}`];
+  if (typeof value !== 'object' || value === null || Object.keys(value).length === 0)
+    return [`${path}: ${valueText(value)}`];
   return Object.entries(value).flatMap(([key, inner]) => leaves(path + toPointer([key]), inner));
 }
 
@@ -100,7 +104,8 @@ function renderAsk(workflowId: string, status: PackageStatus, plan: ShownPlan): 
   const { requirement } = status;
   const argument = JSON.stringify({ approver: 'YOUR NAME', planDigest: plan.digest });
   const lines = [`**Waiting for approval until ${status.answerBy ?? 'it expires'}**: ${requirement?.reason ?? ''}`];
-  if (status.approvers.length > 0) lines.push('', `Approved so far by ${status.approvers.map(inline).join(', ')}; missing: ${status.missing}`);
+  if (status.approvers.length > 0)
+    lines.push('', `Approved so far by ${status.approvers.map(inline).join(', ')}; missing: ${status.missing}`);
   return [
     ...lines,
     '',

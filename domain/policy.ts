@@ -178,7 +178,10 @@ function imagesIn(object: unknown): string[] {
     if (Array.isArray(value)) return value.forEach(visit);
     if (typeof value !== 'object' || value === null) return;
     for (const [key, inner] of Object.entries(value)) {
-      const image: unknown = key === 'image' && typeof inner === 'object' && inner !== null && 'reference' in inner ? inner.reference : inner;
+      const image: unknown =
+        key === 'image' && typeof inner === 'object' && inner !== null && 'reference' in inner
+          ? inner.reference
+          : inner;
       if (key === 'image' && typeof image === 'string') found.push(image);
       else visit(inner);
     }

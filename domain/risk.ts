@@ -135,7 +135,11 @@ export const RISK_RULES: readonly RiskRule[] = [
  * Judges a plan: each rule on each object that would change, then the rules on the whole.
  * @param declared the author's own view, which may only raise the result.
  */
-export function computeRisk(subjects: readonly RiskSubject[], problems: readonly PlanProblem[], declared: RiskLevel): Risk {
+export function computeRisk(
+  subjects: readonly RiskSubject[],
+  problems: readonly PlanProblem[],
+  declared: RiskLevel,
+): Risk {
   const changed = subjects.filter(({ planned }) => planned.change !== 'unchanged');
   const findings: RiskFinding[] = [];
   for (const subject of changed) {
@@ -173,7 +177,9 @@ function grouped(findings: readonly RiskFinding[]): RiskFinding[] {
   return [...byRule.values()].flatMap((same) => {
     const [first, ...others] = same;
     if (!first || others.length < 3) return same;
-    return [{ rule: first.rule, level: first.level, message: `${first.message}, and ${others.length} others likewise` }];
+    return [
+      { rule: first.rule, level: first.level, message: `${first.message}, and ${others.length} others likewise` },
+    ];
   });
 }
 

@@ -15,10 +15,19 @@ export const MAX_STEPS = 200;
 // Kubernetes object names: RFC 1123 labels and subdomains.
 const label = z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'must be a DNS label (RFC 1123)');
 // RBAC names may hold colons; everything else is a subdomain. Path separators never occur.
-const objectName = z.string().max(253).regex(/^[a-z0-9A-Z]([-a-z0-9A-Z.:_]*[a-z0-9A-Z])?$/, 'must be an object name');
-const identifier = z.string().max(128).regex(/^[A-Za-z0-9]([-A-Za-z0-9._@:+]*[A-Za-z0-9])?$/, 'must be an identifier');
+const objectName = z
+  .string()
+  .max(253)
+  .regex(/^[a-z0-9A-Z]([-a-z0-9A-Z.:_]*[a-z0-9A-Z])?$/, 'must be an object name');
+const identifier = z
+  .string()
+  .max(128)
+  .regex(/^[A-Za-z0-9]([-A-Za-z0-9._@:+]*[A-Za-z0-9])?$/, 'must be an identifier');
 const text = z.string().min(1).max(1024);
-const kind = z.string().max(63).regex(/^[A-Z][A-Za-z0-9]*$/, 'must be a kind, such as Deployment');
+const kind = z
+  .string()
+  .max(63)
+  .regex(/^[A-Z][A-Za-z0-9]*$/, 'must be a kind, such as Deployment');
 // The group is a DNS subdomain: it becomes a part of a URL.
 const apiVersionPattern = /^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\/)?v[a-z0-9]+$/;
 const apiVersion = z.string().max(253).regex(apiVersionPattern, 'must be an apiVersion, such as apps/v1');

@@ -28,7 +28,11 @@ const UPLOAD_AFTER_MS = 500;
 const now = () => new Date();
 
 /** Opens the trail and records that a worker began. */
-export async function openAuditTrail(config: WorkerConfig, about: { version: string }, logger: Logger): Promise<AuditTrail> {
+export async function openAuditTrail(
+  config: WorkerConfig,
+  about: { version: string },
+  logger: Logger,
+): Promise<AuditTrail> {
   const dir = join(config.dataDir, 'audit');
   const log = await openAuditLog({ dir, chain: `${config.clusterId}.${config.writer}`, now, sha256 });
   const bucket = config.s3 && openBucket(config.s3);
@@ -61,7 +65,13 @@ export async function openAuditTrail(config: WorkerConfig, about: { version: str
     }, UPLOAD_AFTER_MS);
   };
   const record = (type: 'worker.started' | 'worker.stopped', detail: AuditEvent['detail']) =>
-    log.append({ eventId: `${type}/${randomUUID()}`, type, actor: { id: config.writer, proof: 'system' }, outcome: 'succeeded', detail });
+    log.append({
+      eventId: `${type}/${randomUUID()}`,
+      type,
+      actor: { id: config.writer, proof: 'system' },
+      outcome: 'succeeded',
+      detail,
+    });
 
   await record('worker.started', { ...about, bucket: config.s3?.bucket ?? null });
   return {
@@ -77,4 +87,3 @@ export async function openAuditTrail(config: WorkerConfig, about: { version: str
     },
   };
 }
-

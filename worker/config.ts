@@ -21,7 +21,10 @@ const settingsSchema = z
     /** Policy file; without one a person must approve everything by a signed vote. */
     BYOC_POLICY: z.string().min(1).optional(),
     /** Name of this writer's audit chain, unique in the cluster; the pod's name. */
-    BYOC_WRITER: z.string().regex(/^[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?$/, 'must be a DNS name').optional(),
+    BYOC_WRITER: z
+      .string()
+      .regex(/^[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?$/, 'must be a DNS name')
+      .optional(),
     /** The prebuilt workflow bundle; without one the workflows are bundled at start. */
     BYOC_WORKFLOW_BUNDLE: z.string().min(1).optional(),
     /** Public keys, PEM text or a file, where there is no Vault. */
@@ -60,7 +63,10 @@ export interface WorkerConfig {
 export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   refuseSkipVerify(env);
   if (env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0') {
-    throw new ConnectorError('CONFIG_INVALID', 'NODE_TLS_REJECT_UNAUTHORIZED turns the check of certificates off; unset it.');
+    throw new ConnectorError(
+      'CONFIG_INVALID',
+      'NODE_TLS_REJECT_UNAUTHORIZED turns the check of certificates off; unset it.',
+    );
   }
   // An empty variable is how shells and charts say "not set".
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
@@ -93,5 +99,8 @@ function vaultAuth(settings: z.infer<typeof settingsSchema>): VaultAuth {
   const { VAULT_TOKEN: token, VAULT_ROLE_ID: roleId, VAULT_SECRET_ID: secretId } = settings;
   if (roleId && secretId) return { method: 'approle', roleId, secretId };
   if (token) return { method: 'token', token };
-  throw new ConnectorError('CONFIG_INVALID', 'VAULT_ADDR is set; VAULT_ROLE_ID with VAULT_SECRET_ID, or VAULT_TOKEN, must be too.');
+  throw new ConnectorError(
+    'CONFIG_INVALID',
+    'VAULT_ADDR is set; VAULT_ROLE_ID with VAULT_SECRET_ID, or VAULT_TOKEN, must be too.',
+  );
 }

@@ -39,7 +39,11 @@ export interface Connector {
 }
 
 /** Wires the real parts together. This is the one place that makes them. */
-export async function createConnector(config: WorkerConfig, env: NodeJS.ProcessEnv, logger: Logger): Promise<Connector> {
+export async function createConnector(
+  config: WorkerConfig,
+  env: NodeJS.ProcessEnv,
+  logger: Logger,
+): Promise<Connector> {
   const { clusterId } = config;
   const taskQueue = taskQueueOf(clusterId, 'execution');
   const now = () => new Date();
@@ -73,9 +77,15 @@ export async function createConnector(config: WorkerConfig, env: NodeJS.ProcessE
     onEnded: audit.uploadLater,
     witness: createWitness(client.workflow),
     onTrouble: ({ trouble, activity, caller, error }) => {
-      const about = { activity, code: error instanceof ConnectorError ? error.code : 'INTERNAL', ...caller, err: error };
+      const about = {
+        activity,
+        code: error instanceof ConnectorError ? error.code : 'INTERNAL',
+        ...caller,
+        err: error,
+      };
       if (trouble === 'away') logger.warn(about, 'something is away; the activity will be tried again');
-      else logger.error({ alert: trouble, ...about }, trouble === 'refused' ? 'a call was refused' : 'a package failed');
+      else
+        logger.error({ alert: trouble, ...about }, trouble === 'refused' ? 'a call was refused' : 'a package failed');
     },
   });
 
@@ -116,7 +126,11 @@ async function workflows(config: WorkerConfig): Promise<Pick<WorkerOptions, 'wor
   const { payloadConverterPath } = dataConverter;
   const logger = new DefaultLogger('WARN');
   return {
-    workflowBundle: await bundleWorkflowCode({ workflowsPath, logger, ...(payloadConverterPath && { payloadConverterPath }) }),
+    workflowBundle: await bundleWorkflowCode({
+      workflowsPath,
+      logger,
+      ...(payloadConverterPath && { payloadConverterPath }),
+    }),
   };
 }
 

@@ -70,7 +70,11 @@ function unsettled(): ApplicationFailure {
 }
 
 /** Waits for people, at most as long as the policy gives them and the package is valid; no answer means no. */
-async function answerOf(run: PackageRun, { requirement }: PlanResult, expiresAt: string): Promise<'approved' | EndPhase> {
+async function answerOf(
+  run: PackageRun,
+  { requirement }: PlanResult,
+  expiresAt: string,
+): Promise<'approved' | EndPhase> {
   const waitMs = Math.min(requirement.timeoutSeconds * 1000, Date.parse(expiresAt) - Date.now());
   run.awaitAnswer(new Date(Date.now() + Math.max(0, waitMs)).toISOString());
   const answered = waitMs > 0 && (await condition(() => run.isAnswered(), waitMs));

@@ -12,7 +12,9 @@ import type { PackageRun } from './package-run.ts';
  */
 export function listen(run: PackageRun): void {
   setHandler(messages.status, () => run.status(), { description: 'phase, votes, what is missing, what was done' });
-  setHandler(messages.plan, () => run.plan(), { description: 'what would change, with risk and digest; Secrets masked' });
+  setHandler(messages.plan, () => run.plan(), {
+    description: 'what would change, with risk and digest; Secrets masked',
+  });
   setHandler(messages.approve, async (argument) => void (await take(run, 'approve', 'signal', argument)), {
     description: '{ approver, planDigest, comment? }: a vote for exactly this plan',
   });
@@ -31,7 +33,12 @@ function refusal({ code, why }: NonNullable<VoteRecord['refused']>): Application
   return ApplicationFailure.nonRetryable([ERRORS[code].sentence, why].filter(Boolean).join(' '), code);
 }
 
-async function take(run: PackageRun, decision: Decision, via: VoteRecord['via'], argument: unknown): Promise<VoteRecord> {
+async function take(
+  run: PackageRun,
+  decision: Decision,
+  via: VoteRecord['via'],
+  argument: unknown,
+): Promise<VoteRecord> {
   const vote = run.vote(decision, via, argument);
   const recorded = await CancellationScope.nonCancellable(() => record(vote));
   return run.settle(vote, recorded);

@@ -9,7 +9,15 @@ import type { Decision, Tally, Vote, VoteRecord } from '../domain/approvals.ts';
 import { parseVote, refusalOf, sameIdentity, tally } from '../domain/approvals.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { Requirement } from '../domain/policy.ts';
-import type { EndPhase, ExecutionReport, Failure, PackageFacts, PackageResult, PackageStatus, Phase } from '../domain/status.ts';
+import type {
+  EndPhase,
+  ExecutionReport,
+  Failure,
+  PackageFacts,
+  PackageResult,
+  PackageStatus,
+  Phase,
+} from '../domain/status.ts';
 import { isEnd } from '../domain/status.ts';
 import type { ShownPlan } from '../domain/details.ts';
 import { renderDetails, showPlan } from '../domain/details.ts';
@@ -41,7 +49,10 @@ export class PackageRun {
   admit(facts: PackageFacts, registered: readonly string[]): void {
     this.facts = facts;
     this.registered = registered;
-    this.enter('planning', { [SEARCH_ATTRIBUTES.cluster]: facts.clusterId, [SEARCH_ATTRIBUTES.playbook]: facts.playbook });
+    this.enter('planning', {
+      [SEARCH_ATTRIBUTES.cluster]: facts.clusterId,
+      [SEARCH_ATTRIBUTES.playbook]: facts.playbook,
+    });
   }
 
   planned(plan: Plan, requirement: Requirement): void {
@@ -88,7 +99,10 @@ export class PackageRun {
   settle(vote: VoteRecord, recorded: boolean): VoteRecord {
     this.unsettled -= 1;
     if (recorded || vote.refused) return vote;
-    const voided: VoteRecord = { ...vote, refused: { code: 'AUDIT_UNAVAILABLE', why: 'The vote could not be recorded.' } };
+    const voided: VoteRecord = {
+      ...vote,
+      refused: { code: 'AUDIT_UNAVAILABLE', why: 'The vote could not be recorded.' },
+    };
     const index = this.votes.indexOf(vote);
     if (index >= 0) this.votes[index] = voided;
     this.refreshDetails();
@@ -165,9 +179,12 @@ export class PackageRun {
    */
   private keep(vote: VoteRecord): void {
     const isReplaced = (older: VoteRecord) =>
-      vote.refused ? false : !older.refused && sameIdentity(older.approver, vote.approver) && older.decision === vote.decision;
+      vote.refused
+        ? false
+        : !older.refused && sameIdentity(older.approver, vote.approver) && older.decision === vote.decision;
     const kept = this.votes.filter((older) => !isReplaced(older));
-    const oldest = kept.filter(({ refused }) => refused).length >= MAX_REFUSED_VOTES && kept.find(({ refused }) => refused);
+    const oldest =
+      kept.filter(({ refused }) => refused).length >= MAX_REFUSED_VOTES && kept.find(({ refused }) => refused);
     this.votes = [...kept.filter((older) => !(vote.refused && older === oldest)), vote];
     if (!vote.refused) this.refreshDetails();
   }

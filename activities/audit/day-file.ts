@@ -74,7 +74,7 @@ export class DayFile {
    * @throws {ConnectorError} AUDIT_BROKEN when somebody else wrote to the file, or removed it
    */
   async append(bytes: Buffer): Promise<void> {
-    for (let written = 0; written < bytes.length; ) {
+    for (let written = 0; written < bytes.length;) {
       written += (await this.#handle.write(bytes, written)).bytesWritten;
     }
     await this.#handle.datasync();

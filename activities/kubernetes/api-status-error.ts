@@ -24,7 +24,7 @@ export interface FieldConflict {
   readonly field: string;
 }
 
-/** What server-side apply answers with 500, as if the server had failed, although the manifest does not fit the schema. */
+/** Server-side apply answers a manifest that does not fit the schema with 500, as if the server had failed. */
 const MANIFEST_UNFIT = /^failed to (create typed patch object|convert new object)/;
 
 const SECRETS = /^\/api\/v1\/(namespaces\/[^/]+\/)?secrets(\/|$)/;
@@ -58,7 +58,7 @@ export class ApiStatusError extends Error {
     this.reason = reason;
     this.fieldConflicts = causes
       .filter((cause) => cause.reason === 'FieldManagerConflict')
-      .map(({ message, field }) => ({ manager: /conflict with "([^"]*)"/.exec(message)?.[1] ?? 'another manager', field }));
+      .map((cause) => ({ manager: managerIn(cause.message) ?? 'another manager', field: cause.field }));
     this.isFromApiServer = parsed !== undefined;
     this.isTemporary = (status === 429 || status >= 500) && !MANIFEST_UNFIT.test(message);
     this.isStale = status === 409 ? !this.isFieldConflict : status === 422 && fields.includes('metadata.uid');
@@ -85,6 +85,10 @@ export class ApiStatusError extends Error {
     const code = this.status === 401 || this.status === 403 ? 'KUBERNETES_FORBIDDEN' : otherwise;
     return new ConnectorError(code, this.message, { cause: this });
   }
+}
+
+function managerIn(message: string): string | undefined {
+  return /conflict with "([^"]*)"/.exec(message)?.[1];
 }
 
 /** `field .spec.replicas belongs to "kubectl"`, for each field. */

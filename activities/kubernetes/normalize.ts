@@ -29,7 +29,7 @@ const NEVER: readonly Rule[] = [
   ]),
 ];
 
-/** Left out where it is null, which is all that the server itself writes there; a template with a time is another one. */
+/** Left out where it is null, as the server writes it; with a time in it, it is another template. */
 const ALWAYS_NULL: readonly (readonly string[])[] = [
   ['spec', 'template', 'metadata', 'creationTimestamp'],
   ['spec', 'jobTemplate', 'metadata', 'creationTimestamp'],

@@ -56,7 +56,7 @@ function withoutDumps(text: string): string {
 
 /** Whole messages that hold no value: which right is missing, what is not there. */
 const WITHOUT_VALUES = [
-  /^\S+( "[^"]*")? is forbidden: User "[^"]*" cannot \w+ resource "[^"]*" in API group "[^"]*"( in the namespace "[^"]*"| at the cluster scope)?/,
+  /^\S+( "[^"]*")? is forbidden: User "[^"]*" cannot \w+ resource "[^"]*" in API group "[^"]*"/,
   /^\S+ "[^"]*" not found$/,
 ];
 

@@ -35,7 +35,10 @@ export async function assertAtHome(witness: Witness, caller: Caller, taskQueue: 
 /** The caller must be the workflow of this very package. */
 export function assertCaller(caller: Caller, clusterId: string, wpkId: string): void {
   if (caller.workflowType !== EXECUTE_WPK || caller.workflowId !== workflowIdOf(clusterId, wpkId)) {
-    throw new ConnectorError('CALLER_UNTRUSTED', `${caller.workflowType} ${caller.workflowId} is not the run of ${wpkId}.`);
+    throw new ConnectorError(
+      'CALLER_UNTRUSTED',
+      `${caller.workflowType} ${caller.workflowId} is not the run of ${wpkId}.`,
+    );
   }
 }
 
@@ -43,7 +46,10 @@ export function assertCaller(caller: Caller, clusterId: string, wpkId: string): 
 export function packageOf(caller: Caller, clusterId: string): string {
   const prefix = workflowIdOf(clusterId, '');
   if (caller.workflowType !== EXECUTE_WPK || !caller.workflowId.startsWith(prefix)) {
-    throw new ConnectorError('CALLER_UNTRUSTED', `${caller.workflowType} ${caller.workflowId} is not the run of a package.`);
+    throw new ConnectorError(
+      'CALLER_UNTRUSTED',
+      `${caller.workflowType} ${caller.workflowId} is not the run of a package.`,
+    );
   }
   return caller.workflowId.slice(prefix.length);
 }
@@ -96,7 +102,10 @@ export async function assertApproved(
   if (outcome === 'rejected') throw new ConnectorError('APPROVAL_MISSING', 'Somebody rejected it.');
   if (outcome === 'waiting') throw new ConnectorError('APPROVAL_MISSING', `${missing} missing: ${requirement.reason}.`);
   const voteOf = (name: string) => votes.find(({ approver, refused }) => approver === name && !refused);
-  return { requirement, approvers: approvers.map((approver) => ({ approver, proof: voteOf(approver)?.proof ?? 'asserted' })) };
+  return {
+    requirement,
+    approvers: approvers.map((approver) => ({ approver, proof: voteOf(approver)?.proof ?? 'asserted' })),
+  };
 }
 
 type ReadVote = WitnessedVote & { readonly parsed: ReturnType<typeof parseVote> };

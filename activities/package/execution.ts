@@ -58,7 +58,11 @@ export class ExecutionFailed extends ConnectorError {
 }
 
 /** Carries out an approved plan: checks everything again, plans again, and only then writes. */
-export async function executePlan(deps: ExecutionDeps, input: ExecuteInput, context: ExecutionContext): Promise<ExecuteOutcome> {
+export async function executePlan(
+  deps: ExecutionDeps,
+  input: ExecuteInput,
+  context: ExecutionContext,
+): Promise<ExecuteOutcome> {
   const { caller, signal } = context;
   const wpkId = packageOf(caller, deps.clusterId);
   const claim = await deps.claims.read(wpkId);
@@ -145,5 +149,13 @@ async function recordStep(
 
 function progressOf({ steps }: Wpk, { step, done, total, waitingFor }: ExecutionProgress): Progress {
   const index = steps.findIndex(({ id }) => id === step) + 1;
-  return { step, index, of: steps.length, done, total, since: new Date().toISOString(), ...(waitingFor && { waitingFor }) };
+  return {
+    step,
+    index,
+    of: steps.length,
+    done,
+    total,
+    since: new Date().toISOString(),
+    ...(waitingFor && { waitingFor }),
+  };
 }

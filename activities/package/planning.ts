@@ -34,11 +34,18 @@ export async function makePlan(
 ): Promise<MadePlan> {
   const dryRun = await planner.dryRun(wpk, wpkDigest, signal);
   const objects = fitForTemporal(dryRun.writes.map(({ planned }) => planned));
-  const subjects = dryRun.writes.map(({ planned, before, after }, index) => ({ planned: objects[index] ?? planned, before, after }));
+  const subjects = dryRun.writes.map(({ planned, before, after }, index) => ({
+    planned: objects[index] ?? planned,
+    before,
+    after,
+  }));
   const { clusterUid } = dryRun;
   const problems = dryRun.problems.slice(0, MAX_PROBLEMS);
   const changing = dryRun.writes.filter(({ planned }) => planned.change !== 'unchanged');
-  const denials = resultDenials(policy.policy, changing.map(({ after }) => after));
+  const denials = resultDenials(
+    policy.policy,
+    changing.map(({ after }) => after),
+  );
   if (denials.length > 0) throw new ConnectorError('POLICY_DENIED', `${denials.join('; ')}.`);
   const risk = computeRisk(subjects, problems, wpk.risk);
   const unsigned = { wpkDigest, clusterUid, policyDigest: policy.digest, objects, risk };
@@ -58,11 +65,15 @@ function fitForTemporal(objects: readonly PlannedObject[]): readonly PlannedObje
   if (ratio === 1) return objects;
   let left = total;
   const omitted = new Set<number>();
-  const longestFirst = sizes.map((size, index) => ({ size, index })).sort((a, b) => b.size - a.size || a.index - b.index);
+  const longestFirst = sizes
+    .map((size, index) => ({ size, index }))
+    .sort((a, b) => b.size - a.size || a.index - b.index);
   for (const { size, index } of longestFirst) {
     if (left <= total * ratio) break;
     omitted.add(index);
     left -= size;
   }
-  return objects.map((object, index) => (omitted.has(index) ? { ...object, changes: [], changesOmitted: true } : object));
+  return objects.map((object, index) =>
+    omitted.has(index) ? { ...object, changes: [], changesOmitted: true } : object,
+  );
 }

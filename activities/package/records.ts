@@ -9,8 +9,7 @@ import type { RunRef } from './claims.ts';
 
 /** What the workflow asks to be recorded; everything else is recorded where it happens. */
 export type RunEvent =
-  | { readonly type: 'vote'; readonly vote: VoteRecord }
-  | { readonly type: 'ended'; readonly status: PackageStatus };
+  { readonly type: 'vote'; readonly vote: VoteRecord } | { readonly type: 'ended'; readonly status: PackageStatus };
 
 /** The part of the audit log that activities need. */
 export interface AuditWriter {
@@ -72,7 +71,14 @@ export class PackageRecords {
     await this.write(
       'vote.recorded',
       refused ? 'refused' : 'succeeded',
-      { decision, via, receivedAt, ...(comment && { comment }), ...(planDigest && { votedFor: planDigest }), ...(refused && { refused }) },
+      {
+        decision,
+        via,
+        receivedAt,
+        ...(comment && { comment }),
+        ...(planDigest && { votedFor: planDigest }),
+        ...(refused && { refused }),
+      },
       // Nothing here has checked a signature, whatever the caller says.
       { actor: { id: approver.slice(0, MAX_ID_CHARS), proof: 'asserted' }, key: canonicalJson(vote) },
     );
@@ -81,7 +87,12 @@ export class PackageRecords {
   /** @throws {ConnectorError} CALLER_UNTRUSTED for a run that says it ended and has not. */
   async ended({ phase, approvers, error, report, planDigest }: PackageStatus): Promise<void> {
     if (!isEnd(phase)) throw new ConnectorError('CALLER_UNTRUSTED', 'The run has not ended.');
-    const steps = report?.steps.map(({ id, action, outcome, objects }) => ({ id, action, outcome, objects: objects.length }));
+    const steps = report?.steps.map(({ id, action, outcome, objects }) => ({
+      id,
+      action,
+      outcome,
+      objects: objects.length,
+    }));
     await this.write(
       `package.${phase}`,
       phase === 'succeeded' ? 'succeeded' : phase === 'denied' ? 'refused' : 'failed',

@@ -76,4 +76,3 @@ function verdict({ problemCount, chains }: AuditReport): string {
   if (problemCount === 0 && chains.length === 0) return 'There is nothing to verify here.';
   return `The audit log does not verify: ${problemCount} ${problemCount === 1 ? 'problem' : 'problems'}.`;
 }
-

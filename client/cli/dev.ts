@@ -18,7 +18,9 @@ interface StackChoice {
 
 /** `byoc dev`: the real servers that the connector stands on, on this machine, with a connector that works on them. */
 export function registerDev(program: Command): void {
-  const dev = program.command('dev').description('the embedded stack: Temporal, Vault, S3 and Kubernetes on this machine');
+  const dev = program
+    .command('dev')
+    .description('the embedded stack: Temporal, Vault, S3 and Kubernetes on this machine');
 
   withChoice(dev.command('up'))
     .description('start the stack and a worker on it; what is missing is installed into the cache first')
@@ -66,7 +68,9 @@ export function registerDev(program: Command): void {
       const { healthy = {} } = status;
       printAs(options.output, status, () => [
         `stack      ${status.state}`,
-        ...Object.entries(healthy).map(([part, ok]) => `${part.padEnd(10)} ${ok ? paint('green', 'answers') : paint('red', 'does not answer')}`),
+        ...Object.entries(healthy).map(
+          ([part, ok]) => `${part.padEnd(10)} ${ok ? paint('green', 'answers') : paint('red', 'does not answer')}`,
+        ),
       ]);
       if (status.state !== 'up' || Object.values(healthy).includes(false)) process.exitCode = 3;
     });

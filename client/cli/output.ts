@@ -38,7 +38,12 @@ export function printAs(format: Format, data: unknown, table: () => string[]): v
 export function columns(rows: readonly (readonly string[])[]): string[] {
   const safe = rows.map((row) => row.map((cell) => printable(cell)));
   const widths = safe.reduce<number[]>((max, row) => row.map((cell, i) => Math.max(max[i] ?? 0, cell.length)), []);
-  return safe.map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ').trimEnd());
+  return safe.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join('  ')
+      .trimEnd(),
+  );
 }
 
 /** The command as one types it here: from a checkout npm runs it. */
@@ -60,7 +65,8 @@ const NEXT: Partial<Record<ConnectorError['code'], string>> = {
 /** Tells a person what went wrong and what to do; returns the exit code that goes with it. */
 export function reportError(error: unknown): number {
   // Whoever types the command may know what went wrong in it; there is no other log of it.
-  const known = error instanceof ConnectorError ? error : new ConnectorError('INTERNAL', String(error), { cause: error });
+  const known =
+    error instanceof ConnectorError ? error : new ConnectorError('INTERNAL', String(error), { cause: error });
   say(`${paint('red', `byoc: ${known.code}`, process.stderr)}: ${printable(known.message)}`);
   const next = NEXT[known.code];
   if (next) say(next);

@@ -56,7 +56,13 @@ function listCommand(program: Command): void {
         printAs(options.output, packages, () =>
           columns([
             ['ID', 'PHASE', 'RISK', 'PLAYBOOK', 'STARTED'],
-            ...packages.map((one) => [one.wpkId, one.phase ?? '-', one.risk ?? '-', one.playbook ?? '-', one.startedAt]),
+            ...packages.map((one) => [
+              one.wpkId,
+              one.phase ?? '-',
+              one.risk ?? '-',
+              one.playbook ?? '-',
+              one.startedAt,
+            ]),
           ]),
         );
       });
@@ -91,7 +97,10 @@ function voteCommands(program: Command): void {
     .option('--as <name>', 'who approves', userInfo().username)
     .option('--comment <text>', 'kept with the vote')
     .option('--plan <digest>', 'approve exactly this plan, without showing it')
-    .addHelpText('after', '\nExample:\n  byoc approve 01JD0000000000000000000000 --as bob@example.com --cluster prod-eu-1')
+    .addHelpText(
+      'after',
+      '\nExample:\n  byoc approve 01JD0000000000000000000000 --as bob@example.com --cluster prod-eu-1',
+    )
     .action(async (id: string, options: ClusterOptions & { as: string; comment?: string; plan?: string }) => {
       await withClient(options, async (client) => {
         const planDigest = options.plan ?? (await shownPlan(client, id));
@@ -107,7 +116,10 @@ function voteCommands(program: Command): void {
     .argument('<id>', 'id of the package')
     .requiredOption('--reason <text>', 'why; required')
     .option('--as <name>', 'who rejects', userInfo().username)
-    .addHelpText('after', "\nExample:\n  byoc reject 01JD0000000000000000000000 --reason 'not during the sale' --cluster prod-eu-1")
+    .addHelpText(
+      'after',
+      "\nExample:\n  byoc reject 01JD0000000000000000000000 --reason 'not during the sale' --cluster prod-eu-1",
+    )
     .action(async (id: string, options: ClusterOptions & { as: string; reason: string }) => {
       await withClient(options, async (client) => {
         await client.reject(id, { approver: options.as, reason: options.reason });
@@ -174,7 +186,10 @@ async function shownPlan(client: ConnectorClient, id: string): Promise<string> {
 
 async function readSigned(file: string, bundleFile: string): Promise<SignedWpk> {
   const [payload, bundle] = await Promise.all([readInput(file), readInput(bundleFile)]);
-  return { payload: Buffer.from(payload).toString('base64'), bundle: parsedOrRaw(Buffer.from(bundle).toString('utf8')) };
+  return {
+    payload: Buffer.from(payload).toString('base64'),
+    bundle: parsedOrRaw(Buffer.from(bundle).toString('utf8')),
+  };
 }
 
 /** A bundle that is no JSON is sent as it is: the cluster refuses and audits it. */

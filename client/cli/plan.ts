@@ -39,7 +39,9 @@ export function registerPlan(program: Command): void {
         const denials = policyDenials(policy.policy, wpk);
         printAs(options.output, { plan, requirement, denials }, () => [
           ...planLines(plan),
-          denials.length > 0 ? `The policy does not allow it: ${printable(denials.join('; '))}.` : `Approval: ${requirement.reason}.`,
+          denials.length > 0
+            ? `The policy does not allow it: ${printable(denials.join('; '))}.`
+            : `Approval: ${requirement.reason}.`,
         ]);
         if (plan.problems.length > 0) say('The API server refuses parts of it: it would not be executed.');
         if (plan.problems.length > 0 || denials.length > 0) process.exitCode = 1;

@@ -33,7 +33,9 @@ export function planLines(plan: Plan): string[] {
   const unchanged = objects.filter(({ change }) => change === 'unchanged').length;
   return [
     `${paint('bold', 'Risk')}  ${paint(RISK_STYLE[risk.level], risk.level)}`,
-    ...risk.findings.map(({ level, rule, message }) => `  ${level.padEnd(6)}  ${printable(message)} ${paint('dim', `(${rule})`)}`),
+    ...risk.findings.map(
+      ({ level, rule, message }) => `  ${level.padEnd(6)}  ${printable(message)} ${paint('dim', `(${rule})`)}`,
+    ),
     paint('bold', 'Changes'),
     ...diffLines(plan).map((line) => `  ${coloured(printable(line))}`),
     ...(unchanged > 0 ? [`  ${unchanged} of ${objects.length} objects stay as they are`] : []),
@@ -48,21 +50,30 @@ export function packageLines(untrusted: PackageView): string[] {
   const lines = [`${paint('bold', view.wpkId)}  ${phaseText(view.phase)} since ${view.since}`];
   if (facts) {
     lines.push(`  ${facts.name}: ${facts.reason}`);
-    lines.push(`  playbook ${facts.playbook}, by ${facts.author}, signed by ${facts.signedBy}, until ${facts.expiresAt}`);
+    lines.push(
+      `  playbook ${facts.playbook}, by ${facts.author}, signed by ${facts.signedBy}, until ${facts.expiresAt}`,
+    );
   }
   if (error) lines.push(`  ${paint('red', error.code)}: ${error.message}`);
   if (requirement) lines.push(`  ${requirement.reason}`);
   if (view.phase === 'awaiting-approval') {
     lines.push(`  ${view.missing ?? 0} more needed, until ${view.answerBy ?? 'it expires'}`);
   }
-  if (view.waiting) lines.push(`  ${paint('yellow', `retrying ${view.waiting.activity}`)}, attempt ${view.waiting.attempt}: ${view.waiting.failure}`);
+  if (view.waiting)
+    lines.push(
+      `  ${paint('yellow', `retrying ${view.waiting.activity}`)}, attempt ${view.waiting.attempt}: ${view.waiting.failure}`,
+    );
   if (view.progress) lines.push(`  ${progressText(view)}`);
   for (const vote of view.votes) {
     const fate = vote.refused ? paint('dim', `no effect: ${vote.refused.code}: ${vote.refused.why}`) : vote.proof;
-    lines.push(`  ${vote.decision} by ${vote.approver} at ${vote.receivedAt} (${fate})${vote.comment ? `: ${vote.comment}` : ''}`);
+    lines.push(
+      `  ${vote.decision} by ${vote.approver} at ${vote.receivedAt} (${fate})${vote.comment ? `: ${vote.comment}` : ''}`,
+    );
   }
   for (const step of view.report?.steps ?? []) {
-    lines.push(`  step ${step.id}: ${step.action} ${step.outcome}, ${step.objects.length} ${step.objects.length === 1 ? 'object' : 'objects'}`);
+    lines.push(
+      `  step ${step.id}: ${step.action} ${step.outcome}, ${step.objects.length} ${step.objects.length === 1 ? 'object' : 'objects'}`,
+    );
   }
   return lines;
 }

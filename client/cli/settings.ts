@@ -24,7 +24,10 @@ export function withFormat(command: Command): Command {
 }
 
 /** Connects, does the work and closes, whatever happens. */
-export async function withClient<T>(options: ClusterOptions, work: (client: ConnectorClient) => Promise<T>): Promise<T> {
+export async function withClient<T>(
+  options: ClusterOptions,
+  work: (client: ConnectorClient) => Promise<T>,
+): Promise<T> {
   if (!options.cluster) throw new ConnectorError('USAGE', 'Say which cluster: --cluster ID, or BYOC_CLUSTER_ID.');
   const client = await ConnectorClient.connect(options.cluster, process.env);
   try {

@@ -57,27 +57,53 @@ export async function setScene({ stage, cluster }: Pick<Scene, 'stage' | 'cluste
 export async function tellMainStory(scene: Scene): Promise<Told> {
   const { stage, cluster, connector, client } = scene;
   const packed = await packChange(scene);
-  const signed = await stage.act('Packed and signed a change, as a control plane would', async () => sign(packed, connector.privateKeyPem));
+  const signed = await stage.act('Packed and signed a change, as a control plane would', async () =>
+    sign(packed, connector.privateKeyPem),
+  );
   const { steps } = packed.wpk;
-  stage.show([`${packed.wpk.metadata.id}: ${steps.map(({ action }) => action).join(', then ')}; "${packed.wpk.reason}"`]);
+  stage.show([
+    `${packed.wpk.metadata.id}: ${steps.map(({ action }) => action).join(', then ')}; "${packed.wpk.reason}"`,
+  ]);
 
   const { wpkId, workflowId } = await stage.act('Submitted it through the client library', () => client.submit(signed));
   const plan = await stage.act('The cluster verified the signature and made a plan', () => plannedBy(client, wpkId));
   stage.show(planLines(plan));
 
-  await stage.act(`${APPROVER} approves exactly this plan, with a Temporal signal`, () => approveBySignal(scene, workflowId, plan));
-  stage.command(`temporal workflow signal --address ${scene.temporal.address} --workflow-id ${workflowId} --name approve --input '{"approver":"${APPROVER}","planDigest":"${plan.digest}"}'`);
+  await stage.act(`${APPROVER} approves exactly this plan, with a Temporal signal`, () =>
+    approveBySignal(scene, workflowId, plan),
+  );
+  stage.command(
+    `temporal workflow signal --address ${scene.temporal.address} --workflow-id ${workflowId} --name approve --input '{"approver":"${APPROVER}","planDigest":"${plan.digest}"}'`,
+  );
 
   const result = await stage.act('The connector planned again, compared, and executed', async (tell) => {
     for await (const view of client.watch(wpkId, { signal: scene.signal })) if (view.progress) tell(progressText(view));
     return client.result(wpkId);
   });
-  if (result.phase !== 'succeeded') throw new ConnectorError(result.error?.code ?? 'INTERNAL', `The package ended as ${result.phase}.`);
+  if (result.phase !== 'succeeded')
+    throw new ConnectorError(result.error?.code ?? 'INTERNAL', `The package ended as ${result.phase}.`);
   stage.show(outcomeLines(result));
 
   stage.command(`kubectl get deployment,service,configmap,hpa,pdb -n ${cluster.namespace} -l app=checkout`);
-  stage.show((await cluster.kubectl('get', 'deployment,service,configmap,hpa,pdb', '-n', cluster.namespace, '-l', 'app=checkout')).split('\n'));
-  return { wpkId, phase: result.phase, planDigest: plan.digest, risk: plan.risk.level, objectsChanged: countChanged(result) };
+  stage.show(
+    (
+      await cluster.kubectl(
+        'get',
+        'deployment,service,configmap,hpa,pdb',
+        '-n',
+        cluster.namespace,
+        '-l',
+        'app=checkout',
+      )
+    ).split('\n'),
+  );
+  return {
+    wpkId,
+    phase: result.phase,
+    planDigest: plan.digest,
+    risk: plan.risk.level,
+    objectsChanged: countChanged(result),
+  };
 }
 
 export interface Refusal {
@@ -108,15 +134,23 @@ async function tellRefusal({ stage, client }: Scene, name: string, signed: Signe
     return client.result(wpkId);
   });
   stage.show([`${phaseText(result.phase)}  ${result.error?.code}: ${result.error?.message}`]);
-  if (result.phase !== 'denied') throw new ConnectorError('INTERNAL', `It should have been denied and ended as ${result.phase}.`);
+  if (result.phase !== 'denied')
+    throw new ConnectorError('INTERNAL', `It should have been denied and ended as ${result.phase}.`);
   return { case: name, phase: result.phase, code: result.error?.code };
 }
 
 /** Verifies the audit log with the command that an auditor would use. */
-export async function verifyAudit({ stage, connector, signal }: Pick<Scene, 'stage' | 'connector' | 'signal'>): Promise<number> {
+export async function verifyAudit({
+  stage,
+  connector,
+  signal,
+}: Pick<Scene, 'stage' | 'connector' | 'signal'>): Promise<number> {
   const byoc = join(import.meta.dirname, '..', '..', 'client', 'cli', `main${extname(import.meta.filename)}`);
   const verify = (...args: string[]) =>
-    run(process.execPath, [byoc, 'audit', 'verify', connector.auditDir, ...args], { env: { PATH: '/usr/bin:/bin' }, signal });
+    run(process.execPath, [byoc, 'audit', 'verify', connector.auditDir, ...args], {
+      env: { PATH: '/usr/bin:/bin' },
+      signal,
+    });
   const said = await stage.act('Verified the audit log, offline', () => verify());
   stage.command(`byoc audit verify ${relative(process.cwd(), connector.auditDir)}`);
   stage.show(said.trimEnd().split('\n'));
@@ -173,7 +207,10 @@ function flipBit(payload: string): string {
 }
 
 function outcomeLines({ report }: PackageResult): string[] {
-  return (report?.steps ?? []).map(({ id, action, outcome, objects }) => `step ${id}: ${action} ${outcome}, ${objects.length} ${objects.length === 1 ? 'object' : 'objects'}`);
+  return (report?.steps ?? []).map(
+    ({ id, action, outcome, objects }) =>
+      `step ${id}: ${action} ${outcome}, ${objects.length} ${objects.length === 1 ? 'object' : 'objects'}`,
+  );
 }
 
 function countChanged({ report }: PackageResult): number {
