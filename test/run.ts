@@ -60,7 +60,14 @@ process.exitCode = totals.failed > 0 || interrupted.signal.aborted || totals.pas
 
 async function runJest(layer: string): Promise<void> {
   const output = join(folder, `${layer}.json`);
-  const args = [jest, '--selectProjects', layer, ...(patterns.length > 0 ? ['--passWithNoTests'] : []), '--json', `--outputFile=${output}`];
+  const args = [
+    jest,
+    '--selectProjects',
+    layer,
+    ...(patterns.length > 0 ? ['--passWithNoTests'] : []),
+    '--json',
+    `--outputFile=${output}`,
+  ];
   const runner = spawn(process.execPath, [...args, ...patterns.map((pattern) => `--testPathPatterns=${pattern}`)], {
     stdio: ['ignore', 'ignore', 'inherit'], // the report is on stderr, the JSON of stdout is in the file
     env: {

@@ -97,7 +97,9 @@ describe('the argument of a vote', () => {
 
 describe('an identity', () => {
   it('is itself and nobody else', () => {
-    fc.assert(fc.property(fc.emailAddress(), (email) => expect(sameIdentity(email, ` ${email.toUpperCase()}`)).toBe(true)));
+    fc.assert(
+      fc.property(fc.emailAddress(), (email) => expect(sameIdentity(email, ` ${email.toUpperCase()}`)).toBe(true)),
+    );
     expect(sameIdentity('bob@example.com', 'bob@example.org')).toBe(false);
   });
 });

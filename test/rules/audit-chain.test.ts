@@ -91,11 +91,7 @@ describe('an intact log', () => {
 
   it('may be spread over files given in any order, many chains together', async () => {
     const [a, b] = [chainOf(9), chainOf(4, { chain: 'prod-eu-1.w2' })];
-    const files = [
-      fileOf('a/2', textOf(a.slice(5))),
-      fileOf('b/1', textOf(b)),
-      fileOf('a/1', textOf(a.slice(0, 5))),
-    ];
+    const files = [fileOf('a/2', textOf(a.slice(5))), fileOf('b/1', textOf(b)), fileOf('a/1', textOf(a.slice(0, 5)))];
     const report = await verifyAudit(files);
     expect(report.problems).toEqual([]);
     expect(report.chains.map(({ chain, entries }) => [chain, entries])).toEqual([
@@ -113,7 +109,7 @@ describe('a log that somebody touched', () => {
     const problems: string[] = [];
     for (let at = 0; at < whole.length; at += 1) {
       const changed = Buffer.from(whole);
-      changed[at] = (changed[at] ?? 0) ^ (1 << at % 8);
+      changed[at] = (changed[at] ?? 0) ^ (1 << (at % 8));
       const report = await verifyAudit([fileOf('log.jsonl', changed)]);
       const line = whole.subarray(0, at).filter((byte) => byte === 10).length + 1;
       if (report.ok || report.problems[0]?.line !== line) problems.push(`byte ${at}: ${places(report).join()}`);

@@ -72,18 +72,43 @@ describe('a normalised object', () => {
     expect(normalize(object('Widget', { spec }), { mask })['spec']).toEqual(spec);
   });
 
-  it('lacks the token volume of a Pod, which has another name each time', () => {
-    const volume = { name: 'kube-api-access-abcde' };
-    const pod = object('Pod', {
-      spec: {
-        containers: [{ name: 'main', volumeMounts: [volume, { name: 'data' }] }],
-        volumes: [{ name: 'data' }, volume],
-      },
+  describe('of a Pod', () => {
+    const podWith = (volume: { readonly name: string }) =>
+      object('Pod', {
+        spec: {
+          containers: [{ name: 'main', volumeMounts: [{ name: volume.name }, { name: 'data' }] }],
+          volumes: [{ name: 'data' }, volume],
+        },
+      });
+    const token = { name: 'kube-api-access-abcde', projected: { sources: [] } };
+
+    it('lacks the token volume, which has another name each time', () => {
+      expect(normalize(podWith(token), { mask })['spec']).toEqual({
+        containers: [{ name: 'main', volumeMounts: [{ name: 'data' }] }],
+        volumes: [{ name: 'data' }],
+      });
     });
-    expect(normalize(pod, { mask })['spec']).toEqual({
-      containers: [{ name: 'main', volumeMounts: [{ name: 'data' }] }],
-      volumes: [{ name: 'data' }],
+
+    it('keeps what only has the name of a token volume, and the mount of it', () => {
+      const secret = { name: 'kube-api-access-abcde', secret: { secretName: 'db-password' } };
+      const disguised = podWith(secret);
+      expect(normalize(disguised, { mask })['spec']).toEqual(disguised['spec']);
     });
+
+    it('keeps a token volume that the manifest itself brings', () => {
+      const pod = podWith(token);
+      expect(normalize(pod, { mask, manifest: pod })['spec']).toEqual(pod['spec']);
+    });
+  });
+
+  it('lacks the time of a template where it is null, not where it is one', () => {
+    const labels = { a: 'b' };
+    const spec = (creationTimestamp: string | null) => ({ template: { metadata: { creationTimestamp, labels } } });
+    expect(normalize(object('Deployment', { spec: spec(null) }), { mask })['spec']).toEqual({
+      template: { metadata: { labels } },
+    });
+    const dated = spec('2026-01-01T00:00:00Z');
+    expect(normalize(object('Deployment', { spec: dated }), { mask })['spec']).toEqual(dated);
   });
 
   it('shows no value of a Secret, but which keys it has', () => {

@@ -24,6 +24,15 @@ describe('parseWpk', () => {
     expect(parseWpk(toBytes(wpk))).toEqual(wpk);
   });
 
+  it.each(['../v1', './v1', '.a/v1', 'a..b/v1', 'a-/v1', 'a/b/v1', '/v1'])(
+    'refuses the apiVersion %s, whose group is no DNS subdomain',
+    (apiVersion) => {
+      const manifests = [configMap('a', 'shop', apiVersion)];
+      const error = errorOf(() => parseWpk(toBytes(buildWpk({ steps: [{ id: 'a', action: 'apply', manifests }] }))));
+      expect(error).toMatchObject({ code: 'WPK_SCHEMA', place: { path: '/steps/0/manifests/0/apiVersion' } });
+    },
+  );
+
   it('names an unknown field, its place, and the one that was probably meant', () => {
     const step = { id: 'more', action: 'scale', target: { kind: 'Deployment', name: 'checkout' }, replica: 3 };
     const error = errorOf(() => parseWpk(toBytes({ ...buildWpk(), steps: [step] })));

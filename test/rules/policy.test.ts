@@ -5,7 +5,8 @@ import { BUILT_IN_POLICY, policyDenials, policySchema, requirementFor, resultDen
 import type { Step } from '../../domain/wpk.ts';
 import { applyStep, buildWpk, configMap } from '../support/packages.ts';
 
-const policy = (fields: object): Policy => policySchema.parse({ apiVersion: 'neuralops.io/v1', kind: 'Policy', ...fields });
+const policy = (fields: object): Policy =>
+  policySchema.parse({ apiVersion: 'neuralops.io/v1', kind: 'Policy', ...fields });
 const STEPS = `sha256:${'1'.repeat(64)}` as const;
 const deployment = (image: string) => ({
   kind: 'Deployment',

@@ -15,7 +15,10 @@ const DAY = '2026-01-31.jsonl';
 
 async function entriesOf(dir: string, file = DAY) {
   const text = await readFile(join(dir, CHAIN, file), 'utf8');
-  return text.split('\n').filter(Boolean).map((line) => JSON.parse(line).entry);
+  return text
+    .split('\n')
+    .filter(Boolean)
+    .map((line) => JSON.parse(line).entry);
 }
 
 /** Opens, works and closes. */
@@ -55,7 +58,12 @@ describe('appending', () => {
     await withFolder(async (dir) => {
       await withLog(dir, async (log) => {
         const ids = Array.from({ length: 64 }, (_, n) => `w${n}`);
-        const rounds = [1, 2, 3, 4].map((round) => appendMany(log, ids.map((id) => id + round)));
+        const rounds = [1, 2, 3, 4].map((round) =>
+          appendMany(
+            log,
+            ids.map((id) => id + round),
+          ),
+        );
         const receipts = (await Promise.all(rounds)).flat();
         expect(new Set(receipts.map(({ seq }) => seq)).size).toBe(256);
         expect(log.head().seq).toBe(256);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { KubeConfig, type User } from '@kubernetes/client-node';
 import { createKubeApi } from '../../../activities/kubernetes/kube-api.ts';
+import { forEachLimited } from '../../../activities/kubernetes/concurrency.ts';
 import { at } from '../../../activities/kubernetes/kube-object.ts';
 import { createPlanner } from '../../../activities/kubernetes/planner.ts';
 import { createStateRecords } from '../../../activities/kubernetes/writer.ts';
@@ -125,6 +126,37 @@ describe('an API server', () => {
       jest.useRealTimers();
     }
     await api.close();
+  });
+});
+
+describe('what is read', () => {
+  it('is absent only where the API server itself says so', async () => {
+    expect(await cluster.api.get(cluster.path('api/v1', 'configmaps', 'nowhere'))).toBeUndefined();
+    // No Status: the same words as of any proxy before the API server.
+    await expect(cluster.api.get('/apis/no-such-group.example.com/v1/things/x')).rejects.toMatchObject({
+      code: 'KUBERNETES_UNAVAILABLE',
+    });
+  });
+
+  it('is no refused write where the API server refuses the question', async () => {
+    const list = cluster.api.list('/api/v1/namespaces', { atMost: 1, labelSelector: '!!' });
+    await expect(list).rejects.toMatchObject({ code: 'KUBERNETES_UNAVAILABLE' });
+  });
+
+  it('is read one by one where the collection is too large to be listed', async () => {
+    const collection = `/api/v1/namespaces/${cluster.namespace}/configmaps`;
+    const data = { filler: 'x'.repeat(1_000_000) };
+    const names = Array.from({ length: 68 }, (_, index) => `large-${index}`);
+    await forEachLimited(names, 8, async (name) => {
+      const body = JSON.stringify(configMap(cluster.namespace, name, data));
+      await cluster.api.write({ method: 'POST', path: collection, query: {}, contentType: 'application/json', body });
+    });
+    expect(await cluster.api.list(collection, { atMost: 1_000 })).toBeUndefined();
+    const own = names.slice(0, 5).map((name) => configMap(cluster.namespace, name, { added: 'y' }));
+    const wpk = packageOf({ ...applyStep('a', ...own), force: true });
+    const { writes, problems } = await cluster.newPlanner().dryRun(wpk, digestOf(wpk));
+    expect(problems).toEqual([]);
+    expect(writes.map(({ planned }) => planned.change)).toEqual(own.map(() => 'update'));
   });
 });
 

@@ -308,6 +308,31 @@ describe('what the API server refuses', () => {
     ]);
   });
 
+  it('includes objects of a kind that the package only claims to bring', async () => {
+    const group = `${ns}-claimed.example.com`;
+    const claim = (spec: { group: string; plural: string }, apiVersion = 'apiextensions.k8s.io/v1'): Manifest => ({
+      ...widgetDefinition(ns),
+      apiVersion,
+      spec: {
+        group: spec.group,
+        scope: 'Namespaced',
+        names: { kind: 'Widget', plural: spec.plural },
+        versions: [{ name: 'v1', served: true, storage: true }],
+      },
+    });
+    const refused = async (definition: Manifest, apiVersion: string) => {
+      const target: Target = { apiVersion, kind: 'Widget', name: 'x', namespace: ns };
+      return problems(applyStep('a', definition), { id: 'b', action: 'delete', target });
+    };
+    const unknown = 'b Widget x: the API server knows no kind Widget';
+    expect(await refused(claim({ group: 'apps', plural: 'deployments' }), 'apps/v1')).toContain(unknown);
+    expect(await refused(claim({ group, plural: '../../../v1/secrets' }), `${group}/v1`)).toContain(unknown);
+    expect(await refused(claim({ group, plural: 'widgets' }, 'example.com/v1'), `${group}/v1`)).toContain(unknown);
+    const policies = claim({ group: 'networking.k8s.io', plural: 'networkpolicies' });
+    expect(await refused(policies, 'networking.k8s.io/v1')).toContain(unknown);
+    expect(await refused(claim({ group, plural: 'widgets' }), `${group}/v1`)).not.toContain(unknown);
+  });
+
   it('never includes a change of our own earlier scale or patch', async () => {
     await existing(deployment(ns, 'scaled'), 'apis/apps/v1', 'deployments');
     await cluster.run(packageOf({ id: 'scale', action: 'scale', target: deploymentNamed('scaled'), replicas: 5 }));

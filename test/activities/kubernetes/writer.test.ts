@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ExecutionOptions, GrowingReport } from '../../../activities/kubernetes/execution-types.ts';
+import { explain } from '../../../activities/kubernetes/explain.ts';
 import { at, type KubeObject } from '../../../activities/kubernetes/kube-object.ts';
 import { createWriter } from '../../../activities/kubernetes/writer.ts';
 import type { Digest } from '../../../domain/digest.ts';
@@ -170,6 +171,22 @@ describe('a write that meets another state than was planned', () => {
     await ownConfigMap('moved', { ours: 'other' });
     await expect(execute(cluster.writer, wpk, dryRun)).rejects.toMatchObject({ code: 'PLAN_CHANGED' });
     expect((await readMap('moved'))?.['data']).toEqual({ ours: 'other' });
+  });
+
+  it('ends with PLAN_CHANGED where a JSON patch would copy something else than was approved', async () => {
+    await ownConfigMap('copied', { key: '1' });
+    const wpk = packageOf({
+      id: 'copy',
+      action: 'patch',
+      target: { kind: 'ConfigMap', name: 'copied', namespace: ns },
+      patch: { type: 'json', operations: [{ op: 'copy', from: '/metadata/resourceVersion', path: '/data/key' }] },
+    });
+    const dryRun = await planOf(wpk);
+    expect(dryRun.problems).toEqual([]);
+    // Nothing that counts changes, but who owns it, and with that the version.
+    await ownConfigMap('copied', { key: '1' }, 'other-tool');
+    await expect(execute(cluster.writer, wpk, dryRun)).rejects.toMatchObject({ code: 'PLAN_CHANGED' });
+    expect((await readMap('copied'))?.['data']).toEqual({ key: '1' });
   });
 
   it('never overwrites what somebody else created first', async () => {
@@ -369,6 +386,19 @@ describe('waiting', () => {
       message: expect.stringMatching(/0 of 2 pods.*Pod stuck-\S+: Unschedulable, .*node/),
     });
     expect(progress).toContain(`Deployment ${ns}/stuck: 0 of 2 pods are available`);
+  });
+
+  it('tells only the beginning of what a container said when it ended', async () => {
+    const path = cluster.path('api/v1', 'pods', 'chatty');
+    const spec = { schedulerName: 'nobody', containers: [{ name: 'main', image: 'x' }] };
+    await cluster.applyAs('test', path, { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'chatty' }, spec });
+    const message = `no connection ${'.'.repeat(500)}\npassword=hunter2`;
+    const terminated = { exitCode: 1, reason: 'Error', message, startedAt: null, finishedAt: null };
+    const container = { name: 'main', image: 'x', imageID: '', ready: false, restartCount: 0, state: { terminated } };
+    const pod = await cluster.merge(`${path}/status`, { status: { containerStatuses: [container] } });
+    const why = await explain(cluster.api, pod);
+    expect(why).toMatch(/^Pod chatty: container main ended with exit code 1: Error, no connection \.{180,}…$/);
+    expect(why.length).toBeLessThan(300);
   });
 
   it('tells a Job that is done from one that is gone', async () => {
