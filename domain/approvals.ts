@@ -60,9 +60,11 @@ export interface VoteRecord extends Vote {
 
 /** What a vote is judged against. */
 export interface VoteContext {
+  /** Whether a vote can still change anything. */
   readonly open: boolean;
   readonly author: string;
   readonly planDigest: Digest | undefined;
+  /** Absent before there is a plan. */
   readonly requirement: Requirement | undefined;
 }
 
@@ -101,17 +103,17 @@ export function decisionIn(argument: unknown): Decision {
 
 /** Why a vote has no effect, or undefined where it has one. The one rule for signals, updates and the writing activity. */
 export function refusalOf(vote: Vote, context: VoteContext): VoteRecord['refused'] {
-  if (!context.open || !context.requirement) {
-    return { code: 'APPROVAL_CLOSED', why: '' };
-  }
+  const closed = { code: 'APPROVAL_CLOSED', why: '' } as const;
+  if (!context.open) return closed;
   if (sameIdentity(vote.approver, context.author)) {
     return { code: 'APPROVAL_BY_AUTHOR', why: `${vote.approver} wrote it.` };
   }
   if (vote.decision === 'reject') {
     if (!vote.comment) return { code: 'APPROVAL_REASON_MISSING', why: '' };
     if (vote.planDigest !== undefined && vote.planDigest !== context.planDigest) return mismatch(context);
-    return undefined; // A no needs no proof: it can only keep things from happening.
+    return undefined; // A no needs no proof and may come early: it can only keep things from happening.
   }
+  if (!context.requirement) return closed;
   if (vote.planDigest !== context.planDigest) return mismatch(context);
   if (vote.proof === 'asserted') {
     if (!context.requirement.acceptAsserted) {

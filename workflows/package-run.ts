@@ -26,6 +26,8 @@ import { SEARCH_ATTRIBUTES } from '../domain/names.ts';
 /** How many votes without effect `status` shows, the newest. */
 const MAX_REFUSED_VOTES = 50;
 
+const EARLY: ReadonlySet<Phase> = new Set<Phase>(['verifying', 'planning']);
+
 /** The state of one package's run and the rules of how it changes. What happens when is said in execute-wpk.ts. */
 export class PackageRun {
   private phase: Phase = 'verifying';
@@ -166,7 +168,8 @@ export class PackageRun {
       return { code: 'APPROVAL_CLOSED', why: 'It is approved already.' };
     }
     return refusalOf(vote, {
-      open: this.phase === 'awaiting-approval',
+      // A rejection may come as soon as the package is known; an approval is of a plan that waits for one.
+      open: this.phase === 'awaiting-approval' || (vote.decision === 'reject' && EARLY.has(this.phase)),
       author: this.facts?.author ?? '',
       planDigest: this.currentPlan?.digest,
       requirement: this.requirement,

@@ -40,6 +40,10 @@ describe('a vote on the current plan', () => {
     expect(refusalOf(vote, context)?.code).toBe(code);
   });
 
+  it('is taken early when it rejects', () => {
+    expect(refusalOf(no, { ...waiting, planDigest: undefined, requirement: undefined })).toBeUndefined();
+  });
+
   it.each(['Alice@Example.com', ' alice@example.com ', 'ａｌｉｃｅ@example.com', 'alice\u200b@example.com'])(
     'knows the author under another spelling: %j',
     (approver) => {
