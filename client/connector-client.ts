@@ -117,7 +117,8 @@ export class ConnectorClient {
           wpkId: one.workflowId.slice(prefix.length),
           workflowId: one.workflowId,
           runId: one.runId,
-          phase: asText(attribute(SEARCH_ATTRIBUTES.phase)),
+          // A run that failed before it could say where it stands was denied.
+          phase: asText(attribute(SEARCH_ATTRIBUTES.phase)) ?? (one.status.name === 'FAILED' ? 'denied' : undefined),
           risk: asText(attribute(SEARCH_ATTRIBUTES.risk)),
           playbook: asText(attribute(SEARCH_ATTRIBUTES.playbook)),
           startedAt: one.startTime.toISOString(),

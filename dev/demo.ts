@@ -34,7 +34,7 @@ const STACK_TITLE = flags.context
 
 const stage = new Stage(process.stdout);
 const interrupted = new AbortController();
-for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => interrupted.abort());
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupted.abort());
 
 /** What has to be undone at the end, newest last; runs whatever happened. */
 const cleanups: (() => Promise<unknown>)[] = [];
@@ -94,6 +94,7 @@ interface Raised {
 /** Everything ends with this process, however it ends. */
 async function raiseForNow(signal: AbortSignal): Promise<Raised> {
   const folder = resolve('.byoc', `demo-${process.pid}`);
+  cleanups.push(() => rm(folder, { recursive: true, force: true }));
   const services = flags.context ? (['temporal', 'vault', 's3'] as const) : undefined;
   const stack = await stage.act(STACK_TITLE, (tell) =>
     startStack({
@@ -104,10 +105,7 @@ async function raiseForNow(signal: AbortSignal): Promise<Raised> {
       ...(services && { services }),
     }),
   );
-  cleanups.push(
-    () => rm(folder, { recursive: true, force: true }),
-    () => stack.stop(),
-  );
+  cleanups.push(() => stack.stop());
   const cluster = await clusterFor(stack, signal);
   const { temporal, vault, s3 } = stack;
   const own = { temporal, vault, s3, kubernetes: cluster };
@@ -147,10 +145,10 @@ function tellHowToGoOn({ temporal }: ConnectorServices): void {
   stage.show([
     `Temporal UI  ${temporal.uiUrl}`,
     'eval "$(npm run -s byoc -- dev env)"      lets every command find the stack',
-    'npm run -s byoc -- list',
-    'npm run -s byoc -- pack dev/demo/change.yaml -o app.wpk.json -n shop --author alice@example.com --reason "try it"',
-    'npm run -s byoc -- dev sign app.wpk.json && npm run -s byoc -- submit app.wpk.json',
-    'npm run -s byoc -- dev down               stops everything',
+    'byoc list',
+    'byoc pack dev/demo/next.yaml -o next.wpk.json -n shop --author alice@example.com --reason "try it"',
+    'byoc dev sign next.wpk.json && byoc submit next.wpk.json',
+    'byoc dev down                             stops everything',
   ]);
 }
 

@@ -1,3 +1,4 @@
+import { dirname, extname, join } from 'node:path';
 import { BYOC, columns } from '../client/cli/output.ts';
 import { environmentOf } from './environment.ts';
 import type { Services } from './stack.ts';
@@ -13,7 +14,7 @@ export function describeStack({ temporal, vault, s3, kubernetes }: Services): st
     ]),
     '',
     'Next:',
-    `  eval "$(${BYOC} dev env)"   # lets byoc, temporal, vault, aws and kubectl find the stack`,
+    `  eval "$(${BYOC} dev env)"   # lets byoc, temporal and kubectl find the stack`,
     `  ${BYOC} --help`,
     `  ${BYOC} dev down`,
   ];
@@ -21,7 +22,14 @@ export function describeStack({ temporal, vault, s3, kubernetes }: Services): st
 
 /** Lines for a shell that let every command find the stack. They hold its secrets, which are of development only. */
 export function exportLines(services: Services): string[] {
-  return Object.entries(environmentOf(services)).map(([name, value]) => `export ${name}=${quote(value)}`);
+  const settings = Object.entries(environmentOf(services)).map(([name, value]) => `export ${name}=${quote(value)}`);
+  const tools = [services.temporal.bin, services.kubernetes.kubectl].map((tool) => quote(dirname(tool)));
+  const command = join(import.meta.dirname, '..', 'client', 'cli', `main${extname(import.meta.filename)}`);
+  return [
+    ...settings,
+    `export PATH=${tools.join(':')}:"$PATH"`,
+    `byoc() { ${quote(process.execPath)} ${quote(command)} "$@"; }`,
+  ];
 }
 
 /** One word for a POSIX shell. */

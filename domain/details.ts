@@ -129,7 +129,7 @@ function truncate(line: string): string {
   return line.length > MAX_LINE_CHARS ? `${line.slice(0, MAX_LINE_CHARS)}…` : line;
 }
 
-/** Text from outside stays text: no Markdown, no line breaks. */
+/** Text from outside stays text: no Markdown, no line breaks, nothing that turns the line around. */
 function inline(text: string): string {
-  return text.replace(/[\r\n\u2028\u2029]+/g, ' ').replace(/[\\`*_[\]<>|#]/g, '\\$&');
+  return printable(text.replace(/[\r\n\u2028\u2029]+/g, ' ')).replace(/[\\`*_[\]<>|#]/g, '\\$&');
 }

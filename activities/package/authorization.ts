@@ -66,6 +66,15 @@ export interface ApprovalInput {
   readonly binding: PlanBinding;
 }
 
+/** The plan must be one of this package, and the one that its digest names. */
+export function assertPlan(sha256: Sha256, { planDigest: digest, binding }: ApprovalInput, wpkDigest: Digest): void {
+  // A stranger may send no binding at all.
+  const named = typeof binding === 'object' && binding !== null && binding.wpkDigest === wpkDigest;
+  if (!named || planDigest(sha256, binding) !== digest) {
+    throw new ConnectorError('CALLER_UNTRUSTED', 'The plan is not what its digest says.');
+  }
+}
+
 export interface ApprovalDeps {
   readonly sha256: Sha256;
   readonly witness: Witness;
@@ -80,24 +89,23 @@ export interface Approval {
 /**
  * Checks that this plan was approved as the policy wants it. The votes are taken from Temporal's own history and judged
  * anew; what the workflow made of them counts for nothing here.
+ * @param input whose plan `assertPlan` has taken
  * @throws {ConnectorError} PLAN_CHANGED where the approved plan was made under another policy, APPROVAL_MISSING,
  *   CALLER_UNTRUSTED, TEMPORAL_UNAVAILABLE
  */
 export async function assertApproved(
   deps: ApprovalDeps,
-  { wpk, wpkDigest, stepsDigest, policy }: AdmittedWpk,
+  { wpk, stepsDigest, policy }: AdmittedWpk,
   caller: Caller,
   { planDigest: digest, binding }: ApprovalInput,
 ): Promise<Approval> {
-  if (planDigest(deps.sha256, binding) !== digest || binding.wpkDigest !== wpkDigest) {
-    throw new ConnectorError('CALLER_UNTRUSTED', 'The plan is not what its digest says.');
-  }
   if (binding.policyDigest !== policy.digest) throw new ConnectorError('PLAN_CHANGED', 'The policy changed.');
   const requirement = requirementFor(policy.policy, wpk, stepsDigest, binding);
   if (requirement.auto) return { requirement, approvers: [] };
 
   const context = { open: true, author: wpk.metadata.author, planDigest: digest, requirement };
-  const votes = sinceThePlan(await deps.witness.votes(caller), digest).map((vote) => judged(vote, context));
+  // All of them: a rejection need not name the plan, and one that a forged run passed over still holds.
+  const votes = (await deps.witness.votes(caller)).map((vote) => judged(vote, context));
   const { outcome, missing, approvers } = tally(votes, requirement);
   if (outcome === 'rejected') throw new ConnectorError('APPROVAL_MISSING', 'Somebody rejected it.');
   if (outcome === 'waiting') throw new ConnectorError('APPROVAL_MISSING', `${missing} missing: ${requirement.reason}.`);
@@ -108,16 +116,8 @@ export async function assertApproved(
   };
 }
 
-type ReadVote = WitnessedVote & { readonly parsed: ReturnType<typeof parseVote> };
-
-/** The votes from the first one on that names this plan: before it nobody can have seen the plan. */
-function sinceThePlan(votes: readonly WitnessedVote[], digest: Digest): readonly ReadVote[] {
-  const read = votes.map((vote) => ({ ...vote, parsed: parseVote(vote.decision, vote.via, vote.argument) }));
-  const first = read.findIndex(({ parsed }) => !('malformed' in parsed) && parsed.planDigest === digest);
-  return first < 0 ? [] : read.slice(first);
-}
-
-function judged({ parsed, decision, via, receivedAt }: ReadVote, context: VoteContext): VoteRecord {
+function judged({ decision, via, argument, receivedAt }: WitnessedVote, context: VoteContext): VoteRecord {
+  const parsed = parseVote(decision, via, argument);
   if ('malformed' in parsed) {
     return { decision, via, receivedAt, approver: 'unknown', proof: 'asserted', refused: parsed.malformed };
   }

@@ -9,7 +9,7 @@ import type { Writer } from '../kubernetes/writer.ts';
 import type { Witness } from '../temporal/witness.ts';
 import type { Admission, AdmittedWpk } from './admission.ts';
 import type { Caller } from './authorization.ts';
-import { assertApproved, assertCaller, assertClaim, packageOf } from './authorization.ts';
+import { assertApproved, assertCaller, assertClaim, assertPlan, packageOf } from './authorization.ts';
 import type { Claims, ExecutionEnd } from './claims.ts';
 import { makePlan } from './planning.ts';
 import type { PackageRecords } from './records.ts';
@@ -71,6 +71,7 @@ export async function executePlan(
   const { wpk, wpkDigest } = admitted;
   assertCaller(caller, deps.clusterId, wpk.metadata.id);
   assertClaim(claim, caller, wpkDigest);
+  assertPlan(deps.sha256, input, wpkDigest);
 
   if (claim.ended !== undefined) return endedBefore(claim.ended);
   if (resumed && claim.executing !== input.planDigest) {
@@ -78,15 +79,18 @@ export async function executePlan(
   }
   const { plan, dryRun } = await makePlan(deps.planner, deps.sha256, admitted, signal);
   if (!resumed && plan.digest !== input.planDigest) return { outcome: 'plan-changed' };
-  const { requirement, approvers } = await assertApproved(deps, admitted, caller, input);
 
   const records = context.recordsFor(admitted);
   const { planDigest } = input;
-  // What was decided is in the log before anything is written; without the log nothing is.
-  const decided = { approvers: [...approvers], auto: requirement.auto, reason: requirement.reason };
-  await records.write('package.approved', 'succeeded', decided, { planDigest, key: planDigest });
-  await deps.uploadAudit();
-  if (!resumed) await deps.claims.markExecuting(wpkId, planDigest);
+  if (!resumed) {
+    // Once only: a vote that comes when it has begun is told that it is too late; what ends it then is a stop.
+    const { requirement, approvers } = await assertApproved(deps, admitted, caller, input);
+    // What was decided is in the log before anything is written; without the log nothing is.
+    const decided = { approvers: [...approvers], auto: requirement.auto, reason: requirement.reason };
+    await records.write('package.approved', 'succeeded', decided, { planDigest, key: planDigest });
+    await deps.uploadAudit();
+    await deps.claims.markExecuting(wpkId, planDigest);
+  }
 
   const report: GrowingReport = { steps: [] };
   try {

@@ -104,6 +104,11 @@ function voteCommands(program: Command): void {
     .action(async (id: string, options: ClusterOptions & { as: string; comment?: string; plan?: string }) => {
       await withClient(options, async (client) => {
         const planDigest = options.plan ?? (await shownPlan(client, id));
+        if (planDigest === undefined) {
+          say('Nothing was sent.');
+          process.exitCode = 1;
+          return;
+        }
         const { as: approver, comment } = options;
         const status = await client.approve(id, { approver, planDigest, ...(comment !== undefined && { comment }) });
         const missing = status.missing ?? 0;
@@ -170,7 +175,7 @@ function exitCodeOf(phase: EndPhase): number {
 }
 
 /** Shows the plan and asks; without a terminal the plan must be named, so that nobody approves what they have not seen. */
-async function shownPlan(client: ConnectorClient, id: string): Promise<string> {
+async function shownPlan(client: ConnectorClient, id: string): Promise<string | undefined> {
   const plan = await client.plan(id);
   if (!plan) throw new ConnectorError('APPROVAL_CLOSED', 'There is no plan yet.');
   if (!process.stdin.isTTY) {
@@ -180,7 +185,7 @@ async function shownPlan(client: ConnectorClient, id: string): Promise<string> {
   const asked = createInterface({ input: process.stdin, output: process.stderr });
   const answer = await asked.question(`${paint('bold', 'Approve exactly this plan?', process.stderr)} [y/N] `);
   asked.close();
-  if (!/^y(es)?$/i.test(answer.trim())) throw new ConnectorError('USAGE', 'You did not confirm, so nothing was sent.');
+  if (!/^y(es)?$/i.test(answer.trim())) return undefined;
   return plan.digest;
 }
 

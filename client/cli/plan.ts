@@ -32,7 +32,7 @@ export function registerPlan(program: Command): void {
       const api = createKubeApi(kubeConfig(options.context));
       try {
         // A key of this run alone: masks can be compared within one plan, and with nothing else. Where Secrets change,
-        // the digest is therefore not the one that the cluster will ask approval for.
+        // or under another policy, the digest is therefore not the one that the cluster will ask approval for.
         const planner = createPlanner({ api, sha256, mask: createMask(randomBytes(32)) });
         const { plan } = await makePlan(planner, sha256, { wpk, wpkDigest: sha256(bytes), policy });
         const requirement = requirementFor(policy.policy, wpk, sha256(canonicalJson(wpk.steps)), plan);
@@ -41,9 +41,13 @@ export function registerPlan(program: Command): void {
           ...planLines(plan),
           denials.length > 0
             ? `The policy does not allow it: ${printable(denials.join('; '))}.`
-            : `Approval: ${requirement.reason}.`,
+            : plan.problems.length > 0
+              ? 'It would not be executed: the API server refuses parts of it.'
+              : `Approval: ${requirement.reason}.`,
         ]);
-        if (plan.problems.length > 0) say('The API server refuses parts of it: it would not be executed.');
+        if (options.policy === undefined) {
+          say('Judged under the built-in policy (--policy FILE for another): the digest is not the one to approve.');
+        }
         if (plan.problems.length > 0 || denials.length > 0) process.exitCode = 1;
       } finally {
         await api.close();

@@ -27,15 +27,21 @@ export function phaseText(phase: Phase): string {
   return paint(Object.hasOwn(PHASE_STYLE, phase) ? PHASE_STYLE[phase] : 'dim', printable(phase));
 }
 
-/** A plan as a person reads it: risk with reasons, what would change, the digest that an approval binds. */
-export function planLines(plan: Plan): string[] {
+function riskText(level: RiskLevel): string {
+  return paint(Object.hasOwn(RISK_STYLE, level) ? RISK_STYLE[level] : 'dim', level);
+}
+
+/**
+ * A plan as a person reads it: risk with reasons, what would change, the digest that an approval binds. It comes from
+ * whoever answers for the run, so all of it is text.
+ */
+export function planLines(untrusted: Plan): string[] {
+  const plan = printableIn(untrusted);
   const { risk, objects } = plan;
   const unchanged = objects.filter(({ change }) => change === 'unchanged').length;
   return [
-    `${paint('bold', 'Risk')}  ${paint(RISK_STYLE[risk.level], risk.level)}`,
-    ...risk.findings.map(
-      ({ level, rule, message }) => `  ${level.padEnd(6)}  ${printable(message)} ${paint('dim', `(${rule})`)}`,
-    ),
+    `${paint('bold', 'Risk')}  ${riskText(risk.level)}`,
+    ...risk.findings.map(({ level, rule, message }) => `  ${level.padEnd(6)}  ${message} ${paint('dim', `(${rule})`)}`),
     paint('bold', 'Changes'),
     ...diffLines(plan).map((line) => `  ${coloured(printable(line))}`),
     ...(unchanged > 0 ? [`  ${unchanged} of ${objects.length} objects stay as they are`] : []),

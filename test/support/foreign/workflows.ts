@@ -1,5 +1,6 @@
 /** Workflows of somebody else in the same Temporal namespace, who schedules the connector's activities. */
-import { ActivityFailure, ApplicationFailure, proxyActivities } from '@temporalio/workflow';
+import { proxyActivities } from '@temporalio/workflow';
+import { refusalIn } from './refusal.ts';
 
 /** What to call on the connector's queue, and with what. */
 export interface ForeignCall {
@@ -15,8 +16,7 @@ export async function stealActivity({ taskQueue, activity, argument }: ForeignCa
     await call?.(argument);
     return 'done';
   } catch (error) {
-    const cause = error instanceof ActivityFailure ? error.cause : error;
-    return (cause instanceof ApplicationFailure ? cause.type : undefined) ?? String(cause);
+    return refusalIn(error);
   }
 }
 

@@ -1,0 +1,21 @@
+import { join } from 'node:path';
+import { Program, untilHealthy } from '../../../dev/process.ts';
+import type { TestConnector } from '../connector.ts';
+
+/**
+ * Starts a worker of somebody else in the connector's Temporal namespace; kill it in `afterAll`.
+ * @param file with its workflows, beside this one
+ */
+export async function startForeigner(connector: TestConnector, taskQueue: string, file: string): Promise<Program> {
+  const { address, namespace } = connector.services.temporal;
+  const foreigner = new Program({
+    name: 'foreign worker',
+    command: process.execPath,
+    args: [join(import.meta.dirname, 'worker.ts'), address, namespace, taskQueue, file],
+    env: { PATH: '/usr/bin:/bin' },
+    logFile: join(connector.prepared.folder, 'foreign.log'),
+  });
+  const ready = () => Promise.resolve(foreigner.lastLines().includes('ready'));
+  await untilHealthy(foreigner, ready, { timeoutMs: 30_000 });
+  return foreigner;
+}
