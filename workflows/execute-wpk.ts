@@ -12,6 +12,7 @@ import { bindingOf, describeObject } from '../domain/plan.ts';
 import type { EndPhase, ExecutionReport, Failure, PackageResult } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { executePackage, planPackage, recordEvents, verifyPackage } from './activities.ts';
+import { finalFailure } from './failure.ts';
 import { listen } from './listen.ts';
 import { PackageRun } from './package-run.ts';
 
@@ -66,7 +67,7 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
 
 function unsettled(): ApplicationFailure {
   const message = `The objects change again and again: ${MAX_REPLANS} plans were outdated before they could be executed.`;
-  return ApplicationFailure.nonRetryable(message, 'PLAN_CHANGED');
+  return finalFailure('PLAN_CHANGED', message);
 }
 
 /** Waits for people, at most as long as the policy gives them and the package is valid; no answer means no. */
@@ -86,7 +87,7 @@ function refuseBrokenPlan({ plan }: PlanResult): void {
   const [first] = plan.problems;
   if (!first) return;
   const more = plan.problems.length > 1 ? ` (and ${plan.problems.length - 1} more, see the plan)` : '';
-  throw ApplicationFailure.nonRetryable(`${describeObject(first.object)}: ${first.message}${more}`, 'PLAN_REJECTED');
+  throw finalFailure('PLAN_REJECTED', `${describeObject(first.object)}: ${first.message}${more}`);
 }
 
 /** Turns what went wrong into the end that it means. */

@@ -1,7 +1,9 @@
-import { ApplicationFailure, setHandler } from '@temporalio/workflow';
+import type { ApplicationFailure } from '@temporalio/workflow';
+import { setHandler } from '@temporalio/workflow';
 import type { Decision, VoteRecord } from '../domain/approvals.ts';
 import { decisionIn } from '../domain/approvals.ts';
 import { ERRORS } from '../domain/errors.ts';
+import { finalFailure } from './failure.ts';
 import * as messages from './messages.ts';
 import type { PackageRun } from './package-run.ts';
 import { VoteRecorder } from './vote-recorder.ts';
@@ -35,5 +37,5 @@ export function listen(run: PackageRun): void {
 }
 
 function refusal({ code, why }: NonNullable<VoteRecord['refused']>): ApplicationFailure {
-  return ApplicationFailure.nonRetryable([ERRORS[code].sentence, why].filter(Boolean).join(' '), code);
+  return finalFailure(code, [ERRORS[code].sentence, why].filter(Boolean).join(' '));
 }

@@ -1,10 +1,4 @@
-import {
-  ApplicationFailure,
-  CancelledFailure,
-  setCurrentDetails,
-  upsertSearchAttributes,
-  workflowInfo,
-} from '@temporalio/workflow';
+import { CancelledFailure, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import type { Decision, Tally, Vote, VoteRecord } from '../domain/approvals.ts';
 import { parseVote, refusalOf, sameIdentity, tally } from '../domain/approvals.ts';
 import type { Plan } from '../domain/plan.ts';
@@ -22,6 +16,7 @@ import { isEnd } from '../domain/status.ts';
 import type { ShownPlan } from '../domain/details.ts';
 import { renderDetails, showPlan } from '../domain/details.ts';
 import { SEARCH_ATTRIBUTES } from '../domain/names.ts';
+import { finalFailure } from './failure.ts';
 
 /** How many votes without effect `status` shows, the newest. */
 const MAX_REFUSED_VOTES = 50;
@@ -148,7 +143,7 @@ export class PackageRun {
 
   /** Ends the run the way Temporal shows best: denied and failed as failed, stopped as cancelled, others as completed. */
   conclude(): PackageResult {
-    if (!isEnd(this.phase)) throw ApplicationFailure.nonRetryable('the run ended without an end', 'INTERNAL');
+    if (!isEnd(this.phase)) throw finalFailure('INTERNAL', 'the run ended without an end');
     const result: PackageResult = {
       phase: this.phase,
       approvers: this.count().approvers,
@@ -160,7 +155,7 @@ export class PackageRun {
     if (this.phase === 'stopped') throw new CancelledFailure('stopped');
     if (this.phase !== 'denied' && this.phase !== 'failed') return result;
     const { code, message } = this.error ?? { code: 'INTERNAL', message: 'no reason was recorded' };
-    throw ApplicationFailure.create({ type: code, message, nonRetryable: true, details: [result] });
+    throw finalFailure(code, message, result);
   }
 
   private judged(vote: Vote): VoteRecord['refused'] {

@@ -42,6 +42,10 @@ describe('the history of a run', () => {
     await expect(replay(await savedRun(file))).resolves.toBeUndefined();
   });
 
+  it.each(readdirSync(FOLDER))('%s tells no path of the machine that it ran on', async (file) => {
+    expect(await readFile(join(FOLDER, file), 'utf8')).not.toMatch(/\(\/|node_modules|\.[jt]s:\d/);
+  });
+
   it('that calls another activity than the workflow does is found out', async () => {
     const run = await savedRun('executeWpk-v1-succeeded.json');
     const scheduled = 'activityTaskScheduledEventAttributes';
