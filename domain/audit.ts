@@ -17,7 +17,6 @@ import { PHASES } from './status.ts';
 
 /** What an entry can tell. A row is never removed or given another meaning: old logs hold it. */
 export const AUDIT_EVENTS = {
-  'package.received': 'A signed package came in; nothing about it is believed yet.',
   'package.verified': 'Its signature, format, audience and validity hold, and its id is claimed.',
   'package.denied': 'It is refused for good: signature, format, policy, validity or replay.',
   'package.planned': 'The dry run gave a plan with a risk.',
@@ -32,8 +31,6 @@ export const AUDIT_EVENTS = {
   'package.rolled-back': 'A step failed, and what was done before it was undone.',
   'package.stopped': 'Somebody pulled the emergency stop.',
   'call.refused': 'Somebody called what they may not call, or with what cannot be read.',
-  'keys.loaded': 'Signing keys were read; detail names them by fingerprint.',
-  'secret.read': 'A secret was read from Vault; detail holds its path, never its value.',
   'worker.started': 'A process began to work; detail holds its version, roles and policy digest.',
   'worker.stopped': 'A process ended in an orderly way.',
   'audit.tail-repaired': 'Bytes at the end of the log that were never acknowledged were taken out.',

@@ -20,7 +20,8 @@ interface RiskRule {
 }
 
 const RBAC_KINDS = new Set(['Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding']);
-const ADMISSION_KINDS = new Set([
+/** Kinds that change how the API server treats other requests. */
+export const ADMISSION_KINDS: readonly string[] = [
   'ValidatingWebhookConfiguration',
   'MutatingWebhookConfiguration',
   'ValidatingAdmissionPolicy',
@@ -28,7 +29,7 @@ const ADMISSION_KINDS = new Set([
   'MutatingAdmissionPolicy',
   'MutatingAdmissionPolicyBinding',
   'APIService',
-]);
+];
 /** Deleting one of these takes data or many other objects with it. */
 const HOLDS_OTHERS = new Set(['Namespace', 'PersistentVolumeClaim', 'PersistentVolume', 'CustomResourceDefinition']);
 
@@ -54,7 +55,7 @@ export const RISK_RULES: readonly RiskRule[] = [
     id: 'admission',
     level: 'high',
     find: ({ planned }) =>
-      ADMISSION_KINDS.has(planned.object.kind) ? 'changes how the API server treats other requests' : undefined,
+      ADMISSION_KINDS.includes(planned.object.kind) ? 'changes how the API server treats other requests' : undefined,
   },
   {
     id: 'crd',

@@ -1,3 +1,5 @@
+import { ADMISSION_KINDS } from '../../domain/risk.ts';
+
 /**
  * The order in which the objects of one apply step are written, as kapp and Flux have it: what others stand on first,
  * what judges or moves others last. Kinds that no row names (custom resources among them) go with the workloads.
@@ -22,18 +24,7 @@ const ORDER: readonly (readonly string[])[] = [
     'NetworkPolicy',
   ],
   [],
-  [
-    'HorizontalPodAutoscaler',
-    'PodDisruptionBudget',
-    'Ingress',
-    'ValidatingWebhookConfiguration',
-    'MutatingWebhookConfiguration',
-    'ValidatingAdmissionPolicy',
-    'ValidatingAdmissionPolicyBinding',
-    'MutatingAdmissionPolicy',
-    'MutatingAdmissionPolicyBinding',
-    'APIService',
-  ],
+  ['HorizontalPodAutoscaler', 'PodDisruptionBudget', 'Ingress', ...ADMISSION_KINDS],
 ];
 const WORKLOADS = 2;
 

@@ -4,6 +4,7 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { parseStrictJson } from '../../domain/json.ts';
 import { errorOf } from '../support/expect-code.ts';
+import { describeVectors, vectorsAt } from '../support/vectors.ts';
 
 const LIMITS = { maxBytes: 1024 * 1024, maxDepth: 64, maxValues: 100_000, maxMembers: 5_000 };
 const parse = (text: string | Uint8Array) =>
@@ -135,10 +136,9 @@ describe('strict JSON', () => {
   });
 });
 
-const vectors = join(process.env['BYOC_VECTORS'] ?? '../shared/vectors', 'json-parsing/test_parsing');
-const withVectors = existsSync(vectors) ? describe : describe.skip;
+const vectors = vectorsAt('json-parsing', 'test_parsing');
 
-withVectors('the published JSON parsing vectors', () => {
+describeVectors('the published JSON parsing vectors', vectors, () => {
   // What the grammar allows and strictness does not.
   const REFUSED_BY_US = [
     'y_object_duplicated_key.json',

@@ -1,6 +1,5 @@
 import { createHash, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { TrustedKey } from '../../../activities/sigstore/keys.ts';
@@ -9,6 +8,7 @@ import { verifyBundle } from '../../../activities/sigstore/verify-signature.ts';
 import { generateKeyPair, signWpk } from '../../../client/sign.ts';
 import { ConnectorError } from '../../../domain/errors.ts';
 import { errorOf } from '../../support/expect-code.ts';
+import { describeVectors, vectorsAt } from '../../support/vectors.ts';
 
 const NOW = new Date('2026-01-31T12:00:00Z');
 const BEFORE = new Date('2026-01-31T11:59:59Z');
@@ -259,14 +259,9 @@ interface WycheproofFile {
     }[];
   }[];
 }
-const vectors = join(
-  process.env['BYOC_VECTORS'] ?? '../shared/vectors',
-  'wycheproof',
-  'ecdsa_secp256r1_sha256_test.json',
-);
-const withVectors = existsSync(vectors) ? describe : describe.skip;
+const vectors = vectorsAt('wycheproof', 'ecdsa_secp256r1_sha256_test.json');
 
-withVectors('the published ECDSA vectors of Wycheproof', () => {
+describeVectors('the published ECDSA vectors of Wycheproof', vectors, () => {
   const { testGroups }: WycheproofFile = existsSync(vectors)
     ? JSON.parse(readFileSync(vectors, 'utf8'))
     : { testGroups: [] };
