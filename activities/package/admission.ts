@@ -3,7 +3,8 @@ import { canonicalJson } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { isMalformed } from '../../domain/malformed.ts';
 import { parseWpk } from '../../domain/parse-wpk.ts';
-import { policyDenials } from '../../domain/policy.ts';
+import type { Policy } from '../../domain/policy.ts';
+import { isValidTooLong, policyDenials } from '../../domain/policy.ts';
 import type { PackageFacts } from '../../domain/status.ts';
 import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import { WPK_MAX_BYTES } from '../../domain/wpk.ts';
@@ -71,7 +72,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     const wpkDigest = deps.sha256(payload);
     const { wpk, stepsDigest } = parseOnce(wpkDigest, payload);
     const policy = await deps.policy();
-    checkValidity(wpk, now, policy.policy.maxValiditySeconds, begun);
+    checkValidity(wpk, now, policy.policy, begun);
     if (wpk.target.clusterId !== deps.clusterId) {
       throw new ConnectorError('WPK_WRONG_CLUSTER', `It names ${wpk.target.clusterId}; this is ${deps.clusterId}.`);
     }
@@ -103,10 +104,11 @@ function decode(signed: unknown): { payload: Uint8Array; bundle: unknown } {
   return { payload: Buffer.from(payload, 'base64'), bundle };
 }
 
-function checkValidity({ metadata }: Wpk, now: Date, maxValiditySeconds: number, begun: boolean): void {
+function checkValidity(wpk: Wpk, now: Date, policy: Policy, begun: boolean): void {
+  const { metadata } = wpk;
   const [from, until] = [Date.parse(metadata.notBefore), Date.parse(metadata.expiresAt)];
-  if (until - from > maxValiditySeconds * 1000) {
-    throw new ConnectorError('WPK_VALIDITY_TOO_LONG', `At most ${maxValiditySeconds} seconds are allowed.`);
+  if (isValidTooLong(policy, wpk)) {
+    throw new ConnectorError('WPK_VALIDITY_TOO_LONG', `At most ${policy.maxValiditySeconds} seconds are allowed.`);
   }
   const grace = begun ? FINISH_WITHIN_MS : 0;
   if (now.getTime() >= until + grace) throw new ConnectorError('WPK_EXPIRED', `It expired at ${metadata.expiresAt}.`);

@@ -5,7 +5,15 @@ import { parseVote, refusalOf, sameIdentity, tally } from '../../domain/approval
 import type { Requirement } from '../../domain/policy.ts';
 
 const PLAN = `sha256:${'a'.repeat(64)}` as const;
-const onePerson: Requirement = { auto: false, quorum: 1, acceptAsserted: true, timeoutSeconds: 60, reason: '' };
+const onePerson: Requirement = {
+  auto: false,
+  quorum: 1,
+  groups: [],
+  acceptAsserted: true,
+  timeoutSeconds: 60,
+  maxClockSkewSeconds: 60,
+  reason: '',
+};
 const waiting: VoteContext = { open: true, author: 'alice@example.com', planDigest: PLAN, requirement: onePerson };
 const yes: Vote = { decision: 'approve', approver: 'bob', planDigest: PLAN, proof: 'asserted' };
 const no: Vote = { decision: 'reject', approver: 'bob', comment: 'not today', proof: 'asserted' };
