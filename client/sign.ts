@@ -1,14 +1,31 @@
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, hash, sign } from 'node:crypto';
+import { IN_TOTO_PAYLOAD, preAuthEncoding } from '../domain/dsse.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import type { Signer } from './signer.ts';
+import { isCosignKey } from './signer/cosign-key.ts';
+import { readPrivateKey, traitsOf } from './signer/local-key.ts';
+
+const BUNDLE = 'application/vnd.dev.sigstore.bundle.v0.3+json';
+
+interface ByKey {
+  readonly mediaType: typeof BUNDLE;
+  readonly verificationMaterial: { readonly publicKey: { readonly hint: string } };
+}
 
 /** A Sigstore bundle v0.3 of a signature by key, as `cosign sign-blob --key --bundle` writes it. */
-export interface KeySignedBundle {
-  readonly mediaType: 'application/vnd.dev.sigstore.bundle.v0.3+json';
-  readonly verificationMaterial: { readonly publicKey: { readonly hint: string } };
+export interface KeySignedBundle extends ByKey {
   readonly messageSignature: {
     readonly messageDigest: { readonly algorithm: 'SHA2_256' | 'SHA2_384'; readonly digest: string };
     readonly signature: string;
+  };
+}
+
+/** A Sigstore bundle v0.3 of a signed statement, as `cosign attest-blob --key --statement --bundle` writes it. */
+export interface SignedStatement extends ByKey {
+  readonly dsseEnvelope: {
+    readonly payload: string;
+    readonly payloadType: typeof IN_TOTO_PAYLOAD;
+    readonly signatures: readonly [{ readonly sig: string }];
   };
 }
 
@@ -28,11 +45,6 @@ export function generateKeyPair(): KeyPair {
   };
 }
 
-const DIGESTS = new Map<string, { name: 'SHA2_256' | 'SHA2_384'; openssl: string }>([
-  ['prime256v1', { name: 'SHA2_256', openssl: 'sha256' }],
-  ['secp384r1', { name: 'SHA2_384', openssl: 'sha384' }],
-]);
-
 /**
  * Signs the raw bytes of a package (or of anything else) for `byoc verify`, `cosign verify-blob` and the connector.
  * @param payload exactly the bytes that will be sent
@@ -40,31 +52,35 @@ const DIGESTS = new Map<string, { name: 'SHA2_256' | 'SHA2_384'; openssl: string
  * @throws {ConnectorError} KEY_UNSUPPORTED for any other key, also one that cosign encrypted
  */
 export function signWpk(payload: Uint8Array, privateKeyPem: string): KeySignedBundle {
+  if (isCosignKey(privateKeyPem)) {
+    throw new ConnectorError('KEY_UNSUPPORTED', 'The private key is encrypted; sign with `cosign sign-blob` instead.');
+  }
   const privateKey = readPrivateKey(privateKeyPem);
-  const digest = DIGESTS.get(privateKey.asymmetricKeyDetails?.namedCurve ?? '');
-  if (!digest) throw new ConnectorError('KEY_UNSUPPORTED', 'ECDSA on P-256 or P-384 is accepted.');
-  const spki = createPublicKey(privateKey).export({ type: 'spki', format: 'der' });
+  const { digest, fingerprint } = traitsOf(createPublicKey(privateKey));
   return {
-    mediaType: 'application/vnd.dev.sigstore.bundle.v0.3+json',
-    verificationMaterial: { publicKey: { hint: createHash('sha256').update(spki).digest('base64') } },
+    mediaType: BUNDLE,
+    verificationMaterial: { publicKey: { hint: fingerprint } },
     messageSignature: {
-      messageDigest: {
-        algorithm: digest.name,
-        digest: createHash(digest.openssl).update(payload).digest('base64'),
-      },
+      messageDigest: { algorithm: digest.sigstore, digest: hash(digest.openssl, payload, 'base64') },
       signature: sign(digest.openssl, payload, privateKey).toString('base64'),
     },
   };
 }
 
-function readPrivateKey(pem: string): KeyObject {
-  if (/-----BEGIN ENCRYPTED (SIGSTORE|COSIGN|PRIVATE)/.test(pem)) {
-    throw new ConnectorError('KEY_UNSUPPORTED', 'The private key is encrypted; sign with `cosign sign-blob` instead.');
-  }
-  try {
-    return createPrivateKey(pem);
-  } catch {
-    // Without a cause: what OpenSSL says of a private key belongs in no log.
-    throw new ConnectorError('KEY_UNSUPPORTED', 'The private key cannot be read as PEM.');
-  }
+/**
+ * Signs the bytes of a statement, such as `approvalStatementBytes` gives, for the connector and for
+ * `cosign verify-blob-attestation`.
+ * @throws {ConnectorError} what the signer throws
+ */
+export async function signStatement(statement: Uint8Array, signer: Signer): Promise<SignedStatement> {
+  const signature = await signer.sign(preAuthEncoding(IN_TOTO_PAYLOAD, statement));
+  return {
+    mediaType: BUNDLE,
+    verificationMaterial: { publicKey: { hint: signer.fingerprint } },
+    dsseEnvelope: {
+      payload: Buffer.from(statement).toString('base64'),
+      payloadType: IN_TOTO_PAYLOAD,
+      signatures: [{ sig: Buffer.from(signature).toString('base64') }],
+    },
+  };
 }

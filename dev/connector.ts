@@ -28,18 +28,23 @@ export interface PreparedConnector {
   /** Development key: its public half is in the stack's Vault. */
   readonly privateKeyPem: string;
   readonly publicKeyPath: string;
+  /** Private key of a development approver, `DEV_APPROVER`; its public half is in the stack's Vault too. */
+  readonly approverKeyPath: string;
   /** All settings of the worker. */
   readonly env: Record<string, string>;
 }
 
 const START_TIMEOUT_MS = 30_000;
 
+/** Who votes with the development approver's key. */
+export const DEV_APPROVER = { identity: 'bob@example.com', groups: ['sre'] } as const;
+
 /** Where the connector of a stack keeps its things. */
 export function connectorFolder(stateDir: string): string {
   return join(stateDir, 'connector');
 }
 
-/** Makes what an installation has: a trusted key in Vault, a policy, a place for the audit log. */
+/** Makes what an installation has: a trusted key and an approver's in Vault, a policy, a place for the audit log. */
 export async function prepareConnector(options: ConnectorOptions): Promise<PreparedConnector> {
   const { services, folder, clusterId = DEV_CLUSTER } = options;
   const files = filesIn(folder);
@@ -50,6 +55,9 @@ export async function prepareConnector(options: ConnectorOptions): Promise<Prepa
   await writeFile(files.publicKey, publicKeyPem);
   await writeFile(files.privateKey, privateKeyPem, { mode: 0o600 });
   await trustKey(services, clusterId, 'development', publicKeyPem);
+  const approver = generateKeyPair();
+  await writeFile(files.approverKey, approver.privateKeyPem, { mode: 0o600 });
+  await trustApprover(services, clusterId, 'development', { pem: approver.publicKeyPem, ...DEV_APPROVER });
   await writeFile(files.policy, options.policy ?? DEV_POLICY);
   return prepared(options, privateKeyPem);
 }
@@ -68,6 +76,7 @@ function filesIn(folder: string) {
   return {
     publicKey: join(folder, 'signing-key.pub'),
     privateKey: join(folder, 'signing-key.pem'),
+    approverKey: join(folder, 'approver-key.pem'),
     policy: join(folder, 'policy.yaml'),
     data: join(folder, 'data'),
   };
@@ -85,6 +94,7 @@ function prepared(
     policyPath: files.policy,
     privateKeyPem,
     publicKeyPath: files.publicKey,
+    approverKeyPath: files.approverKey,
     env: {
       ...environmentOf(services),
       BYOC_CLUSTER_ID: clusterId,
@@ -97,16 +107,27 @@ function prepared(
 }
 
 /** Puts a public key where the connector of the cluster looks for those it trusts. */
-export async function trustKey(
-  { vault }: Pick<Services, 'vault'>,
+export async function trustKey(services: VaultServices, clusterId: string, name: string, pem: string): Promise<void> {
+  await putSecret(services, `byoc/${clusterId}/signing-keys/${name}`, { pem });
+}
+
+/** Puts an approver's public key where the connector of the cluster looks for those whose votes it counts. */
+export async function trustApprover(
+  services: VaultServices,
   clusterId: string,
   name: string,
-  pem: string,
+  approver: { readonly pem: string; readonly identity: string; readonly groups: readonly string[] },
 ): Promise<void> {
-  const response = await fetch(`${vault.address}/v1/secret/data/byoc/${clusterId}/signing-keys/${name}`, {
+  await putSecret(services, `byoc/${clusterId}/approvers/${name}`, approver);
+}
+
+type VaultServices = Pick<Services, 'vault'>;
+
+async function putSecret({ vault }: VaultServices, path: string, data: object): Promise<void> {
+  const response = await fetch(`${vault.address}/v1/secret/data/${path}`, {
     method: 'POST',
     headers: { 'X-Vault-Token': vault.token, 'Content-Type': 'application/json' },
-    body: JSON.stringify({ data: { pem } }),
+    body: JSON.stringify({ data }),
   });
   if (!response.ok) throw new Error(`Vault answered ${response.status} when a key was stored`);
 }

@@ -38,6 +38,16 @@ export const ERRORS = {
   KEY_REVOKED: denied(403, 'The package is signed by a key that was revoked.'),
   KEY_NOT_VALID_NOW: denied(403, 'The package is signed by a key that is not valid at this time.'),
   KEY_UNSUPPORTED: denied(403, 'The signing key is of a kind that is not accepted.'),
+  KEY_NOT_PINNED: denied(403, 'The package is signed by a key that the policy does not name.'),
+  CERTIFICATE_UNTRUSTED: denied(
+    403,
+    'The package is signed by a certificate that the trusted root does not vouch for.',
+  ),
+  IDENTITY_UNTRUSTED: denied(403, 'The package is signed by an identity that is not trusted here.'),
+  LOG_ENTRY_INVALID: denied(
+    403,
+    'The signature bundle lacks evidence of a transparency log, or holds some that is false.',
+  ),
   SIGNATURE_INVALID: denied(403, 'The signature does not match the payload.'),
   KEYS_UNAVAILABLE: away('The signing keys cannot be read at the moment.'),
 
@@ -65,6 +75,9 @@ export const ERRORS = {
   APPROVAL_CLOSED: no(409, 'The work package is not waiting for votes.'),
   APPROVAL_REASON_MISSING: no(400, 'A rejection needs a reason.'),
   APPROVAL_NOT_ACCEPTED: no(403, 'The policy does not accept this vote.'),
+  APPROVAL_SIGNATURE_INVALID: no(403, 'The signature of the vote does not match what it signs.'),
+  APPROVAL_KEY_UNTRUSTED: no(403, 'The vote is signed by a key that does not count.'),
+  APPROVERS_UNAVAILABLE: away("The approvers' keys cannot be read at the moment."),
   APPROVAL_MISSING: denied(403, 'The work package lacks the approvals that it needs.'),
   CALLER_UNTRUSTED: denied(403, 'The call does not come from the workflow of this work package.'),
 

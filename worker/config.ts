@@ -29,6 +29,10 @@ const settingsSchema = z
     BYOC_WORKFLOW_BUNDLE: z.string().min(1).optional(),
     /** Public keys, PEM text or a file, where there is no Vault. */
     COSIGN_KEY: z.string().min(1).optional(),
+    /** YAML file with approvers' keys; without one they are looked for in Vault, where there is a Vault. */
+    BYOC_APPROVERS: z.string().min(1).optional(),
+    /** Sigstore trusted root (JSON), against which certificates and log entries are verified. */
+    BYOC_TRUSTED_ROOT: z.string().min(1).optional(),
     VAULT_ADDR: z.url().refine(isPrivate, 'must be https, except on this machine').optional(),
     VAULT_TOKEN: z.string().min(1).optional(),
     VAULT_ROLE_ID: z.string().min(1).optional(),
@@ -53,6 +57,8 @@ export interface WorkerConfig {
   readonly writer: string;
   readonly workflowBundle: string | undefined;
   readonly cosignKey: string | undefined;
+  readonly approversPath: string | undefined;
+  readonly trustedRootPath: string | undefined;
   readonly vault: VaultSettings | undefined;
   readonly s3: { readonly bucket: string; readonly endpoint: string | undefined; readonly region: string } | undefined;
   readonly kubeContext: string | undefined;
@@ -86,6 +92,8 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
     writer: settings.BYOC_WRITER ?? hostname().toLowerCase(),
     workflowBundle: settings.BYOC_WORKFLOW_BUNDLE,
     cosignKey: settings.COSIGN_KEY,
+    approversPath: settings.BYOC_APPROVERS,
+    trustedRootPath: settings.BYOC_TRUSTED_ROOT,
     vault: settings.VAULT_ADDR ? { address: settings.VAULT_ADDR, auth: vaultAuth(settings) } : undefined,
     s3: settings.S3_BUCKET
       ? { bucket: settings.S3_BUCKET, endpoint: settings.AWS_ENDPOINT_URL_S3, region: settings.AWS_REGION }

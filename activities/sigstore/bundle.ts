@@ -1,13 +1,14 @@
 import { z } from 'zod';
 import { ConnectorError } from '../../domain/errors.ts';
+import { isBase64 } from './base64.ts';
 
 /** The one form of Sigstore bundle that is accepted: a signature over the payload by a key, without certificates. */
 
 /** Version 0.3, under the name that cosign writes and the one that it wrote before. */
-const MEDIA_TYPES: readonly string[] = [
+export const BUNDLE_MEDIA_TYPES = [
   'application/vnd.dev.sigstore.bundle.v0.3+json',
   'application/vnd.dev.sigstore.bundle+json;version=0.3',
-];
+] as const;
 const ANY_BUNDLE = /^application\/vnd\.dev\.sigstore\.bundle(\.v\d+\.\d+\+json|\+json;version=\d+\.\d+)$/;
 
 const FINGERPRINT = /^[A-Za-z0-9+/]{43}=$/;
@@ -63,7 +64,7 @@ export function readBundle(bundle: unknown): KeySignature {
 }
 
 function checkMediaType(mediaType: unknown): void {
-  if (typeof mediaType === 'string' && MEDIA_TYPES.includes(mediaType)) return;
+  if (BUNDLE_MEDIA_TYPES.some((accepted) => accepted === mediaType)) return;
   if (typeof mediaType === 'string' && ANY_BUNDLE.test(mediaType)) {
     throw new ConnectorError('BUNDLE_VERSION_UNSUPPORTED', 'Version 0.3 is accepted.');
   }
@@ -90,11 +91,6 @@ function readHint(hint: unknown): { hint?: string } {
   if (hint === undefined || hint === '') return {};
   if (typeof hint === 'string' && FINGERPRINT.test(hint) && isBase64(hint)) return { hint };
   throw new ConnectorError('KEY_HINT_INVALID', 'It must be base64 of 32 bytes, or absent.');
-}
-
-/** Base64 in its one canonical form (RFC 4648 section 3.5), so that two texts never stand for the same bytes. */
-function isBase64(text: string): boolean {
-  return text !== '' && Buffer.from(text, 'base64').toString('base64') === text;
 }
 
 function field(value: unknown, name: string): unknown {

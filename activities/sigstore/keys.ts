@@ -2,6 +2,7 @@ import { createHash, createPublicKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { ConnectorError } from '../../domain/errors.ts';
+import { digestOfCurve } from '../../domain/signature-digest.ts';
 
 /** A public key whose signatures count, within its validity and unless it was revoked. */
 export interface TrustedKey {
@@ -16,16 +17,24 @@ export interface TrustedKey {
   readonly revokedAt?: Date;
 }
 
-/** Where trusted keys come from. `load` throws KEYS_UNAVAILABLE rather than returning less than there is. */
-export interface KeySource {
-  load(): Promise<readonly TrustedKey[]>;
+export interface LoadOptions {
+  /**
+   * Asks now instead of going by what was read a moment ago, so that a revocation is seen at once. Where nobody
+   * answers, what was read serves up to its age.
+   */
+  readonly fresh?: boolean;
 }
 
-/** How long keys that were read are used, so also how long a revocation may take to be seen. */
-export const KEY_CACHE_MS = 30_000;
+/** Where trusted keys come from. `load` throws KEYS_UNAVAILABLE rather than returning less than there is. */
+export type KeySource = SourceOf<TrustedKey>;
 
-/** The curves whose keys sign packages, by OpenSSL's name. Ed25519 and RSA: see `verifyBundle`. */
-export const ACCEPTED_CURVES: readonly string[] = ['prime256v1', 'secp384r1'];
+/** A source of keys of one kind. */
+export interface SourceOf<Key extends TrustedKey> {
+  load(options?: LoadOptions): Promise<readonly Key[]>;
+}
+
+/** How long keys that were read are used; also how long they serve when their source is away. */
+export const KEY_CACHE_MS = 30_000;
 
 const PEM_BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----[A-Za-z0-9+/=\s]+-----END \1-----/g;
 
@@ -64,7 +73,7 @@ function normalise(pem: string, name: string): KeyObject {
     throw new ConnectorError('CONFIG_INVALID', `${name} cannot be read as a public key.`, { cause });
   }
   const curve = key.asymmetricKeyDetails?.namedCurve;
-  if (key.asymmetricKeyType !== 'ec' || curve === undefined || !ACCEPTED_CURVES.includes(curve)) {
+  if (key.asymmetricKeyType !== 'ec' || !digestOfCurve(curve)) {
     const kind = [key.asymmetricKeyType, curve].filter(Boolean).join(' ');
     throw new ConnectorError('KEY_UNSUPPORTED', `${name} is of kind ${kind}; ECDSA on P-256 or P-384 is accepted.`);
   }
@@ -93,27 +102,66 @@ export function cosignKeySource(setting: string): KeySource {
   };
 }
 
+/** What was read, and when it was asked for: what changed since then is not in it. */
+interface Kept<Key> {
+  readonly askedAt: number;
+  readonly keys: readonly Key[];
+}
+
 /**
- * Keeps what a source gave for a while. When that time is over and the source is gone, the keys are gone too: a key
- * may have been revoked meanwhile.
+ * Keeps what a source in Vault gave for a while. When that time is over and Vault is gone, the keys are gone too: a key
+ * may have been revoked meanwhile. Where Vault answers, and what it says is broken, what was read before is dropped at
+ * once: the broken entry may be a revocation.
  * @param maxAgeMs counted from the moment of asking, 0 for no keeping
  * @param now milliseconds of a clock that does not go back
  */
-export function cachedKeySource(
-  source: KeySource,
+export function cachedKeySource<Key extends TrustedKey>(
+  source: SourceOf<Key>,
   { maxAgeMs = KEY_CACHE_MS, now = () => performance.now() }: { maxAgeMs?: number; now?: () => number } = {},
-): KeySource {
-  let kept: { readonly askedAt: number; readonly keys: Promise<readonly TrustedKey[]> } | undefined;
+): SourceOf<Key> {
+  let kept: Kept<Key> | undefined;
+  let asking: Promise<readonly Key[]> | undefined;
+
+  const stillGood = () => (kept && now() - kept.askedAt < maxAgeMs ? kept.keys : undefined);
+
+  async function ask(): Promise<readonly Key[]> {
+    const askedAt = now();
+    try {
+      const keys = await source.load();
+      // Answers may overtake each other; the one to the later question knows more.
+      if (!kept || kept.askedAt <= askedAt) kept = { askedAt, keys };
+      return keys;
+    } catch (error) {
+      if (!isAway(error)) kept = undefined;
+      throw error;
+    }
+  }
+
+  /** For callers who take an answer to a question that was under way before they came. */
+  function askTogether(): Promise<readonly Key[]> {
+    asking ??= ask().finally(() => {
+      asking = undefined;
+    });
+    return asking;
+  }
+
   return {
-    load() {
-      if (kept && now() - kept.askedAt < maxAgeMs) return kept.keys;
-      const asked = { askedAt: now(), keys: source.load() };
-      kept = asked;
-      // A failure is not kept: the next caller asks again.
-      asked.keys.catch(() => {
-        if (kept === asked) kept = undefined;
-      });
-      return asked.keys;
+    async load({ fresh = false } = {}) {
+      if (!fresh) return stillGood() ?? askTogether();
+      try {
+        return await ask();
+      } catch (error) {
+        const keys = isAway(error) ? stillGood() : undefined;
+        if (keys) return keys;
+        throw error;
+      }
     },
   };
+}
+
+/** Whether nobody answered, which says nothing about the keys. */
+function isAway(error: unknown): boolean {
+  return (
+    error instanceof ConnectorError && error.cause instanceof ConnectorError && error.cause.code === 'VAULT_UNAVAILABLE'
+  );
 }

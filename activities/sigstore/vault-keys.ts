@@ -1,17 +1,10 @@
 import { z } from 'zod';
-import { ConnectorError } from '../../domain/errors.ts';
 import type { Vault } from '../vault/vault.ts';
-import type { KeySource, TrustedKey } from './keys.ts';
-import { parsePublicKeys } from './keys.ts';
+import { keyFields, keyOf, parseEntry } from './key-entry.ts';
+import type { KeySource } from './keys.ts';
+import { loadVaultFolder } from './vault-folder.ts';
 
-const time = z.iso.datetime().transform((text) => new Date(text));
-/** Unknown fields are refused: a misspelt `revokedAt` must not leave a key in force. */
-const entrySchema = z.strictObject({
-  pem: z.string().max(16_384),
-  notBefore: time.optional(),
-  notAfter: time.optional(),
-  revokedAt: time.optional(),
-});
+const entrySchema = z.strictObject(keyFields);
 
 /**
  * Signing keys from Vault's KV engine (version 2): one secret a key at `byoc/<clusterId>/signing-keys/<name>`, with
@@ -29,51 +22,15 @@ export function vaultKeySource({
   clusterId: string;
   mount?: string;
 }): KeySource {
-  const folder = `byoc/${clusterId}/signing-keys`;
-  async function loadKey(name: string): Promise<TrustedKey[]> {
-    const data = await vault.readSecret(mount, `${folder}/${name}`);
-    return data === undefined ? [] : [readEntry(name, data)];
-  }
   return {
-    async load() {
-      try {
-        const names = await vault.listSecrets(mount, folder);
-        return (await Promise.all(names.map(loadKey))).flat();
-      } catch (cause) {
-        if (cause instanceof ConnectorError && cause.code === 'VAULT_UNAVAILABLE') {
-          throw new ConnectorError('KEYS_UNAVAILABLE', cause.detail, { cause });
-        }
-        throw cause;
-      }
-    },
+    load: () =>
+      loadVaultFolder({
+        vault,
+        mount,
+        folder: `byoc/${clusterId}/signing-keys`,
+        kind: 'signing key',
+        unavailable: 'KEYS_UNAVAILABLE',
+        read: (name, data) => keyOf(name, parseEntry(entrySchema, data)),
+      }),
   };
-}
-
-function readEntry(name: string, data: Readonly<Record<string, unknown>>): TrustedKey {
-  const entry = entrySchema.safeParse(data);
-  if (!entry.success) {
-    const [issue] = entry.error.issues;
-    throw broken(name, `${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`.trim());
-  }
-  const { pem, notBefore, notAfter, revokedAt } = entry.data;
-  const [key, second] = parseOrRefuse(pem, name);
-  if (!key || second) throw broken(name, 'one key an entry is expected');
-  return {
-    ...key,
-    ...(notBefore && { notBefore }),
-    ...(notAfter && { notAfter }),
-    ...(revokedAt && { revokedAt }),
-  };
-}
-
-function parseOrRefuse(pem: string, name: string): TrustedKey[] {
-  try {
-    return parsePublicKeys(pem, name);
-  } catch (cause) {
-    throw broken(name, cause instanceof ConnectorError ? cause.detail.replace(/\.$/, '') : 'it cannot be read', cause);
-  }
-}
-
-function broken(name: string, problem: string, cause?: unknown): ConnectorError {
-  return new ConnectorError('KEYS_UNAVAILABLE', `The signing key ${name} in Vault: ${problem}.`, { cause });
 }

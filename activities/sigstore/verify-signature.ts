@@ -2,8 +2,10 @@ import { hash } from 'node:crypto';
 import { bundleFromJSON } from '@sigstore/bundle';
 import { toSignedEntity, toTrustMaterial, Verifier } from '@sigstore/verify';
 import { ConnectorError } from '../../domain/errors.ts';
+import { digestOfCurve } from '../../domain/signature-digest.ts';
 import type { KeySignature } from './bundle.ts';
 import { readBundle } from './bundle.ts';
+import { keyRefusal } from './key-refusal.ts';
 import type { TrustedKey } from './keys.ts';
 
 /** Whose signature it is. */
@@ -43,16 +45,10 @@ export function verifyBundle({ payload, bundle, keys, now }: VerifyBundleInput):
   throw explainRefusal(named, usable, keys, now);
 }
 
-/** Why a key does not count now, if it does not. One key may be listed twice; then it is revoked if either entry is. */
 function refusalOf(key: TrustedKey, keys: readonly TrustedKey[], now: Date): ConnectorError | undefined {
-  const { name, notBefore, notAfter, fingerprint } = key;
-  if (keys.some((other) => other.fingerprint === fingerprint && other.revokedAt !== undefined)) {
-    return new ConnectorError('KEY_REVOKED', `It is the key ${name}.`);
-  }
-  // Written so that an invalid date, which compares false with everything, refuses too.
-  const started = notBefore === undefined || now >= notBefore;
-  const unfinished = notAfter === undefined || now <= notAfter;
-  return started && unfinished ? undefined : new ConnectorError('KEY_NOT_VALID_NOW', `It is the key ${name}.`);
+  const refusal = keyRefusal(key, keys, now);
+  if (!refusal) return undefined;
+  return new ConnectorError(refusal === 'revoked' ? 'KEY_REVOKED' : 'KEY_NOT_VALID_NOW', `It is the key ${key.name}.`);
 }
 
 function explainRefusal(
@@ -66,16 +62,10 @@ function explainRefusal(
   return refusal ?? new ConnectorError('SIGNATURE_INVALID');
 }
 
-/** The digest that signatures of a key are made over, by its curve; named as in Sigstore's `HashAlgorithm`. */
-const DIGESTS = new Map([
-  ['prime256v1', { name: 'SHA2_256', openssl: 'sha256' }],
-  ['secp384r1', { name: 'SHA2_384', openssl: 'sha384' }],
-]);
-
 function isSignedBy({ publicKey }: TrustedKey, payload: Uint8Array, bundle: unknown, claim: KeySignature): boolean {
-  const digest = DIGESTS.get(publicKey.asymmetricKeyDetails?.namedCurve ?? '');
+  const digest = digestOfCurve(publicKey.asymmetricKeyDetails?.namedCurve);
   // @sigstore/verify hashes with what the bundle names: it must be what the key demands.
-  if (!digest || claim.digestAlgorithm !== digest.name) return false;
+  if (!digest || claim.digestAlgorithm !== digest.sigstore) return false;
   if (hash(digest.openssl, payload, 'base64') !== claim.digest) return false; // as cosign does
   const noAuthorities = { mediaType: '', tlogs: [], certificateAuthorities: [], ctlogs: [], timestampAuthorities: [] };
   const trust = toTrustMaterial(noAuthorities, () => ({ publicKey, validFor: () => true }));

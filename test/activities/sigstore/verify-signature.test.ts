@@ -8,6 +8,7 @@ import { verifyBundle } from '../../../activities/sigstore/verify-signature.ts';
 import { generateKeyPair, signWpk } from '../../../client/sign.ts';
 import { ConnectorError } from '../../../domain/errors.ts';
 import { errorOf } from '../../support/expect-code.ts';
+import { replaced } from '../../support/json.ts';
 import { describeVectors, vectorsAt } from '../../support/vectors.ts';
 
 const NOW = new Date('2026-01-31T12:00:00Z');
@@ -305,12 +306,6 @@ function signatureBundle(message: Uint8Array, signature: Buffer, hint: string) {
 
 function withDigestOf(changed: Uint8Array) {
   return signatureBundle(changed, Buffer.from(bundle.messageSignature.signature, 'base64'), aliceKey.fingerprint);
-}
-
-function replaced(value: unknown, [head, ...rest]: readonly string[], replacement: unknown): unknown {
-  if (head === undefined) return replacement;
-  const object = value as Record<string, unknown>;
-  return { ...object, [head]: replaced(object[head], rest, replacement) };
 }
 
 function isEmpty(value: unknown): boolean {

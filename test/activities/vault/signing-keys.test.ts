@@ -13,6 +13,7 @@ import { generateKeyPair } from '../../../client/sign.ts';
 import type { Stack } from '../../../dev/stack.ts';
 import { asyncErrorOf, errorOf } from '../../support/expect-code.ts';
 import { ownStack } from '../../support/stack.ts';
+import { callVault } from '../../support/vault.ts';
 
 const SECRET_ID = 'the-secret-id-that-nobody-may-see';
 
@@ -28,16 +29,8 @@ describe('signing keys in Vault', () => {
   };
   const keysOf = (clusterId: string, vault = open()): KeySource => vaultKeySource({ vault, clusterId });
 
-  async function write(method: 'POST' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
-    const answer = await fetch(`${address}/v1/${path}`, {
-      method,
-      headers: { 'X-Vault-Token': rootToken },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    });
-    const text = await answer.text();
-    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
-    return text === '' ? undefined : JSON.parse(text);
-  }
+  const write = (method: 'POST' | 'DELETE', path: string, body?: unknown) =>
+    callVault({ address, token: rootToken }, method, path, body);
   const putKey = (clusterId: string, name: string, data: Record<string, unknown>) =>
     write('POST', `secret/data/byoc/${clusterId}/signing-keys/${name}`, { data });
 
@@ -135,6 +128,44 @@ describe('signing keys in Vault', () => {
     await Promise.all([elsewhere.close(), redirecting.close()]);
   });
 
+  it('are seen as they are now by whoever asks afresh, and as they were by others until their time is over', async () => {
+    const data = { pem: generateKeyPair().publicKeyPem };
+    await putKey('fresh', 'a', data);
+    let now = 0;
+    const source = cachedKeySource(keysOf('fresh'), { maxAgeMs: 30_000, now: () => now });
+    const revoked = async (fresh: boolean) => (await source.load({ fresh }))[0]?.revokedAt !== undefined;
+    expect(await revoked(false)).toBe(false);
+    await putKey('fresh', 'a', { ...data, revokedAt: '2026-02-01T00:00:00Z' });
+    now = 1;
+    expect(await revoked(false)).toBe(false);
+    expect(await revoked(true)).toBe(true);
+    expect(await revoked(false)).toBe(true); // what was learned afresh holds for all
+  });
+
+  it('are unavailable at once when an entry breaks, although good ones were read a moment ago', async () => {
+    await putKey('breaks', 'a', { pem: generateKeyPair().publicKeyPem });
+    const source = cachedKeySource(keysOf('breaks'), { now: () => 0 });
+    expect(await source.load()).toHaveLength(1);
+    await putKey('breaks', 'a', { revokedat: '2026-02-01T00:00:00Z' });
+    expect((await asyncErrorOf(() => source.load({ fresh: true }))).code).toBe('KEYS_UNAVAILABLE');
+    expect((await asyncErrorOf(() => source.load())).code).toBe('KEYS_UNAVAILABLE');
+  });
+
+  it('are asked for once by callers who come together, and anew by each who asks afresh', async () => {
+    let asked = 0;
+    const counting: KeySource = {
+      load: async () => {
+        asked += 1;
+        return [];
+      },
+    };
+    const source = cachedKeySource(counting, { maxAgeMs: 0 });
+    await Promise.all([source.load(), source.load(), source.load()]);
+    expect(asked).toBe(1);
+    await Promise.all([source.load({ fresh: true }), source.load({ fresh: true })]);
+    expect(asked).toBe(3);
+  });
+
   it('stay in use for the time of the cache when Vault is gone, and are unavailable after it', async () => {
     await putKey('gone', 'a', { pem: generateKeyPair().publicKeyPem });
     let now = 0;
@@ -143,10 +174,13 @@ describe('signing keys in Vault', () => {
     await stack.kill('openbao');
     now = 29_999;
     expect(await source.load()).toHaveLength(1);
+    expect(await source.load({ fresh: true })).toHaveLength(1);
     now = 30_000;
-    const error = await asyncErrorOf(() => source.load());
-    expect(error.code).toBe('KEYS_UNAVAILABLE');
-    expect(error.traits.retryable).toBe(true);
+    for (const fresh of [false, true]) {
+      const error = await asyncErrorOf(() => source.load({ fresh }));
+      expect(error.code).toBe('KEYS_UNAVAILABLE');
+      expect(error.traits.retryable).toBe(true);
+    }
   });
 });
 
