@@ -1,6 +1,10 @@
 import { CancelledFailure, Context } from '@temporalio/activity';
+import type { StatementProof } from '../domain/approvals.ts';
 import type { Sha256 } from '../domain/digest.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import { EXECUTE_WPK } from '../domain/names.ts';
+import type { WindowState } from '../domain/maintenance-windows.ts';
+import { windowState } from '../domain/maintenance-windows.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { Requirement } from '../domain/policy.ts';
 import { requirementFor } from '../domain/policy.ts';
@@ -17,8 +21,13 @@ import type { Claims } from './package/claims.ts';
 import type { ExecuteInput, ExecuteOutcome } from './package/execution.ts';
 import { executePlan, ExecutionFailed } from './package/execution.ts';
 import { makePlan } from './package/planning.ts';
-import type { AuditWriter, RunEvent } from './package/records.ts';
+import type { Reconciled, ReconcileDeps } from './package/reconcile.ts';
+import { reconcileClaims } from './package/reconcile.ts';
+import type { AuditWriter, RunEvent, VoteEvent } from './package/records.ts';
 import { PackageRecords } from './package/records.ts';
+import type { Sequences } from './package/sequences.ts';
+import type { StatementProver } from './package/statements.ts';
+import type { PolicySource } from './policy/load-policy.ts';
 import type { Witness } from './temporal/witness.ts';
 
 export interface VerifyResult {
@@ -30,6 +39,8 @@ export interface VerifyResult {
 export interface PlanResult {
   readonly plan: Plan;
   readonly requirement: Requirement;
+  /** Absent in results of workers before there were maintenance windows. */
+  readonly window?: WindowState;
 }
 
 /** What the pipeline can do, as the workflow calls it. Each takes and returns one object, so that fields can grow. */
@@ -38,9 +49,13 @@ export interface Activities {
   verifyPackage(input: { signed: SignedWpk }): Promise<VerifyResult>;
   /** What the package would change, judged. Reads and dry-runs only. */
   planPackage(input: { signed: SignedWpk }): Promise<PlanResult>;
+  /** Who signed what, for each signed statement that came as a vote; reads keys and policy, and decides nothing. */
+  verifyStatements(input: { statements: readonly unknown[] }): Promise<{ proofs: readonly StatementProof[] }>;
   /** The only activity that changes the cluster. */
   executePackage(input: ExecuteInput): Promise<ExecuteOutcome>;
   recordEvents(input: { events: readonly RunEvent[] }): Promise<void>;
+  /** Compares the claims in the cluster with the runs that Temporal has. */
+  reconcilePackages(input: object): Promise<Reconciled>;
 }
 
 export interface ActivityDeps {
@@ -59,12 +74,16 @@ export interface ActivityDeps {
   /** Told when the run of a package has ended. */
   readonly onEnded: () => void;
   readonly witness: Witness;
+  readonly prove: StatementProver;
+  readonly sequences: Sequences;
+  readonly policy: PolicySource;
+  readonly now: () => Date;
   /** Tells whoever is on call; the error's cause goes to the log and nowhere else. */
   readonly onTrouble: (trouble: Trouble) => void;
 }
 
 /** `away` is retried; the others want somebody's attention. */
-export type TroubleKind = 'away' | 'refused' | 'package-failed';
+export type TroubleKind = 'away' | 'refused' | 'package-failed' | 'cut-off';
 
 export interface Trouble {
   readonly trouble: TroubleKind;
@@ -117,6 +136,12 @@ export function createActivities(deps: ActivityDeps): Activities {
     }
   }
 
+  /** Who calls may be anybody: what is recorded as verified was verified here. */
+  async function recordVote(records: PackageRecords, { vote, statement }: VoteEvent): Promise<void> {
+    const [proof] = statement === undefined ? [] : await deps.prove([statement]);
+    await records.vote(vote, statement, proof);
+  }
+
   return {
     async verifyPackage(input) {
       const { signed } = given(input);
@@ -161,9 +186,22 @@ export function createActivities(deps: ActivityDeps): Activities {
           },
           { planDigest: plan.digest, key: plan.digest },
         );
-        return { plan, requirement };
+        return { plan, requirement, window: windowState(admitted.policy.policy, admitted.wpk, deps.now()) };
       } catch (error) {
         return fail('planPackage', signed, error);
+      } finally {
+        stop();
+      }
+    },
+
+    async verifyStatements(input) {
+      const { statements = [] } = given(input);
+      const stop = keepAlive();
+      try {
+        await assertHome(currentCaller());
+        return { proofs: await deps.prove(statements) };
+      } catch (error) {
+        return fail('verifyStatements', undefined, error);
       } finally {
         stop();
       }
@@ -199,11 +237,32 @@ export function createActivities(deps: ActivityDeps): Activities {
         const wpk = packageOf(caller, deps.clusterId);
         const records = new PackageRecords(audit, sha256, caller, { wpk });
         for (const event of events) {
-          await (event.type === 'vote' ? records.vote(event.vote) : records.ended(event.status));
+          if (event.type === 'vote') await recordVote(records, event);
+          else await records.ended(event.status);
           if (event.type === 'ended') deps.onEnded();
         }
       } catch (error) {
         return fail('recordEvents', undefined, error);
+      } finally {
+        stop();
+      }
+    },
+
+    async reconcilePackages() {
+      const stop = keepAlive();
+      try {
+        await assertHome(currentCaller());
+        const { clusterId, claims, witness, now } = deps;
+        const record: ReconcileDeps['record'] = async (wpkId, { workflowId, runId, wpkDigest }, detail) => {
+          const records = new PackageRecords(audit, sha256, { workflowId, runId }, { wpk: wpkId, wpkDigest });
+          await records.write('package.cut-off', 'failed', detail);
+          const caller = { workflowId, runId, workflowType: EXECUTE_WPK };
+          const error = new ConnectorError('RUN_CUT_OFF');
+          deps.onTrouble({ trouble: 'cut-off', activity: 'reconcilePackages', caller, error });
+        };
+        return await reconcileClaims({ clusterId, claims, witness, now, record });
+      } catch (error) {
+        return fail('reconcilePackages', undefined, error);
       } finally {
         stop();
       }

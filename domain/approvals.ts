@@ -1,6 +1,8 @@
 import { z } from 'zod';
+import type { Approval } from './approval-statement.ts';
 import type { Digest } from './digest.ts';
 import type { ErrorCode } from './errors.ts';
+import { identityKey } from './identity.ts';
 import type { Requirement } from './policy.ts';
 
 /** How far an identity is proven: a bare message only asserts it. */
@@ -8,54 +10,90 @@ export type Proof = 'asserted' | 'verified';
 
 export type Decision = 'approve' | 'reject';
 
-const approver = z.string().trim().min(1).max(256);
-const digest = z.string().max(256);
-
-const voteFields = z.looseObject({
-  approver,
-  planDigest: digest.optional(),
-  comment: z.string().max(4096).optional(),
-  reason: z.string().max(4096).optional(),
-});
-
 /** Argument of the signal `approve`. */
-const approveSchema = voteFields.extend({ planDigest: digest });
-
-/** Argument of the signal `reject`. */
-const rejectSchema = voteFields;
-
 export interface Approve {
   readonly approver: string;
   /** Digest of the plan that is approved; any other than the current one has no effect. */
   readonly planDigest: string;
   readonly comment?: string;
+  /** The same, signed (`domain/approval-statement.ts`): what counts is then what was signed. */
+  readonly statement?: unknown;
 }
 
+/** Argument of the signal `reject`. */
 export interface Reject {
   readonly approver: string;
   readonly planDigest?: string;
   readonly reason: string;
+  readonly statement?: unknown;
 }
+
 /** Argument of the update `decide`. */
 export type Decide = ({ decision: 'approve' } & Approve) | ({ decision: 'reject' } & Reject);
 
-/** A vote as it came in, whatever it was. */
+/** Why a vote has no effect; `why` adds to the sentence of the code and may be empty. */
+export interface VoteRefusal {
+  readonly code: ErrorCode;
+  readonly why: string;
+}
+
+/** What a message says, before anything in it is proven. */
+export interface VoteMessage {
+  readonly decision: Decision;
+  /** Absent where only the signed statement says it. */
+  readonly approver?: string;
+  readonly planDigest?: string;
+  /** Comment of an approval, reason of a rejection. */
+  readonly comment?: string;
+  readonly statement?: unknown;
+  /** Set where the message does not have the form that it must have. */
+  readonly malformed?: VoteRefusal;
+}
+
+/** What became of a signed statement: who signed what, or why it proves nothing. */
+export type StatementProof =
+  | {
+      readonly statement: Approval;
+      /** Who the key belongs to, by the entry that trusts it. */
+      readonly identity: string;
+      readonly groups: readonly string[];
+      readonly keyFingerprint: string;
+    }
+  | { readonly refused: VoteRefusal };
+
 export interface Vote {
   readonly decision: Decision;
   readonly approver: string;
   readonly planDigest?: string;
-  /** Comment of an approval, reason of a rejection. */
   readonly comment?: string;
   readonly proof: Proof;
+  /** When it was given, RFC 3339 in UTC: as it was signed, or for a bare message when it came in. */
+  readonly at: string;
+  /** Of a verified vote: base64 of the SHA-256 over the key's SPKI in DER. */
+  readonly keyFingerprint?: string;
+  /** Of a verified vote: what the entry of the key says that its owner belongs to. */
+  readonly groups?: readonly string[];
+}
+
+/** How a message came in. */
+export interface Receipt {
+  /** RFC 3339 in UTC. */
+  readonly receivedAt: string;
+  readonly via: 'signal' | 'update';
 }
 
 /** A vote with what became of it. All are kept and audited; only those without `refused` have an effect. */
-export interface VoteRecord extends Vote {
-  /** When the workflow took it in, RFC 3339 in UTC. */
-  readonly receivedAt: string;
-  readonly via: 'signal' | 'update';
-  /** `why` adds to the sentence of the code; it may be empty. */
-  readonly refused?: { readonly code: ErrorCode; readonly why: string };
+export interface VoteRecord extends Vote, Receipt {
+  readonly refused?: VoteRefusal;
+}
+
+/** What a signed statement must name to be a vote in this run and no other. */
+export interface RunIdentity {
+  readonly workflowId: string;
+  readonly runId: string;
+  readonly wpkDigest: Digest | undefined;
+  readonly clusterUid: string | undefined;
+  readonly policyDigest: Digest | undefined;
 }
 
 /** What a vote is judged against. */
@@ -63,34 +101,53 @@ export interface VoteContext {
   /** Whether a vote can still change anything. */
   readonly open: boolean;
   readonly author: string;
+  /** Fingerprint of the key that signed the package: whoever holds it is its author too. */
+  readonly signerFingerprint: string | undefined;
   readonly planDigest: Digest | undefined;
   /** Absent before there is a plan. */
   readonly requirement: Requirement | undefined;
+  readonly run: RunIdentity;
 }
 
+const approver = z.string().trim().min(1).max(256);
+const digest = z.string().max(256);
+
+const voteFields = z.looseObject({
+  approver: approver.optional(),
+  planDigest: digest.optional(),
+  comment: z.string().max(4096).optional(),
+  reason: z.string().max(4096).optional(),
+  statement: z.unknown().optional(),
+});
+const bareFields = voteFields.extend({ approver });
+
+/** The longest signed statement, as JSON; many are recorded in one call, which has to stay below Temporal's 2 MB. */
+const MAX_STATEMENT_CHARS = 32_768;
+
 /** Reads the argument of a signal or update; never throws, whatever was sent. */
-export function parseVote(
-  decision: Decision,
-  via: VoteRecord['via'],
-  argument: unknown,
-): Vote | { readonly malformed: NonNullable<VoteRecord['refused']> } {
-  const schema = decision === 'approve' ? approveSchema : rejectSchema;
+export function readVote(decision: Decision, via: Receipt['via'], argument: unknown): VoteMessage {
+  const given = isSignedFile(argument) ? { statement: argument } : argument;
+  const isSigned = statementIn(given) !== undefined;
+  const form = isSigned ? voteFields : decision === 'approve' ? bareFields.extend({ planDigest: digest }) : bareFields;
   // An update says its decision itself; one that says something else must not pass for either.
-  const parsed = (via === 'update' ? schema.extend({ decision: z.literal(decision) }) : schema).safeParse(argument);
+  const parsed = (via === 'update' ? form.extend({ decision: z.literal(decision) }) : form).safeParse(given);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     const why = issue ? `${issue.path.join('.') || 'The argument'}: ${issue.message}.` : '';
-    return { malformed: { code: 'APPROVAL_MALFORMED', why } };
+    return { decision, malformed: { code: 'APPROVAL_MALFORMED', why } };
   }
-  const { approver, planDigest, comment, reason } = parsed.data as z.infer<typeof voteFields>;
+  const { approver, planDigest, comment, reason, statement } = parsed.data as z.infer<typeof voteFields>;
+  if (isSigned && (JSON.stringify(statement) ?? '').length > MAX_STATEMENT_CHARS) {
+    return { decision, malformed: { code: 'APPROVAL_MALFORMED', why: 'The signed statement is too long.' } };
+  }
   // A lone surrogate has no canonical form: it could be neither hashed nor recorded.
   const said = (decision === 'approve' ? comment : reason)?.trim().toWellFormed();
   return {
     decision,
-    approver: approver.toWellFormed(),
-    proof: 'asserted',
+    ...(approver === undefined ? {} : { approver: approver.toWellFormed() }),
     ...(planDigest === undefined ? {} : { planDigest: planDigest.toWellFormed() }),
     ...(said ? { comment: said } : {}),
+    ...(isSigned ? { statement } : {}),
   };
 }
 
@@ -101,51 +158,155 @@ export function decisionIn(argument: unknown): Decision {
   return said === 'reject' ? 'reject' : 'approve';
 }
 
-/** Why a vote has no effect, or undefined where it has one. The one rule for signals, updates and the writing activity. */
-export function refusalOf(vote: Vote, context: VoteContext): VoteRecord['refused'] {
+/** A signal may carry just the file that `cosign attest-blob --bundle` or another DSSE tool wrote. */
+function isSignedFile(argument: unknown): boolean {
+  return typeof argument === 'object' && argument !== null && ('dsseEnvelope' in argument || 'payloadType' in argument);
+}
+
+function statementIn(argument: unknown): unknown {
+  if (typeof argument !== 'object' || argument === null || !('statement' in argument)) return undefined;
+  return argument.statement ?? undefined;
+}
+
+/**
+ * Says what becomes of a vote: the one rule for signals, updates and the writing activity.
+ * @param proof what became of the message's statement; undefined for a bare message
+ */
+export function judgeVote(
+  message: VoteMessage,
+  proof: StatementProof | undefined,
+  receipt: Receipt,
+  context: VoteContext,
+): VoteRecord {
+  const vote = voteIn(message, proof, receipt);
+  const refused = message.malformed ?? refusalOfStatement(message, proof, receipt, context) ?? refusalOf(vote, context);
+  return { ...vote, ...receipt, ...(refused && { refused }) };
+}
+
+/** Of a signed vote what was signed counts, and whose key it was; nothing of what stands beside it. */
+function voteIn(message: VoteMessage, proof: StatementProof | undefined, { receivedAt }: Receipt): Vote {
+  const { decision } = message;
+  if (proof && 'statement' in proof) {
+    const { planDigest, comment, time } = proof.statement;
+    const { identity, groups, keyFingerprint } = proof;
+    const said = comment?.trim();
+    const signed = { decision, approver: identity, planDigest, proof: 'verified', at: time } as const;
+    return { ...signed, ...(said && { comment: said }), keyFingerprint, groups };
+  }
+  const { approver = 'unknown', planDigest, comment } = message;
+  return {
+    decision,
+    approver,
+    proof: 'asserted',
+    at: receivedAt,
+    ...(planDigest === undefined ? {} : { planDigest }),
+    ...(comment === undefined ? {} : { comment }),
+  };
+}
+
+/** Why a statement is no vote of its signer in this run, or undefined where it is one. */
+function refusalOfStatement(
+  message: VoteMessage,
+  proof: StatementProof | undefined,
+  { receivedAt }: Receipt,
+  { run, requirement, planDigest }: VoteContext,
+): VoteRefusal | undefined {
+  if (message.statement === undefined) return undefined;
+  if (!proof) return { code: 'APPROVAL_SIGNATURE_INVALID', why: 'Nobody could check it.' };
+  if ('refused' in proof) return proof.refused;
+  const { statement, identity } = proof;
+  const other = (what: string) => ({ code: 'APPROVAL_STATEMENT_MISMATCH', why: `It names another ${what}.` }) as const;
+  if (!sameIdentity(statement.approver, identity)) return other('approver than the owner of the key');
+  if (message.approver !== undefined && !sameIdentity(message.approver, identity)) {
+    return other('approver than the message around it');
+  }
+  if (statement.decision !== message.decision) return other('decision than the message around it');
+  if (statement.workflowId !== run.workflowId || statement.runId !== run.runId) return other('run');
+  if (run.wpkDigest !== undefined && statement.wpkDigest !== run.wpkDigest) return other('package');
+  if (run.clusterUid !== undefined && statement.clusterUid !== run.clusterUid) return other('cluster');
+  if (message.planDigest !== undefined && message.planDigest !== statement.planDigest) {
+    return other('plan than the message around it');
+  }
+  if (statement.planDigest === planDigest && statement.policyDigest !== run.policyDigest) return other('policy');
+  const skewMs = (requirement?.maxClockSkewSeconds ?? 0) * 1000;
+  if (!(Date.parse(statement.time) <= Date.parse(receivedAt) + skewMs)) {
+    return { code: 'APPROVAL_TIME_INVALID', why: `It says ${statement.time} and came in at ${receivedAt}.` };
+  }
+  return undefined;
+}
+
+/** Why a vote has no effect as things stand, or undefined where it has one. */
+export function refusalOf(vote: Vote, context: VoteContext): VoteRefusal | undefined {
+  const { requirement, planDigest, author, signerFingerprint } = context;
   const closed = { code: 'APPROVAL_CLOSED', why: '' } as const;
   if (!context.open) return closed;
-  if (sameIdentity(vote.approver, context.author)) {
-    return { code: 'APPROVAL_BY_AUTHOR', why: `${vote.approver} wrote it.` };
+  if (sameIdentity(vote.approver, author)) return { code: 'APPROVAL_BY_AUTHOR', why: `${vote.approver} wrote it.` };
+  if (vote.keyFingerprint !== undefined && vote.keyFingerprint === signerFingerprint) {
+    return { code: 'APPROVAL_BY_AUTHOR', why: 'The key of the vote signed the package.' };
   }
   if (vote.decision === 'reject') {
     if (!vote.comment) return { code: 'APPROVAL_REASON_MISSING', why: '' };
-    if (vote.planDigest !== undefined && vote.planDigest !== context.planDigest) return mismatch(context);
-    return undefined; // A no needs no proof and may come early: it can only keep things from happening.
+    if (vote.planDigest !== undefined && vote.planDigest !== planDigest) return mismatch(planDigest);
+    // It may come before there is a plan; then it is looked at again once policy says what counts.
+    return requirement && refusalOfBare(vote, { ...requirement, quorum: 1, groups: [] });
   }
-  if (!context.requirement) return closed;
-  if (vote.planDigest !== context.planDigest) return mismatch(context);
-  if (vote.proof === 'asserted') {
-    if (!context.requirement.acceptAsserted) {
-      return { code: 'APPROVAL_NOT_ACCEPTED', why: 'It counts signed approvals only.' };
-    }
-    if (context.requirement.quorum > 1) {
-      return {
-        code: 'APPROVAL_NOT_ACCEPTED',
-        why: `${context.requirement.quorum} different people must approve, which takes signed approvals.`,
-      };
-    }
-  }
+  if (!requirement) return closed;
+  if (vote.planDigest !== planDigest) return mismatch(planDigest);
+  return refusalOfBare(vote, requirement);
+}
+
+/** A bare message proves nothing: a stranger's no would stop whatever it likes under anybody's name, as a yes would start it. */
+function refusalOfBare({ proof }: Vote, { acceptAsserted, quorum, groups }: Requirement): VoteRefusal | undefined {
+  const refused = (why: string) => ({ code: 'APPROVAL_NOT_ACCEPTED', why }) as const;
+  if (proof === 'verified') return undefined;
+  if (!acceptAsserted) return refused('The policy counts signed votes only: byoc approve --key, byoc reject --key.');
+  if (quorum > 1) return refused(`${quorum} different people must approve, which takes signed votes.`);
+  if (groups.length > 0) return refused(`Somebody of ${groups.join(', ')} must approve, which takes a signed vote.`);
   return undefined;
 }
 
 export interface Tally {
   readonly outcome: 'approved' | 'rejected' | 'waiting';
   readonly approvers: readonly string[];
+  /** The votes that make them approvers. */
+  readonly approvals: readonly VoteRecord[];
+  /** Approvals still missing. */
   readonly missing: number;
+  /** Groups of which nobody has approved yet. */
+  readonly missingGroups: readonly string[];
 }
 
-/** Counts the votes that have an effect; of each person the newest counts, and one rejection is enough for no. */
+/**
+ * Counts the votes that have an effect: of each person the newest by the time at which it was given (a tie counts as
+ * no), each key once, and one rejection is enough for no.
+ */
 export function tally(votes: readonly VoteRecord[], requirement: Requirement): Tally {
   const newest = new Map<string, VoteRecord>();
   for (const vote of votes) {
-    if (!vote.refused) newest.set(identityKey(vote.approver), vote);
+    if (vote.refused) continue;
+    const person = identityKey(vote.approver);
+    const other = newest.get(person);
+    if (!other || isNewer(vote, other)) newest.set(person, vote);
   }
   const effective = [...newest.values()];
-  const approvers = effective.filter(({ decision }) => decision === 'approve').map(({ approver }) => approver);
-  const missing = Math.max(0, requirement.quorum - approvers.length);
-  if (effective.some(({ decision }) => decision === 'reject')) return { outcome: 'rejected', approvers, missing };
-  return { outcome: missing === 0 ? 'approved' : 'waiting', approvers, missing };
+  const approvals = effective.filter(({ decision }) => decision === 'approve').filter(isFirstOfItsKey);
+  const approvers = approvals.map(({ approver }) => approver);
+  const present = new Set(approvals.flatMap(({ groups = [] }) => groups));
+  const missingGroups = requirement.groups.filter((group) => !present.has(group));
+  const missing = Math.max(0, requirement.quorum - approvers.length, missingGroups.length > 0 ? 1 : 0);
+  const isRejected = effective.some(({ decision }) => decision === 'reject');
+  const outcome = isRejected ? 'rejected' : missing === 0 ? 'approved' : 'waiting';
+  return { outcome, approvers, approvals, missing, missingGroups };
+}
+
+function isNewer(vote: VoteRecord, other: VoteRecord): boolean {
+  const [at, otherAt] = [Date.parse(vote.at), Date.parse(other.at)];
+  return at === otherAt ? vote.decision === 'reject' : at > otherAt;
+}
+
+/** One key is one person, whatever names it is listed under. */
+function isFirstOfItsKey({ keyFingerprint }: Vote, index: number, votes: readonly Vote[]): boolean {
+  return keyFingerprint === undefined || votes.findIndex((one) => one.keyFingerprint === keyFingerprint) === index;
 }
 
 /** Two spellings of one name are one person: Unicode compatibility forms, case and white space do not tell people apart. */
@@ -153,14 +314,7 @@ export function sameIdentity(a: string, b: string): boolean {
   return identityKey(a) === identityKey(b);
 }
 
-function identityKey(identity: string): string {
-  return identity
-    .normalize('NFKC')
-    .replace(/[\s\p{Cf}]/gu, '')
-    .toLowerCase();
-}
-
-function mismatch({ planDigest }: VoteContext): VoteRecord['refused'] {
+function mismatch(planDigest: Digest | undefined): VoteRefusal {
   return {
     code: 'APPROVAL_PLAN_MISMATCH',
     why: planDigest ? `The current plan is ${planDigest}.` : 'There is no plan yet.',

@@ -30,6 +30,7 @@ export const AUDIT_EVENTS = {
   'package.failed': 'A step failed, and what came after it did not run.',
   'package.rolled-back': 'A step failed, and what was done before it was undone.',
   'package.stopped': 'Somebody pulled the emergency stop.',
+  'package.cut-off': 'Its run was ended from outside: terminated, reset, timed out, or wiped from Temporal.',
   'call.refused': 'Somebody called what they may not call, or with what cannot be read.',
   'worker.started': 'A process began to work; detail holds its version, roles and policy digest.',
   'worker.stopped': 'A process ended in an orderly way.',

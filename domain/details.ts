@@ -101,13 +101,29 @@ function renderChanges(plan: Plan): string[] {
 }
 
 function renderAsk(workflowId: string, status: PackageStatus, plan: ShownPlan): string[] {
-  const { requirement } = status;
-  const argument = JSON.stringify({ approver: 'YOUR NAME', planDigest: plan.digest });
-  const lines = [`**Waiting for approval until ${status.answerBy ?? 'it expires'}**: ${requirement?.reason ?? ''}`];
-  if (status.approvers.length > 0)
-    lines.push('', `Approved so far by ${status.approvers.map(inline).join(', ')}; missing: ${status.missing}`);
+  const { requirement, window, missing = 1, missingGroups = [], approvers, answerBy = 'it expires' } = status;
+  const lines = window && !window.open ? [`**Not now**: ${inline(window.why)}`, ''] : [];
+  if (missing === 0) return [...lines, `**Approved**; it begins when it may, or ends without effect at ${answerBy}.`];
+  lines.push(`**Waiting for approval until ${answerBy}**: ${inline(requirement?.reason ?? '')}`);
+  const groups = missingGroups.length > 0 ? `, somebody of ${missingGroups.map(inline).join(', ')} among them` : '';
+  if (approvers.length > 0)
+    lines.push('', `Approved so far by ${approvers.map(inline).join(', ')}; missing: ${missing}${groups}`);
+  const countsBare = requirement?.acceptAsserted && requirement.quorum === 1 && requirement.groups.length === 0;
   return [
     ...lines,
+    ...(countsBare ? bareAsk(workflowId, plan) : []),
+    '',
+    countsBare
+      ? 'Or with a signed vote, which proves who sent it:'
+      : 'Approve with a signed vote; a bare signal counts for nothing here:',
+    ...signedAsk(workflowId, status),
+    'Reject in the same way with the signal `reject` and a `reason`: `byoc reject`.',
+  ];
+}
+
+function bareAsk(workflowId: string, plan: ShownPlan): string[] {
+  const argument = JSON.stringify({ approver: 'YOUR NAME', planDigest: plan.digest });
+  return [
     '',
     'Approve with the signal `approve` and this input, or with the command:',
     '',
@@ -117,7 +133,18 @@ function renderAsk(workflowId: string, status: PackageStatus, plan: ShownPlan): 
     '```sh',
     `temporal workflow signal --workflow-id '${workflowId}' --name approve --input '${argument}'`,
     '```',
-    'Reject with the signal `reject`, which needs a `reason`.',
+  ];
+}
+
+/** Signed here and sent by whoever may: the file is the input of the signal, also to paste into this page. */
+function signedAsk(workflowId: string, { facts }: PackageStatus): string[] {
+  const id = facts?.wpkId ?? 'ID';
+  return [
+    '',
+    '```sh',
+    `byoc approve ${id} --cluster ${facts?.clusterId ?? 'CLUSTER'} --as 'YOUR NAME' --key YOUR.key --print > vote.json`,
+    `temporal workflow signal --workflow-id '${workflowId}' --name approve --input-file vote.json`,
+    '```',
   ];
 }
 

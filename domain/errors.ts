@@ -62,6 +62,8 @@ export const ERRORS = {
   WPK_VALIDITY_TOO_LONG: denied(403, 'The work package is valid for longer than the policy allows.'),
   WPK_WRONG_CLUSTER: denied(403, 'The work package is meant for another cluster.'),
   WPK_ALREADY_USED: denied(409, 'A work package with this id was already used.'),
+  WPK_SEQUENCE_OLD: denied(409, 'A newer work package of the same playbook was executed already.'),
+  RUN_CUT_OFF: no(409, 'The run of the work package was ended from outside.'),
   WPK_NOT_FOUND: no(404, 'There is no work package with this id.'),
 
   // Policy, plan and approval
@@ -77,6 +79,8 @@ export const ERRORS = {
   APPROVAL_NOT_ACCEPTED: no(403, 'The policy does not accept this vote.'),
   APPROVAL_SIGNATURE_INVALID: no(403, 'The signature of the vote does not match what it signs.'),
   APPROVAL_KEY_UNTRUSTED: no(403, 'The vote is signed by a key that does not count.'),
+  APPROVAL_STATEMENT_MISMATCH: no(409, 'The signed statement is about something else.'),
+  APPROVAL_TIME_INVALID: no(403, 'The signed time of the vote lies in the future.'),
   APPROVERS_UNAVAILABLE: away("The approvers' keys cannot be read at the moment."),
   APPROVAL_MISSING: denied(403, 'The work package lacks the approvals that it needs.'),
   CALLER_UNTRUSTED: denied(403, 'The call does not come from the workflow of this work package.'),

@@ -1,6 +1,7 @@
 import type { Digest } from './digest.ts';
 import type { VoteRecord } from './approvals.ts';
 import type { ErrorCode } from './errors.ts';
+import type { WindowState } from './maintenance-windows.ts';
 import type { Requirement } from './policy.ts';
 import type { ObjectRef, Change } from './plan.ts';
 import type { RiskLevel, StepAction } from './wpk.ts';
@@ -32,6 +33,8 @@ export interface PackageFacts {
   readonly wpkDigest: Digest;
   /** Name of the signing key. */
   readonly signedBy: string;
+  /** Base64 of the SHA-256 over that key's SPKI in DER. */
+  readonly signerFingerprint: string;
 }
 
 /** One object as execution left it. */
@@ -91,9 +94,13 @@ export interface PackageStatus {
   readonly approvers: readonly string[];
   /** Approvals still missing; absent before there is a plan. */
   readonly missing?: number;
+  /** Groups of which nobody has approved yet. */
+  readonly missingGroups?: readonly string[];
   readonly votes: readonly VoteRecord[];
   /** When the answer must be there, while the package waits. */
   readonly answerBy?: string;
+  /** Set while the maintenance windows are closed. */
+  readonly window?: WindowState;
   /** How often the plan changed between approval and execution, which sent it back. */
   readonly replans: number;
   readonly report?: ExecutionReport;

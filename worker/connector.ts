@@ -11,7 +11,11 @@ import { createPlanner } from '../activities/kubernetes/planner.ts';
 import { createStateRecords, createWriter, sharedKey } from '../activities/kubernetes/writer.ts';
 import { createAdmission } from '../activities/package/admission.ts';
 import { Claims } from '../activities/package/claims.ts';
+import { Sequences } from '../activities/package/sequences.ts';
+import { createStatementProver } from '../activities/package/statements.ts';
 import { policySource } from '../activities/policy/load-policy.ts';
+import type { ApproverSource } from '../activities/sigstore/approver-keys.ts';
+import { fileApproverSource, NO_APPROVERS, vaultApproverSource } from '../activities/sigstore/approver-keys.ts';
 import type { KeySource } from '../activities/sigstore/keys.ts';
 import { cachedKeySource, cosignKeySource } from '../activities/sigstore/keys.ts';
 import { vaultKeySource } from '../activities/sigstore/vault-keys.ts';
@@ -29,6 +33,13 @@ import type { TemporalAccess } from './temporal.ts';
 
 /** The Secret with the key that values of Secrets are masked with. */
 const MASKING_KEY = 'byoc-masking-key';
+
+/** What whoever is on call reads first. */
+const TOLD = {
+  refused: 'a call was refused',
+  'package-failed': 'a package failed',
+  'cut-off': 'the run of a package was ended from outside: terminated, reset or wiped',
+} as const;
 
 /** A worker with everything it stands on. */
 export interface Connector {
@@ -62,6 +73,7 @@ export async function createConnector(
   const vault = config.vault && createVault(config.vault);
   const policy = policySource(config.policyPath, sha256);
   const admit = createAdmission({ clusterId, keys: keySourceOf(vault, config), policy, sha256, now });
+  const prove = createStatementProver({ approvers: approverSourceOf(vault, config), policy, now });
 
   const activities = createActivities({
     clusterId,
@@ -76,6 +88,10 @@ export async function createConnector(
     uploadAudit: audit.upload,
     onEnded: audit.uploadLater,
     witness: createWitness(client.workflow),
+    prove,
+    sequences: new Sequences(state, sha256, clusterId),
+    policy,
+    now,
     onTrouble: ({ trouble, activity, caller, error }) => {
       const about = {
         activity,
@@ -84,8 +100,7 @@ export async function createConnector(
         err: error,
       };
       if (trouble === 'away') logger.warn(about, 'something is away; the activity will be tried again');
-      else
-        logger.error({ alert: trouble, ...about }, trouble === 'refused' ? 'a call was refused' : 'a package failed');
+      else logger.error({ alert: trouble, ...about }, TOLD[trouble]);
     },
   });
 
@@ -138,6 +153,11 @@ function keySourceOf(vault: Vault | undefined, { cosignKey, clusterId }: WorkerC
   if (vault) return cachedKeySource(vaultKeySource({ vault, clusterId }));
   if (cosignKey) return cosignKeySource(cosignKey);
   throw new ConnectorError('CONFIG_INVALID', 'Neither VAULT_ADDR nor COSIGN_KEY is set.');
+}
+
+function approverSourceOf(vault: Vault | undefined, { approversPath, clusterId }: WorkerConfig): ApproverSource {
+  if (approversPath) return fileApproverSource(approversPath);
+  return vault ? cachedKeySource(vaultApproverSource({ vault, clusterId })) : NO_APPROVERS;
 }
 
 function kubeConfigOf({ kubeContext }: WorkerConfig): KubeConfig {

@@ -17,6 +17,13 @@ const local = proxyLocalActivities<Activities>({
   retry: { maximumAttempts: 1 },
 });
 
+/** Looks at every claim of the cluster; what it can't do now the next look does. */
+export const { reconcilePackages } = proxyActivities<Activities>({
+  startToCloseTimeout: '5 minutes',
+  heartbeatTimeout: '10s',
+  retry: { maximumAttempts: 1 },
+});
+
 /** The same where the local attempt met something that is away: retried in sight of everyone, for as long as it takes. */
 const patient = proxyActivities<Activities>({
   startToCloseTimeout: '5 minutes',
@@ -36,7 +43,7 @@ export const { executePackage } = proxyActivities<Activities>({
   retry: { ...backoff, initialInterval: '500ms' },
 });
 
-type Short = Pick<Activities, 'verifyPackage' | 'planPackage' | 'recordEvents'>;
+type Short = Pick<Activities, 'verifyPackage' | 'planPackage' | 'verifyStatements' | 'recordEvents'>;
 
 function locallyFirst<Name extends keyof Short>(name: Name): Short[Name] {
   const attempt = async (input: never): Promise<unknown> => {
@@ -52,6 +59,7 @@ function locallyFirst<Name extends keyof Short>(name: Name): Short[Name] {
 
 export const verifyPackage = locallyFirst('verifyPackage');
 export const planPackage = locallyFirst('planPackage');
+export const verifyStatements = locallyFirst('verifyStatements');
 export const recordEvents = locallyFirst('recordEvents');
 
 /** A local activity fails with its failure as it is, another with an ActivityFailure around it. */

@@ -4,20 +4,21 @@ import {
   CancellationScope,
   condition,
   isCancellation,
+  sleep,
 } from '@temporalio/workflow';
 import type { PlanResult } from '../activities/index.ts';
 import { ERRORS, isErrorCode } from '../domain/errors.ts';
 import type { ErrorCode } from '../domain/errors.ts';
 import { bindingOf, describeObject } from '../domain/plan.ts';
-import type { EndPhase, ExecutionReport, Failure, PackageResult } from '../domain/status.ts';
+import type { ExecutionReport, Failure, PackageResult } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { executePackage, planPackage, recordEvents, verifyPackage } from './activities.ts';
 import { finalFailure } from './failure.ts';
 import { listen } from './listen.ts';
 import { PackageRun } from './package-run.ts';
 
-/** A package that policy approves by itself must not chase a cluster that never settles. */
-const MAX_REPLANS = 10;
+/** How long votes that came in just before the end of the time may take to be checked and recorded, ms. */
+const SETTLED_WITHIN_MS = 60_000;
 
 /**
  * The run of one work package: verify → plan → approve → execute → audit. A person's or the policy's approval binds
@@ -44,11 +45,15 @@ export async function executeWpk(signed: SignedWpk): Promise<PackageResult> {
 async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string): Promise<void> {
   for (;;) {
     const planned = await planPackage({ signed });
-    run.planned(planned.plan, planned.requirement);
+    run.planned(planned);
     refuseBrokenPlan(planned);
 
-    const answer = planned.requirement.auto ? 'approved' : await answerOf(run, planned, expiresAt);
-    if (answer !== 'approved') return run.finish(answer);
+    const answer = (await answerOf(run, planned, expiresAt)) ?? (await windowOf(run, planned, expiresAt));
+    if (answer === 'outdated') {
+      run.sendBack();
+      continue;
+    }
+    if (answer) return run.finish(answer);
 
     run.execute();
     const { plan } = planned;
@@ -59,28 +64,54 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
       case 'stopped':
         return run.finish('stopped', done.report);
       case 'plan-changed':
-        if (run.status().replans >= MAX_REPLANS) throw unsettled();
+        if (run.neverSettles()) throw unsettled();
+        run.sendBack();
+        break;
+      case 'window-closed':
+        await sleep('1s'); // the clocks differ by less
         run.sendBack();
     }
   }
 }
 
 function unsettled(): ApplicationFailure {
-  const message = `The objects change again and again: ${MAX_REPLANS} plans were outdated before they could be executed.`;
-  return finalFailure('PLAN_CHANGED', message);
+  return finalFailure(
+    'PLAN_CHANGED',
+    'The objects change again and again: each plan was outdated before it could be executed.',
+  );
 }
 
+/** Why a package may not go on: the end that it came to, or that its plan is outdated. */
+type NoGo = 'expired' | 'rejected' | 'outdated' | undefined;
+
 /** Waits for people, at most as long as the policy gives them and the package is valid; no answer means no. */
-async function answerOf(
-  run: PackageRun,
-  { requirement }: PlanResult,
-  expiresAt: string,
-): Promise<'approved' | EndPhase> {
+async function answerOf(run: PackageRun, { requirement }: PlanResult, expiresAt: string): Promise<NoGo> {
+  if (requirement.auto) return undefined;
   const waitMs = Math.min(requirement.timeoutSeconds * 1000, Date.parse(expiresAt) - Date.now());
   run.awaitAnswer(new Date(Date.now() + Math.max(0, waitMs)).toISOString());
-  const answered = waitMs > 0 && (await condition(() => run.isAnswered(), waitMs));
-  if (!answered) return 'expired';
-  return run.count().outcome === 'approved' ? 'approved' : 'rejected';
+  const inTime = waitMs > 0 && (await condition(() => run.isAnswered() || run.mustPlanAgain(), waitMs));
+  // A vote that came in time counts, also where checking and recording it ends after that.
+  if (!inTime) await condition(() => run.isSettled(), SETTLED_WITHIN_MS);
+  if (inTime && run.mustPlanAgain()) return 'outdated';
+  if (!run.isAnswered()) return 'expired';
+  return run.isRejected() ? 'rejected' : undefined;
+}
+
+/** Waits until the policy's maintenance windows let the package begin; until then people may still say no. */
+async function windowOf(run: PackageRun, { requirement, window }: PlanResult, expiresAt: string): Promise<NoGo> {
+  if (!window || window.open) return undefined;
+  const until = [expiresAt, window.opensAt ?? expiresAt].sort(byTime)[0] ?? expiresAt;
+  if (requirement.auto) run.awaitAnswer(until);
+  else run.awaitWindow(until);
+  const waitMs = Math.max(Date.parse(until) - Date.now(), 1_000);
+  await condition(() => run.isRejected() || run.mustPlanAgain(), waitMs);
+  if (run.isRejected()) return 'rejected';
+  if (Date.now() >= Date.parse(expiresAt)) return 'expired';
+  return 'outdated'; // planned again, and asked again whether a window is open
+}
+
+function byTime(a: string, b: string): number {
+  return Date.parse(a) - Date.parse(b);
 }
 
 function refuseBrokenPlan({ plan }: PlanResult): void {

@@ -1,1 +1,2 @@
 export { executeWpk } from './execute-wpk.ts';
+export { reconcile } from './reconcile.ts';

@@ -1,32 +1,46 @@
 import type { ApplicationFailure } from '@temporalio/workflow';
 import { setHandler } from '@temporalio/workflow';
-import type { Decision, VoteRecord } from '../domain/approvals.ts';
+import type { Decision, Receipt, StatementProof, VoteRecord } from '../domain/approvals.ts';
 import { decisionIn } from '../domain/approvals.ts';
 import { ERRORS } from '../domain/errors.ts';
+import { recordEvents, verifyStatements } from './activities.ts';
 import { finalFailure } from './failure.ts';
 import * as messages from './messages.ts';
 import type { PackageRun } from './package-run.ts';
-import { VoteRecorder } from './vote-recorder.ts';
+import { Together } from './together.ts';
+
+const UNCHECKED: StatementProof = { refused: { code: 'APPROVAL_SIGNATURE_INVALID', why: 'It could not be checked.' } };
 
 /**
  * Connects the run to its messages. Every vote is recorded in the audit log, whatever came of it; that is why the
  * update refuses in its handler and not in a validator, which leaves no trace.
  */
 export function listen(run: PackageRun): void {
-  const recorder = new VoteRecorder();
-  const take = async (decision: Decision, via: VoteRecord['via'], argument: unknown): Promise<VoteRecord> => {
-    const vote = run.vote(decision, via, argument);
-    return run.settle(vote, await recorder.record(vote));
+  const proofs = new Together<unknown, StatementProof>(
+    async (statements) => (await verifyStatements({ statements })).proofs,
+    UNCHECKED,
+  );
+  const records = new Together<{ readonly vote: VoteRecord; readonly statement?: unknown }, boolean>(async (votes) => {
+    await recordEvents({ events: votes.map((one) => ({ type: 'vote', ...one })) });
+    return votes.map(() => true);
+  }, false);
+
+  const take = async (decision: Decision, via: Receipt['via'], argument: unknown): Promise<VoteRecord> => {
+    const received = run.receive(decision, via, argument);
+    const { statement } = received.message;
+    const isSigned = statement !== undefined;
+    const vote = run.judge(received, isSigned ? await proofs.add(statement) : undefined);
+    return run.settle(vote, await records.add({ vote, ...(isSigned && { statement }) }));
   };
   setHandler(messages.status, () => run.status(), { description: 'phase, votes, what is missing, what was done' });
   setHandler(messages.plan, () => run.plan(), {
     description: 'what would change, with risk and digest; Secrets masked',
   });
   setHandler(messages.approve, async (argument) => void (await take('approve', 'signal', argument)), {
-    description: '{ approver, planDigest, comment? }: a vote for exactly this plan',
+    description: '{ approver, planDigest, comment?, statement? }: a vote for exactly this plan',
   });
   setHandler(messages.reject, async (argument) => void (await take('reject', 'signal', argument)), {
-    description: '{ approver, reason }: a vote against; one is enough',
+    description: '{ approver, reason, statement? }: a vote against; one is enough',
   });
   const decide = async (argument: unknown) => {
     const vote = await take(decisionIn(argument), 'update', argument);
@@ -34,6 +48,9 @@ export function listen(run: PackageRun): void {
     return run.status();
   };
   setHandler(messages.decide, decide, { description: '{ decision, approver, planDigest | reason }: a vote, answered' });
+  setHandler(messages.policyChanged, (argument) => run.policyChanged(argument), {
+    description: 'sent by the worker when its policy has changed: a package that waits is planned again',
+  });
 }
 
 function refusal({ code, why }: NonNullable<VoteRecord['refused']>): ApplicationFailure {

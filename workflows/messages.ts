@@ -18,3 +18,6 @@ export const status = defineQuery<PackageStatus>('status');
 
 /** The current plan, values of Secrets masked; undefined until it is made. */
 export const plan = defineQuery<Plan | undefined>('plan');
+
+/** The worker's policy is another now: a package that waits is planned again under it. Whoever sends it decides nothing. */
+export const policyChanged = defineSignal<[{ policyDigest: string }]>('policyChanged');

@@ -1,6 +1,8 @@
 import { CancelledFailure, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
-import type { Decision, Tally, Vote, VoteRecord } from '../domain/approvals.ts';
-import { parseVote, refusalOf, sameIdentity, tally } from '../domain/approvals.ts';
+import type { PlanResult } from '../activities/index.ts';
+import type { Decision, Receipt, StatementProof, Tally, VoteContext, VoteRecord } from '../domain/approvals.ts';
+import { isMalformed } from '../domain/malformed.ts';
+import type { WindowState } from '../domain/maintenance-windows.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { Requirement } from '../domain/policy.ts';
 import type {
@@ -16,30 +18,40 @@ import { isEnd } from '../domain/status.ts';
 import type { ShownPlan } from '../domain/details.ts';
 import { renderDetails, showPlan } from '../domain/details.ts';
 import { SEARCH_ATTRIBUTES } from '../domain/names.ts';
+import type { ReceivedVote } from './ballot.ts';
+import { Ballot } from './ballot.ts';
 import { finalFailure } from './failure.ts';
 
-/** How many votes without effect `status` shows, the newest. */
-const MAX_REFUSED_VOTES = 50;
+/** A package that policy approves by itself must not chase a cluster that never settles. */
+const MAX_REPLANS = 10;
+
+/** Anybody may say that the policy has changed; beyond this many plans it is found out at execution only. */
+const MAX_POLICY_CHANGES = 100;
 
 const EARLY: ReadonlySet<Phase> = new Set<Phase>(['verifying', 'planning']);
+const NO_TALLY: Tally = { outcome: 'waiting', approvers: [], approvals: [], missing: 0, missingGroups: [] };
+/** What requirements did not have that workers of version 0.1 made. */
+const EARLIER: Pick<Requirement, 'groups' | 'maxClockSkewSeconds'> = { groups: [], maxClockSkewSeconds: 0 };
 
 /** The state of one package's run and the rules of how it changes. What happens when is said in execute-wpk.ts. */
 export class PackageRun {
   private phase: Phase = 'verifying';
   private readonly timeline: { phase: Phase; at: string }[] = [{ phase: 'verifying', at: now() }];
+  private readonly ballot = new Ballot();
   private facts: PackageFacts | undefined;
   private currentPlan: Plan | undefined;
   private previousPlan: Plan | undefined;
   /** The current plan as Markdown, made once. */
   private shown: ShownPlan | undefined;
   private requirement: Requirement | undefined;
+  private window: WindowState = { open: true };
   private answerBy: string | undefined;
   private report: ExecutionReport | undefined;
   private error: Failure | undefined;
-  private votes: VoteRecord[] = [];
-  /** Votes that are being recorded. */
-  private unsettled = 0;
   private replans = 0;
+  private clusterChanges = 0;
+  private policyChanges = 0;
+  private isOutdated = false;
   private registered: readonly string[] = [];
 
   /** @param registered the search attributes that this Temporal namespace knows. */
@@ -52,11 +64,16 @@ export class PackageRun {
     });
   }
 
-  planned(plan: Plan, requirement: Requirement): void {
-    this.previousPlan = this.currentPlan;
+  planned({ plan, requirement, window = { open: true } }: PlanResult): void {
+    if (this.currentPlan && this.currentPlan.digest !== plan.digest) {
+      this.previousPlan = this.currentPlan;
+      this.replans += 1;
+    }
     this.currentPlan = plan;
     this.shown = showPlan(plan);
-    this.requirement = requirement;
+    this.requirement = { ...EARLIER, ...requirement };
+    this.window = window;
+    this.isOutdated = false;
   }
 
   /** Opens the vote. Votes for an earlier plan stay recorded and bind nothing. */
@@ -65,14 +82,25 @@ export class PackageRun {
     this.enter('awaiting-approval');
   }
 
+  /** Approved, but not yet: people may still say no until execution begins. */
+  awaitWindow(until: string): void {
+    this.answerBy = until;
+    this.refreshDetails();
+  }
+
   execute(): void {
     this.enter('executing');
   }
 
-  /** The cluster changed between approval and execution: back to planning, the approval is void. */
+  /** Back to planning: where the new plan is another, approvals of the old one are void. */
   sendBack(): void {
-    this.replans += 1;
     this.enter('planning');
+  }
+
+  /** Whether it is no use to go on, because the cluster changes each time. */
+  neverSettles(): boolean {
+    this.clusterChanges += 1;
+    return this.clusterChanges > MAX_REPLANS;
   }
 
   finish(phase: EndPhase, report?: ExecutionReport, error?: Failure): void {
@@ -81,57 +109,70 @@ export class PackageRun {
     this.enter(phase);
   }
 
-  /** Takes a message in and says what became of it. It is final once `settle` has been told that it is recorded. */
-  vote(decision: Decision, via: VoteRecord['via'], argument: unknown): VoteRecord {
-    const parsed = parseVote(decision, via, argument);
-    const refused = 'malformed' in parsed ? parsed.malformed : this.judged(parsed);
-    const vote = 'malformed' in parsed ? { decision, approver: 'unknown', proof: 'asserted' as const } : parsed;
-    const record: VoteRecord = { receivedAt: now(), via, ...vote, ...(refused && { refused }) };
-    this.unsettled += 1;
-    this.keep(record);
-    return record;
+  receive(decision: Decision, via: Receipt['via'], argument: unknown): ReceivedVote {
+    return this.ballot.receive(decision, via, argument);
   }
 
-  /** What could not be recorded has no effect. */
-  settle(vote: VoteRecord, recorded: boolean): VoteRecord {
-    this.unsettled -= 1;
-    if (recorded || vote.refused) return vote;
-    const voided: VoteRecord = {
-      ...vote,
-      refused: { code: 'AUDIT_UNAVAILABLE', why: 'The vote could not be recorded.' },
-    };
-    const index = this.votes.indexOf(vote);
-    if (index >= 0) this.votes[index] = voided;
-    this.refreshDetails();
-    return voided;
+  judge(received: ReceivedVote, proof: StatementProof | undefined): VoteRecord {
+    const { decision } = received.message;
+    const vote = this.ballot.judge(received, proof, this.context(this.takes(decision, received.receipt)));
+    this.refreshUnless(vote.refused !== undefined);
+    return vote;
+  }
+
+  settle(vote: VoteRecord, isRecorded: boolean): VoteRecord {
+    const settled = this.ballot.settle(vote, isRecorded);
+    this.refreshUnless(settled === vote);
+    return settled;
+  }
+
+  /** Told by the worker; what the policy says is found out by planning again. */
+  policyChanged(argument: unknown): void {
+    const told = typeof argument === 'object' && argument !== null && !isMalformed(argument) ? argument : {};
+    const digest = 'policyDigest' in told ? told.policyDigest : undefined;
+    if (this.phase !== 'awaiting-approval' || typeof digest !== 'string') return;
+    if (digest === this.currentPlan?.policyDigest || this.policyChanges >= MAX_POLICY_CHANGES) return;
+    this.policyChanges += 1;
+    this.isOutdated = true;
+  }
+
+  /** Whether the plan was made under a policy that holds no longer. */
+  mustPlanAgain(): boolean {
+    return this.isOutdated;
   }
 
   /** Whether there is an answer, and every vote that makes it is in the audit log. */
   isAnswered(): boolean {
-    return this.unsettled === 0 && this.count().outcome !== 'waiting';
+    return this.ballot.isSettled && this.count().outcome !== 'waiting';
+  }
+
+  isRejected(): boolean {
+    return this.isAnswered() && this.count().outcome === 'rejected';
+  }
+
+  /** Whether no vote is under way: checked and recorded are all that came in. */
+  isSettled(): boolean {
+    return this.ballot.isSettled;
   }
 
   count(): Tally {
-    if (!this.requirement) return { outcome: 'waiting', approvers: [], missing: 0 };
-    const digest = this.currentPlan?.digest;
-    // Approvals of an earlier plan are void; a rejection stays one.
-    const current = this.votes.filter(({ planDigest, decision }) => decision === 'reject' || planDigest === digest);
-    return tally(current, this.requirement);
+    return this.ballot.count(this.context(true)) ?? NO_TALLY;
   }
 
   status(): PackageStatus {
-    const { approvers, missing } = this.count();
+    const { approvers, missing, missingGroups } = this.count();
     return {
       phase: this.phase,
       since: this.timeline.at(-1)?.at ?? now(),
       timeline: this.timeline,
       approvers,
-      votes: this.votes,
+      votes: this.ballot.shown(this.context(true)),
       replans: this.replans,
       ...(this.facts && { facts: this.facts }),
       ...(this.currentPlan && { planDigest: this.currentPlan.digest, risk: this.currentPlan.risk.level }),
-      ...(this.requirement && { requirement: this.requirement, missing }),
+      ...(this.requirement && { requirement: this.requirement, missing, missingGroups }),
       ...(this.phase === 'awaiting-approval' && this.answerBy && { answerBy: this.answerBy }),
+      ...(!this.window.open && { window: this.window }),
       ...(this.report && { report: this.report }),
       ...(this.error && { error: this.error }),
     };
@@ -158,33 +199,18 @@ export class PackageRun {
     throw finalFailure(code, message, result);
   }
 
-  private judged(vote: Vote): VoteRecord['refused'] {
-    if (vote.decision === 'approve' && this.count().outcome === 'approved') {
-      return { code: 'APPROVAL_CLOSED', why: 'It is approved already.' };
-    }
-    return refusalOf(vote, {
-      // A rejection may come as soon as the package is known; an approval is of a plan that waits for one.
-      open: this.phase === 'awaiting-approval' || (vote.decision === 'reject' && EARLY.has(this.phase)),
-      author: this.facts?.author ?? '',
-      planDigest: this.currentPlan?.digest,
-      requirement: this.requirement,
-    });
+  /** A rejection may come as soon as the package is known; an approval is of a plan that waits for one, and in time. */
+  private takes(decision: Decision, { receivedAt }: Receipt): boolean {
+    if (this.phase !== 'awaiting-approval') return decision === 'reject' && EARLY.has(this.phase);
+    return this.answerBy === undefined || Date.parse(receivedAt) < Date.parse(this.answerBy);
   }
 
-  /**
-   * Keeps a vote for the status. A flood must not outgrow it: of votes without effect the newest are kept, of those with
-   * one the newest of each person; the audit log has them all. Only votes with an effect change what the UI shows.
-   */
-  private keep(vote: VoteRecord): void {
-    const isReplaced = (older: VoteRecord) =>
-      vote.refused
-        ? false
-        : !older.refused && sameIdentity(older.approver, vote.approver) && older.decision === vote.decision;
-    const kept = this.votes.filter((older) => !isReplaced(older));
-    const oldest =
-      kept.filter(({ refused }) => refused).length >= MAX_REFUSED_VOTES && kept.find(({ refused }) => refused);
-    this.votes = [...kept.filter((older) => !(vote.refused && older === oldest)), vote];
-    if (!vote.refused) this.refreshDetails();
+  private context(open: boolean): VoteContext {
+    const { workflowId, runId } = workflowInfo();
+    const { wpkDigest, author = '', signerFingerprint } = this.facts ?? {};
+    const { digest: planDigest, clusterUid, policyDigest } = this.currentPlan ?? {};
+    const run = { workflowId, runId, wpkDigest, clusterUid, policyDigest };
+    return { open, author, signerFingerprint, planDigest, requirement: this.requirement, run };
   }
 
   private enter(phase: Phase, attributes: Record<string, string> = {}): void {
@@ -193,6 +219,11 @@ export class PackageRun {
     const risk = this.currentPlan && { [SEARCH_ATTRIBUTES.risk]: this.currentPlan.risk.level };
     this.setAttributes({ ...attributes, ...risk, [SEARCH_ATTRIBUTES.phase]: phase });
     this.refreshDetails();
+  }
+
+  /** Only votes with an effect change what the UI shows: a flood of others costs nothing. */
+  private refreshUnless(isWithoutEffect: boolean): void {
+    if (!isWithoutEffect) this.refreshDetails();
   }
 
   private refreshDetails(): void {

@@ -8,7 +8,7 @@ import { Execution, planChanged } from './execution.ts';
 import type { ExecutionOptions } from './execution-types.ts';
 import { toJsonBody } from './json-body.ts';
 import type { KubeApi } from './kube-api.ts';
-import { at, isRecord } from './kube-object.ts';
+import { at, isRecord, type KubeObject, versionOf } from './kube-object.ts';
 import type { Planner } from './planner.ts';
 
 export interface Writer {
@@ -49,11 +49,28 @@ function requireApproval(planner: Planner, { wpk, dryRun, approved, resumed }: E
 /** Small records of the connector's own, one ConfigMap each, in its state namespace. */
 export interface StateRecords {
   /** Creates a record that must not exist; resolves to false where one does. */
-  create(name: string, data: Readonly<Record<string, string>>): Promise<boolean>;
-  read(name: string): Promise<Readonly<Record<string, string>> | undefined>;
+  create(name: string, data: RecordData): Promise<boolean>;
+  read(name: string): Promise<RecordData | undefined>;
   /** Sets fields of an existing record. */
-  merge(name: string, data: Readonly<Record<string, string>>): Promise<void>;
+  merge(name: string, data: RecordData): Promise<void>;
+  /**
+   * Sets fields by what a record says, made where it is missing; nobody else's change comes in between.
+   * @param change gets the record as it is, perhaps more than once, and gives what to set; undefined changes nothing
+   */
+  amend(name: string, change: (record: RecordData | undefined) => RecordData | undefined): Promise<void>;
+  /** The records whose names start so, by name. */
+  list(prefix: string): Promise<ReadonlyMap<string, RecordData>>;
+  /** Removes a record; one that is gone already is no error. */
+  remove(name: string): Promise<void>;
 }
+
+export type RecordData = Readonly<Record<string, string>>;
+
+/** How often a record is read anew because somebody else changed it. */
+const MAX_AMENDMENTS = 20;
+
+/** More records than that were never meant to be in one cluster. */
+const MAX_RECORDS = 100_000;
 
 /**
  * Reads a random key of the connector's own from a Secret in the state namespace, and makes it where it is missing: all
@@ -71,7 +88,8 @@ export async function sharedKey(api: KubeApi, name: string): Promise<Buffer> {
   return Buffer.from(key, 'base64');
 }
 
-const OWN_LABELS = { 'app.kubernetes.io/managed-by': FIELD_MANAGER };
+const MANAGED_BY = 'app.kubernetes.io/managed-by';
+const OWN_LABELS = { [MANAGED_BY]: FIELD_MANAGER };
 
 const RECORDS_PATH = `/api/v1/namespaces/${STATE_NAMESPACE}/configmaps`;
 
@@ -81,33 +99,71 @@ const RECORDS_PATH = `/api/v1/namespaces/${STATE_NAMESPACE}/configmaps`;
  * @param api with the rights for the state namespace, which the account that applies packages does not have
  */
 export function createStateRecords(api: KubeApi): StateRecords {
+  const create: StateRecords['create'] = (name, data) =>
+    asConnectorError(() => {
+      const metadata = { name, labels: OWN_LABELS };
+      return createInState(api, RECORDS_PATH, { apiVersion: 'v1', kind: 'ConfigMap', metadata, data });
+    });
+  const merge = (name: string, data: RecordData, metadata?: { readonly resourceVersion: string }) =>
+    asConnectorError(async () => {
+      const query = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict' };
+      const contentType = 'application/merge-patch+json';
+      const body = toJsonBody({ data, ...(metadata && { metadata }) });
+      await api.write({ method: 'PATCH', path: `${RECORDS_PATH}/${name}`, query, contentType, body });
+    });
+
   return {
-    create: (name, data) =>
-      asConnectorError(() => {
-        const metadata = { name, labels: OWN_LABELS };
-        return createInState(api, RECORDS_PATH, { apiVersion: 'v1', kind: 'ConfigMap', metadata, data });
-      }),
+    create,
+    merge: (name, data) => merge(name, data),
 
     async read(name) {
       const record = await api.get(`${RECORDS_PATH}/${name}`);
-      const data = at(record, 'data');
-      if (!record) return undefined;
-      return isRecord(data) ? (data as Readonly<Record<string, string>>) : {}; // a ConfigMap's data are texts
+      return record && dataOf(record);
     },
 
-    merge: (name, data) =>
+    async amend(name, change) {
+      for (let attempt = 1; ; attempt++) {
+        const record = await api.get(`${RECORDS_PATH}/${name}`);
+        const data = change(record && dataOf(record));
+        if (!data) return;
+        try {
+          if (record) return await merge(name, data, { resourceVersion: versionOf(record).resourceVersion });
+          if (await create(name, data)) return;
+        } catch (error) {
+          const isStale = error instanceof ConnectorError && isStaleAnswer(error.cause);
+          if (!isStale || attempt === MAX_AMENDMENTS) throw error;
+        }
+      }
+    },
+
+    async list(prefix) {
+      const labelSelector = `${MANAGED_BY}=${FIELD_MANAGER}`;
+      const records = await api.list(RECORDS_PATH, { atMost: MAX_RECORDS, labelSelector });
+      if (!records) throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'There are too many records to list.');
+      const own = records.filter(({ metadata }) => metadata.name.startsWith(prefix));
+      return new Map(own.map((record) => [record.metadata.name, dataOf(record)]));
+    },
+
+    remove: (name) =>
       asConnectorError(async () => {
-        const query = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict' };
-        const contentType = 'application/merge-patch+json';
-        await api.write({
-          method: 'PATCH',
-          path: `${RECORDS_PATH}/${name}`,
-          query,
-          contentType,
-          body: toJsonBody({ data }),
-        });
+        const body = toJsonBody({ apiVersion: 'v1', kind: 'DeleteOptions' });
+        const path = `${RECORDS_PATH}/${name}`;
+        try {
+          await api.write({ method: 'DELETE', path, query: {}, contentType: 'application/json', body });
+        } catch (error) {
+          if (!(error instanceof ApiStatusError && error.isNotFound)) throw error;
+        }
       }),
   };
+}
+
+function dataOf(record: KubeObject): RecordData {
+  const data = at(record, 'data');
+  return isRecord(data) ? (data as RecordData) : {}; // a ConfigMap's data are texts
+}
+
+function isStaleAnswer(cause: unknown): boolean {
+  return cause instanceof ApiStatusError && cause.isStale;
 }
 
 /** Creates an object in the state namespace, which is made where it is missing; false where the object is there already. */

@@ -10,6 +10,7 @@ import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import { WPK_MAX_BYTES } from '../../domain/wpk.ts';
 import type { LoadedPolicy, PolicySource } from '../policy/load-policy.ts';
 import type { KeySource } from '../sigstore/keys.ts';
+import type { VerifiedSignature } from '../sigstore/verify-signature.ts';
 import { verifyBundle } from '../sigstore/verify-signature.ts';
 
 /** A package whose signature holds, that is well-formed, valid now, for this cluster, and allowed by the policy. */
@@ -34,7 +35,7 @@ export interface AdmissionDeps {
 const CLOCK_SKEW_MS = 30_000;
 
 /** How long a package that was begun in time may take to end, ms: as long as Temporal lets its activity. */
-const FINISH_WITHIN_MS = 7 * 86_400_000;
+export const FINISH_WITHIN_MS = 7 * 86_400_000;
 
 /** Parsed packages that are remembered by digest: the activities of one package follow each other closely. */
 const REMEMBERED = 16;
@@ -44,8 +45,14 @@ interface Parsed {
   readonly stepsDigest: Digest;
 }
 
-/** @param begun whether the package is being executed already: what was begun in time may end after it. */
-export type Admission = (signed: unknown, options?: { readonly begun: boolean }) => Promise<AdmittedWpk>;
+export interface AdmissionOptions {
+  /** Whether the package is being executed already: what was begun in time may end after it. */
+  readonly begun?: boolean;
+  /** Asks for the keys anew, so that a revocation is seen at once. */
+  readonly fresh?: boolean;
+}
+
+export type Admission = (signed: unknown, options?: AdmissionOptions) => Promise<AdmittedWpk>;
 
 /**
  * Checks a package from the raw bytes on, each time anew: keys may be revoked and the policy may change while it waits.
@@ -65,21 +72,27 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     return one;
   }
 
-  return async (signed, { begun } = { begun: false }) => {
+  return async (signed, { begun = false, fresh = false } = {}) => {
     const { payload, bundle } = decode(signed);
     const now = deps.now();
-    const signature = verifyBundle({ payload, bundle, keys: await deps.keys.load(), now });
+    const [keys, policy] = await Promise.all([deps.keys.load({ fresh }), deps.policy()]);
+    const { pinnedKeys } = policy.policy.signing;
+    const signature = verifyBundle({
+      payload,
+      bundle,
+      keys,
+      now,
+      ...(pinnedKeys && { pinnedKeys }),
+    });
     const wpkDigest = deps.sha256(payload);
     const { wpk, stepsDigest } = parseOnce(wpkDigest, payload);
-    const policy = await deps.policy();
     checkValidity(wpk, now, policy.policy, begun);
     if (wpk.target.clusterId !== deps.clusterId) {
       throw new ConnectorError('WPK_WRONG_CLUSTER', `It names ${wpk.target.clusterId}; this is ${deps.clusterId}.`);
     }
     const denials = policyDenials(policy.policy, wpk);
     if (denials.length > 0) throw new ConnectorError('POLICY_DENIED', `${denials.join('; ')}.`);
-    const signedBy = signature.keyName;
-    return { wpk, wpkDigest, stepsDigest, policy, facts: factsOf(wpk, wpkDigest, signedBy) };
+    return { wpk, wpkDigest, stepsDigest, policy, facts: factsOf(wpk, wpkDigest, signature) };
   };
 }
 
@@ -117,7 +130,11 @@ function checkValidity(wpk: Wpk, now: Date, policy: Policy, begun: boolean): voi
   }
 }
 
-function factsOf({ metadata, target, reason, steps }: Wpk, wpkDigest: Digest, signedBy: string): PackageFacts {
+function factsOf(
+  { metadata, target, reason, steps }: Wpk,
+  wpkDigest: Digest,
+  signature: VerifiedSignature,
+): PackageFacts {
   return {
     wpkId: metadata.id,
     name: metadata.name,
@@ -129,6 +146,7 @@ function factsOf({ metadata, target, reason, steps }: Wpk, wpkDigest: Digest, si
     steps: steps.length,
     expiresAt: metadata.expiresAt,
     wpkDigest,
-    signedBy,
+    signedBy: signature.keyName,
+    signerFingerprint: signature.fingerprint,
   };
 }

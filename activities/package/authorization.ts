@@ -1,5 +1,5 @@
 import type { VoteContext, VoteRecord } from '../../domain/approvals.ts';
-import { parseVote, refusalOf, tally } from '../../domain/approvals.ts';
+import { judgeVote, readVote, tally } from '../../domain/approvals.ts';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { EXECUTE_WPK, workflowIdOf } from '../../domain/names.ts';
@@ -7,10 +7,11 @@ import type { PlanBinding } from '../../domain/plan.ts';
 import { planDigest } from '../../domain/plan.ts';
 import { requirementFor } from '../../domain/policy.ts';
 import type { Requirement } from '../../domain/policy.ts';
-import type { Witness, WitnessedVote } from '../temporal/witness.ts';
+import type { Witness } from '../temporal/witness.ts';
 import type { AdmittedWpk } from './admission.ts';
 import type { Claim, RunRef } from './claims.ts';
 import { sameRun } from './claims.ts';
+import type { StatementProver } from './statements.ts';
 
 /**
  * Temporal orders, it does not authorise (R38): whoever has access to its namespace can schedule our activities with
@@ -78,49 +79,74 @@ export function assertPlan(sha256: Sha256, { planDigest: digest, binding }: Appr
 export interface ApprovalDeps {
   readonly sha256: Sha256;
   readonly witness: Witness;
+  readonly prove: StatementProver;
 }
 
 /** What the policy wanted, and whose votes met it. */
-export interface Approval {
+export interface GivenApproval {
   readonly requirement: Requirement;
-  readonly approvers: readonly Pick<VoteRecord, 'approver' | 'proof'>[];
+  readonly approvers: readonly Pick<VoteRecord, 'approver' | 'proof' | 'at' | 'keyFingerprint'>[];
 }
 
 /**
  * Checks that this plan was approved as the policy wants it. The votes are taken from Temporal's own history and judged
- * anew; what the workflow made of them counts for nothing here.
+ * anew, with the keys as they are now; what the workflow made of them counts for nothing here.
  * @param input whose plan `assertPlan` has taken
  * @throws {ConnectorError} PLAN_CHANGED where the approved plan was made under another policy, APPROVAL_MISSING,
- *   CALLER_UNTRUSTED, TEMPORAL_UNAVAILABLE
+ *   CALLER_UNTRUSTED, TEMPORAL_UNAVAILABLE, APPROVERS_UNAVAILABLE
  */
 export async function assertApproved(
   deps: ApprovalDeps,
-  { wpk, stepsDigest, policy }: AdmittedWpk,
+  admitted: AdmittedWpk,
   caller: Caller,
   { planDigest: digest, binding }: ApprovalInput,
-): Promise<Approval> {
+): Promise<GivenApproval> {
+  const { wpk, stepsDigest, policy } = admitted;
   if (binding.policyDigest !== policy.digest) throw new ConnectorError('PLAN_CHANGED', 'The policy changed.');
   const requirement = requirementFor(policy.policy, wpk, stepsDigest, binding);
+
   if (requirement.auto) return { requirement, approvers: [] };
 
-  const context = { open: true, author: wpk.metadata.author, planDigest: digest, requirement };
   // All of them: a rejection need not name the plan, and one that a forged run passed over still holds.
-  const votes = (await deps.witness.votes(caller)).map((vote) => judged(vote, context));
-  const { outcome, missing, approvers } = tally(votes, requirement);
+  const votes = await judgedVotes(deps, caller, contextOf(admitted, caller, digest, binding, requirement));
+  const { outcome, approvals, missing, missingGroups } = tally(votes, requirement);
   if (outcome === 'rejected') throw new ConnectorError('APPROVAL_MISSING', 'Somebody rejected it.');
-  if (outcome === 'waiting') throw new ConnectorError('APPROVAL_MISSING', `${missing} missing: ${requirement.reason}.`);
-  const voteOf = (name: string) => votes.find(({ approver, refused }) => approver === name && !refused);
+  if (outcome === 'waiting') {
+    const groups = missingGroups.length > 0 ? `, nobody of ${missingGroups.join(', ')} approved` : '';
+    throw new ConnectorError('APPROVAL_MISSING', `${missing} missing${groups}: ${requirement.reason}.`);
+  }
   return {
     requirement,
-    approvers: approvers.map((approver) => ({ approver, proof: voteOf(approver)?.proof ?? 'asserted' })),
+    approvers: approvals.map(({ approver, proof, at, keyFingerprint }) => ({
+      approver,
+      proof,
+      at,
+      ...(keyFingerprint !== undefined && { keyFingerprint }),
+    })),
   };
 }
 
-function judged({ decision, via, argument, receivedAt }: WitnessedVote, context: VoteContext): VoteRecord {
-  const parsed = parseVote(decision, via, argument);
-  if ('malformed' in parsed) {
-    return { decision, via, receivedAt, approver: 'unknown', proof: 'asserted', refused: parsed.malformed };
-  }
-  const refused = refusalOf(parsed, context);
-  return { ...parsed, via, receivedAt, ...(refused && { refused }) };
+function contextOf(
+  { wpk, facts }: AdmittedWpk,
+  { workflowId, runId }: Caller,
+  planDigest: Digest,
+  { wpkDigest, clusterUid, policyDigest }: PlanBinding,
+  requirement: Requirement,
+): VoteContext {
+  const run = { workflowId, runId, wpkDigest, clusterUid, policyDigest };
+  const { signerFingerprint } = facts;
+  return { open: true, author: wpk.metadata.author, signerFingerprint, planDigest, requirement, run };
+}
+
+/** All votes of the run, in the order in which Temporal took them in. */
+async function judgedVotes(deps: ApprovalDeps, caller: Caller, context: VoteContext): Promise<VoteRecord[]> {
+  const votes = (await deps.witness.votes(caller)).map(({ decision, via, argument, receivedAt }) => ({
+    message: readVote(decision, via, argument),
+    receipt: { via, receivedAt },
+  }));
+  const signed = votes.filter(({ message }) => message.statement !== undefined);
+  const statements = signed.map(({ message }) => message.statement);
+  const proofs = statements.length > 0 ? await deps.prove(statements, { fresh: true }) : [];
+  const proofOf = new Map(signed.map((vote, index) => [vote, proofs[index]]));
+  return votes.map((vote) => judgeVote(vote.message, proofOf.get(vote), vote.receipt, context));
 }

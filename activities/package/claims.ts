@@ -1,6 +1,7 @@
 import type { Digest } from '../../domain/digest.ts';
 import type { ErrorCode } from '../../domain/errors.ts';
 import { ConnectorError } from '../../domain/errors.ts';
+import { workflowIdOf } from '../../domain/names.ts';
 import type { StateRecords } from '../kubernetes/writer.ts';
 
 /** The run that owns a package. */
@@ -19,8 +20,11 @@ export interface Claim extends RunRef {
   readonly ended?: ExecutionEnd;
 }
 
-/** `failed:` is followed by the error code. */
-export type ExecutionEnd = 'succeeded' | 'stopped' | `failed:${ErrorCode}`;
+/**
+ * `failed:` is followed by the error code · `cut-off`: the run was terminated, reset or forgotten in Temporal ·
+ * `settled`: the run ended without executing anything.
+ */
+export type ExecutionEnd = 'succeeded' | 'stopped' | `failed:${ErrorCode}` | 'cut-off' | 'settled';
 
 /** Claims of package ids, kept in the cluster itself. */
 export class Claims {
@@ -52,6 +56,20 @@ export class Claims {
     await this.records.merge(nameOf(wpkId), { executing: planDigest });
   }
 
+  /** All claims of one cluster, by package id; several clusters may share a state namespace in development. */
+  async list(clusterId: string): Promise<ReadonlyMap<string, Claim>> {
+    const records = await this.records.list(CLAIM_PREFIX);
+    const claims = [...records.values()] as unknown as Claim[]; // as read() has it
+    const prefix = workflowIdOf(clusterId, '');
+    const own = claims.filter(({ workflowId = '' }) => workflowId.startsWith(prefix));
+    return new Map(own.map((claim) => [claim.workflowId.slice(prefix.length), claim]));
+  }
+
+  /** Forgets a claim; only once nothing that bears the package's id can be valid any more. */
+  async forget(wpkId: string): Promise<void> {
+    await this.records.remove(nameOf(wpkId));
+  }
+
   async markEnded(wpkId: string, ended: ExecutionEnd): Promise<void> {
     await this.records.merge(nameOf(wpkId), { ended });
   }
@@ -61,10 +79,11 @@ export function sameRun(a: RunRef, b: RunRef): boolean {
   return a.workflowId === b.workflowId && a.runId === b.runId;
 }
 
+const CLAIM_PREFIX = 'wpk-';
 const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/;
 
 /** The id may come from the name of a run, which anybody can choose; it becomes part of a path. */
 function nameOf(wpkId: string): string {
   if (!ULID.test(wpkId)) throw new ConnectorError('CALLER_UNTRUSTED', 'The run is not named after a package.');
-  return `wpk-${wpkId.toLowerCase()}`;
+  return `${CLAIM_PREFIX}${wpkId.toLowerCase()}`;
 }

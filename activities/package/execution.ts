@@ -1,10 +1,12 @@
 import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { ConnectorError, isErrorCode } from '../../domain/errors.ts';
 import type { PlanBinding } from '../../domain/plan.ts';
+import { windowState } from '../../domain/maintenance-windows.ts';
+import { policyDenials, resultDenials } from '../../domain/policy.ts';
 import type { ExecutionReport, Progress } from '../../domain/status.ts';
 import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import type { ExecutionOptions, ExecutionProgress, GrowingReport } from '../kubernetes/execution-types.ts';
-import type { Planner } from '../kubernetes/planner.ts';
+import type { DryRun, Planner } from '../kubernetes/planner.ts';
 import type { Writer } from '../kubernetes/writer.ts';
 import type { Witness } from '../temporal/witness.ts';
 import type { Admission, AdmittedWpk } from './admission.ts';
@@ -12,7 +14,10 @@ import type { Caller } from './authorization.ts';
 import { assertApproved, assertCaller, assertClaim, assertPlan, packageOf } from './authorization.ts';
 import type { Claims, ExecutionEnd } from './claims.ts';
 import { makePlan } from './planning.ts';
+import type { PolicySource } from '../policy/load-policy.ts';
 import type { PackageRecords } from './records.ts';
+import type { Sequences } from './sequences.ts';
+import type { StatementProver } from './statements.ts';
 
 export interface ExecuteInput {
   readonly signed: SignedWpk;
@@ -22,8 +27,11 @@ export interface ExecuteInput {
 
 export type ExecuteOutcome =
   | { readonly outcome: 'succeeded' | 'stopped'; readonly report: ExecutionReport }
-  /** Nothing was written: the cluster is not as it was when the plan was approved. */
-  | { readonly outcome: 'plan-changed' };
+  /**
+   * Nothing was written: the cluster or the policy is not as it was when the plan was approved, or no maintenance
+   * window is open.
+   */
+  | { readonly outcome: 'plan-changed' | 'window-closed' };
 
 export interface ExecutionDeps {
   readonly clusterId: string;
@@ -33,6 +41,10 @@ export interface ExecutionDeps {
   readonly planner: Planner;
   readonly writer: Writer;
   readonly witness: Witness;
+  readonly prove: StatementProver;
+  readonly sequences: Sequences;
+  readonly policy: PolicySource;
+  readonly now: () => Date;
   readonly uploadAudit: () => Promise<void>;
 }
 
@@ -67,7 +79,7 @@ export async function executePlan(
   const wpkId = packageOf(caller, deps.clusterId);
   const claim = await deps.claims.read(wpkId);
   const resumed = claim?.executing !== undefined;
-  const admitted = await deps.admit(input.signed, { begun: resumed });
+  const admitted = await deps.admit(input.signed, { begun: resumed, fresh: true });
   const { wpk, wpkDigest } = admitted;
   assertCaller(caller, deps.clusterId, wpk.metadata.id);
   assertClaim(claim, caller, wpkDigest);
@@ -83,12 +95,14 @@ export async function executePlan(
   const records = context.recordsFor(admitted);
   const { planDigest } = input;
   if (!resumed) {
+    if (!windowState(admitted.policy.policy, wpk, deps.now()).open) return { outcome: 'window-closed' };
     // Once only: a vote that comes when it has begun is told that it is too late; what ends it then is a stop.
     const { requirement, approvers } = await assertApproved(deps, admitted, caller, input);
     // What was decided is in the log before anything is written; without the log nothing is.
     const decided = { approvers: [...approvers], auto: requirement.auto, reason: requirement.reason };
     await records.write('package.approved', 'succeeded', decided, { planDigest, key: planDigest });
     await deps.uploadAudit();
+    await deps.sequences.advance(wpk);
     await deps.claims.markExecuting(wpkId, planDigest);
   }
 
@@ -101,9 +115,10 @@ export async function executePlan(
       resumed,
       signal,
       report,
+      beforeWrite: () => assertStillAllowed(deps.policy, admitted, dryRun),
       onStep: async (step) => {
         // A step before may have waited for hours: a key may be revoked and the policy may deny by now.
-        if ('started' in step) await deps.admit(input.signed, { begun: true });
+        if ('started' in step) await deps.admit(input.signed, { begun: true, fresh: true });
         await recordStep(records, step, planDigest, context.attempt);
       },
       onProgress: (progress) => context.onProgress(progressOf(wpk, progress)),
@@ -121,12 +136,28 @@ export async function executePlan(
   return { outcome: 'succeeded', report };
 }
 
+/** A policy that changes while a package is carried out decides at the next write. */
+async function assertStillAllowed(
+  policy: PolicySource,
+  { wpk, policy: before }: AdmittedWpk,
+  { writes }: DryRun,
+): Promise<void> {
+  const { policy: now, digest } = await policy();
+  if (digest === before.digest) return;
+  const changed = writes.filter(({ planned }) => planned.change !== 'unchanged').map(({ after }) => after);
+  const denials = [...policyDenials(now, wpk), ...resultDenials(now, changed)];
+  if (denials.length > 0) throw new ConnectorError('POLICY_DENIED', `${denials.join('; ')}.`);
+}
+
 /**
  * The answer to a call for a package whose execution has ended, such as an attempt whose predecessor was killed just
  * before it could report. What was done is in the audit log; nothing is done again.
  */
 function endedBefore(ended: ExecutionEnd): ExecuteOutcome {
   if (ended === 'succeeded' || ended === 'stopped') return { outcome: ended, report: { steps: [] } };
+  if (ended === 'cut-off' || ended === 'settled') {
+    throw new ConnectorError('CALLER_UNTRUSTED', 'The run of the package has ended.');
+  }
   const code = ended.slice('failed:'.length);
   const detail = 'An earlier attempt ended so; the audit log has the steps.';
   throw new ExecutionFailed(new ConnectorError(isErrorCode(code) ? code : 'INTERNAL', detail), { steps: [] });

@@ -1,4 +1,4 @@
-import type { VoteRecord } from '../../domain/approvals.ts';
+import type { StatementProof, VoteRecord } from '../../domain/approvals.ts';
 import type { AuditEvent, AuditEventType } from '../../domain/audit.ts';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { canonicalJson } from '../../domain/digest.ts';
@@ -8,8 +8,14 @@ import { isEnd } from '../../domain/status.ts';
 import type { RunRef } from './claims.ts';
 
 /** What the workflow asks to be recorded; everything else is recorded where it happens. */
-export type RunEvent =
-  { readonly type: 'vote'; readonly vote: VoteRecord } | { readonly type: 'ended'; readonly status: PackageStatus };
+export type RunEvent = VoteEvent | { readonly type: 'ended'; readonly status: PackageStatus };
+
+export interface VoteEvent {
+  readonly type: 'vote';
+  readonly vote: VoteRecord;
+  /** The signed statement that came with it, as it came. */
+  readonly statement?: unknown;
+}
 
 /** The part of the audit log that activities need. */
 export interface AuditWriter {
@@ -48,9 +54,13 @@ export class PackageRecords {
     type: AuditEventType,
     outcome: AuditEvent['outcome'],
     detail: AuditEvent['detail'],
-    more: Partial<Pick<AuditEvent, 'actor' | 'phase' | 'planDigest'>> & { readonly key?: string } = {},
+    more: Partial<Pick<AuditEvent, 'actor' | 'phase' | 'planDigest'>> & {
+      readonly key?: string;
+      /** What is known to be short enough, and worthless in parts. */
+      readonly unclipped?: AuditEvent['detail'];
+    } = {},
   ): Promise<void> {
-    const { key = '', ...fields } = more;
+    const { key = '', unclipped = {}, ...fields } = more;
     const { workflowId, runId } = this.run;
     const eventId = this.sha256(canonicalJson({ workflowId, runId, type, key }));
     await this.audit.append({
@@ -58,7 +68,7 @@ export class PackageRecords {
       type,
       actor: { id: 'byoc-connector', proof: 'system' },
       outcome,
-      detail: clipped(detail) as AuditEvent['detail'], // clipping keeps every key
+      detail: { ...(clipped(detail) as AuditEvent['detail']), ...unclipped }, // clipping keeps every key
       ...(workflowId && { workflowId: workflowId.slice(0, MAX_ID_CHARS) }), // a foreign caller chooses its own, or has none
       ...(runId && { runId }),
       ...this.about,
@@ -66,8 +76,12 @@ export class PackageRecords {
     });
   }
 
-  async vote(vote: VoteRecord): Promise<void> {
-    const { decision, approver, refused, planDigest, comment, via, receivedAt } = vote;
+  /**
+   * @param proof what the statement proves by this worker's own keys: the run's word on it counts for nothing
+   */
+  async vote(vote: VoteRecord, statement?: unknown, proof?: StatementProof): Promise<void> {
+    const { decision, approver, refused, planDigest, comment, via, receivedAt, at } = vote;
+    const proven = proof && 'statement' in proof ? proof : undefined;
     await this.write(
       'vote.recorded',
       refused ? 'refused' : 'succeeded',
@@ -78,9 +92,14 @@ export class PackageRecords {
         ...(comment && { comment }),
         ...(planDigest && { votedFor: planDigest }),
         ...(refused && { refused }),
+        ...(proven && { signedAt: at, keyFingerprint: proven.keyFingerprint, groups: [...proven.groups] }),
       },
-      // Nothing here has checked a signature, whatever the caller says.
-      { actor: { id: approver.slice(0, MAX_ID_CHARS), proof: 'asserted' }, key: canonicalJson(vote) },
+      {
+        actor: { id: (proven?.identity ?? approver).slice(0, MAX_ID_CHARS), proof: proven ? 'verified' : 'asserted' },
+        key: canonicalJson(vote),
+        // Whole, where it proves something: an auditor checks the signature for themselves.
+        ...(proven && { unclipped: { statement } }),
+      },
     );
   }
 

@@ -23,7 +23,15 @@ export interface Witness {
   taskQueueOf(run: RunRef): Promise<string>;
   /** Every vote that was sent to the run, in order. */
   votes(run: RunRef): Promise<readonly WitnessedVote[]>;
+  /** What became of a run; never throws CALLER_UNTRUSTED. */
+  fateOf(run: RunRef): Promise<RunFate>;
 }
+
+/**
+ * `ended`: it came to an end of its own · `cut-off`: terminated (a reset does that too) or timed out, which the
+ * workflow itself never notices · `forgotten`: Temporal does not know it, any more or at all.
+ */
+export type RunFate = 'running' | 'ended' | 'cut-off' | 'forgotten';
 
 /** @see https://docs.temporal.io/workflow-execution/event for the events that hold signals and updates. */
 export function createWitness(client: WorkflowClient): Witness {
@@ -34,6 +42,16 @@ export function createWitness(client: WorkflowClient): Witness {
     async taskQueueOf({ workflowId, runId }) {
       return (await asked(client.getHandle(workflowId, runId).describe())).taskQueue;
     },
+    async fateOf({ workflowId, runId }) {
+      try {
+        const { status } = await client.getHandle(workflowId, runId).describe();
+        if (status.name === 'TERMINATED' || status.name === 'TIMED_OUT') return 'cut-off';
+        return ENDED.has(status.name) ? 'ended' : 'running';
+      } catch (cause) {
+        if (cause instanceof WorkflowNotFoundError) return 'forgotten';
+        throw new ConnectorError('TEMPORAL_UNAVAILABLE', '', { cause });
+      }
+    },
     async votes({ workflowId, runId }) {
       const history = await asked(client.getHandle(workflowId, runId).fetchHistory());
       const votes: WitnessedVote[] = [];
@@ -43,13 +61,20 @@ export function createWitness(client: WorkflowClient): Witness {
         const name = signal?.signalName ?? update?.name;
         if (name !== 'approve' && name !== 'reject' && name !== 'decide') continue;
         const [argument] = await decode(signal?.input?.payloads ?? update?.args?.payloads);
-        const receivedAt = new Date(Number(event.eventTime?.seconds ?? 0) * 1000).toISOString();
+        const receivedAt = timeOf(event.eventTime);
         const decision = name === 'decide' ? decisionIn(argument) : name;
         votes.push({ decision, via: signal ? 'signal' : 'update', argument, receivedAt });
       }
       return votes;
     },
   };
+}
+
+const ENDED: ReadonlySet<string> = new Set(['COMPLETED', 'FAILED', 'CANCELLED', 'CONTINUED_AS_NEW']);
+
+/** To the millisecond: the skew of a signed time is judged by it. */
+function timeOf(time: { seconds?: unknown; nanos?: number | null } | null | undefined): string {
+  return new Date(Number(time?.seconds ?? 0) * 1000 + Math.floor((time?.nanos ?? 0) / 1e6)).toISOString();
 }
 
 async function asked<T>(answer: Promise<T>): Promise<T> {

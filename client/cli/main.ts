@@ -9,6 +9,7 @@ import { registerPack } from './pack.ts';
 import { registerPackages } from './packages.ts';
 import { registerPlan } from './plan.ts';
 import { registerVerify } from './verify.ts';
+import { registerVotes } from './votes.ts';
 
 const program = new Command('byoc')
   .description('Signed work packages for your own cluster: pack, check, submit, approve, stop, audit.')
@@ -27,6 +28,7 @@ registerCheck(program);
 registerVerify(program);
 registerPlan(program);
 registerPackages(program);
+registerVotes(program);
 registerAudit(program);
 
 process.once('SIGINT', () => process.exit(130));

@@ -1,7 +1,4 @@
-import { createInterface } from 'node:readline/promises';
-import { userInfo } from 'node:os';
 import type { Command } from 'commander';
-import { ConnectorError } from '../../domain/errors.ts';
 import { printableIn } from '../../domain/printable.ts';
 import { isEnd } from '../../domain/status.ts';
 import type { EndPhase } from '../../domain/status.ts';
@@ -10,7 +7,7 @@ import type { ConnectorClient } from '../connector-client.ts';
 import type { PackageView } from '../package-view.ts';
 import { toInteger } from './arguments.ts';
 import { bundleBeside, readInput } from './files.ts';
-import { columns, paint, print, printAs, say } from './output.ts';
+import { columns, print, printAs, say } from './output.ts';
 import { packageLines, phaseText, planLines, progressText } from './render.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { withClient, withCluster, withFormat } from './settings.ts';
@@ -23,7 +20,6 @@ export function registerPackages(program: Command): void {
   listCommand(program);
   showCommand(program);
   watchCommand(program);
-  voteCommands(program);
   stopCommand(program);
 }
 
@@ -90,49 +86,6 @@ function watchCommand(program: Command): void {
     .action((id: string, options: Options) => withClient(options, (client) => follow(client, id, options)));
 }
 
-function voteCommands(program: Command): void {
-  withCluster(program.command('approve'))
-    .description('approve the current plan of a package')
-    .argument('<id>', 'id of the package')
-    .option('--as <name>', 'who approves', userInfo().username)
-    .option('--comment <text>', 'kept with the vote')
-    .option('--plan <digest>', 'approve exactly this plan, without showing it')
-    .addHelpText(
-      'after',
-      '\nExample:\n  byoc approve 01JD0000000000000000000000 --as bob@example.com --cluster prod-eu-1',
-    )
-    .action(async (id: string, options: ClusterOptions & { as: string; comment?: string; plan?: string }) => {
-      await withClient(options, async (client) => {
-        const planDigest = options.plan ?? (await shownPlan(client, id));
-        if (planDigest === undefined) {
-          say('Nothing was sent.');
-          process.exitCode = 1;
-          return;
-        }
-        const { as: approver, comment } = options;
-        const status = await client.approve(id, { approver, planDigest, ...(comment !== undefined && { comment }) });
-        const missing = status.missing ?? 0;
-        print(missing > 0 ? `approved; ${missing} more needed` : 'approved');
-      });
-    });
-
-  withCluster(program.command('reject'))
-    .description('reject a package')
-    .argument('<id>', 'id of the package')
-    .requiredOption('--reason <text>', 'why; required')
-    .option('--as <name>', 'who rejects', userInfo().username)
-    .addHelpText(
-      'after',
-      "\nExample:\n  byoc reject 01JD0000000000000000000000 --reason 'not during the sale' --cluster prod-eu-1",
-    )
-    .action(async (id: string, options: ClusterOptions & { as: string; reason: string }) => {
-      await withClient(options, async (client) => {
-        await client.reject(id, { approver: options.as, reason: options.reason });
-        print('rejected');
-      });
-    });
-}
-
 function stopCommand(program: Command): void {
   withCluster(program.command('stop'))
     .description('emergency stop of one package: it halts where it is and stays there')
@@ -172,21 +125,6 @@ function lineOf(view: PackageView): string {
 
 function exitCodeOf(phase: EndPhase): number {
   return phase === 'succeeded' ? 0 : 1;
-}
-
-/** Shows the plan and asks; without a terminal the plan must be named, so that nobody approves what they have not seen. */
-async function shownPlan(client: ConnectorClient, id: string): Promise<string | undefined> {
-  const plan = await client.plan(id);
-  if (!plan) throw new ConnectorError('APPROVAL_CLOSED', 'There is no plan yet.');
-  if (!process.stdin.isTTY) {
-    throw new ConnectorError('USAGE', `Without a terminal, name the plan that you approve: --plan ${plan.digest}`);
-  }
-  planLines(plan).forEach((line) => say(line));
-  const asked = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await asked.question(`${paint('bold', 'Approve exactly this plan?', process.stderr)} [y/N] `);
-  asked.close();
-  if (!/^y(es)?$/i.test(answer.trim())) return undefined;
-  return plan.digest;
 }
 
 async function readSigned(file: string, bundleFile: string): Promise<SignedWpk> {

@@ -32,6 +32,16 @@ const waiting: PackageStatus = {
   approvers: [],
   votes: [],
   replans: 0,
+  missing: 1,
+  requirement: {
+    auto: false,
+    quorum: 1,
+    groups: [],
+    acceptAsserted: true,
+    maxClockSkewSeconds: 60,
+    timeoutSeconds: 60,
+    reason: 'low risk needs the approval of one person',
+  },
   facts: {
     wpkId: '01JD0000000000000000000000',
     name: 'change-settings',
@@ -44,13 +54,14 @@ const waiting: PackageStatus = {
     expiresAt: AT,
     wpkDigest: DIGEST,
     signedBy: 'development',
+    signerFingerprint: 'fingerprint',
   },
 };
 
 const linesOf = (plan: Plan, status: Partial<PackageStatus> = {}) =>
   renderDetails('wpk/test/1', { ...waiting, ...status }, showPlan(plan), undefined).split('\n');
 const fencesIn = (lines: readonly string[]) => lines.filter((line) => /^\s*(```|~~~)/.test(line));
-const FENCES = ['```json', '```', '```sh', '```', '```diff', '```'];
+const FENCES = ['```json', '```', '```sh', '```', '```sh', '```', '```diff', '```'];
 
 /** Lines that tell the level of the risk; within a line of the differences the words are data. */
 const riskLines = (lines: readonly string[]) => lines.filter((line) => line.startsWith('**Risk:'));

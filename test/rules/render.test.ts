@@ -38,13 +38,21 @@ const view: PackageView = {
   replans: 0,
   votes: [
     {
-      ...{ decision: 'approve', approver: 'bob', proof: 'asserted', via: 'signal', receivedAt: 's', comment: 'fine' },
+      ...{
+        decision: 'approve',
+        approver: 'bob',
+        proof: 'asserted',
+        via: 'signal',
+        at: 's',
+        receivedAt: 's',
+        comment: 'fine',
+      },
       refused: { code: 'APPROVAL_CLOSED', why: 'w' },
     },
   ],
   facts: {
     ...{ wpkId: '1', name: 'n', playbook: 'p', author: 'a', reason: 'r', clusterId: 'c', namespaces: ['shop'] },
-    ...{ steps: 1, expiresAt: 's', wpkDigest: digest, signedBy: 'k' },
+    ...{ steps: 1, expiresAt: 's', wpkDigest: digest, signedBy: 'k', signerFingerprint: 'f' },
   },
   requirement: {
     auto: false,

@@ -143,6 +143,17 @@ export class TestConnector {
     await writeFile(this.prepared.policyPath, yaml);
   }
 
+  /** Writes a secret of the stack's Vault, in the engine `secret` (KV version 2). */
+  async putSecret(path: string, data: object): Promise<void> {
+    const { address, token } = this.services.vault;
+    const response = await fetch(`${address}/v1/secret/data/${path}`, {
+      method: 'POST',
+      headers: { 'X-Vault-Token': token, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ data }),
+    });
+    if (!response.ok) throw new Error(`Vault answered ${response.status}`);
+  }
+
   /** All audit entries in the order of the log, or those of one run. */
   async audit({ workflowId }: { workflowId?: string } = {}): Promise<AuditEntry[]> {
     const files: string[] = [];

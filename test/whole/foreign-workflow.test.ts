@@ -53,6 +53,7 @@ describe('a foreign workflow in the same Temporal namespace', () => {
       planDigest,
       proof: 'verified',
       via: 'update',
+      at: new Date().toISOString(),
       receivedAt: new Date().toISOString(),
     });
     return {

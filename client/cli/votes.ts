@@ -1,0 +1,122 @@
+import { userInfo } from 'node:os';
+import { createInterface } from 'node:readline/promises';
+import type { Command } from 'commander';
+import type { Approve, Reject } from '../../domain/approvals.ts';
+import { ConnectorError } from '../../domain/errors.ts';
+import type { Plan } from '../../domain/plan.ts';
+import type { ConnectorClient } from '../connector-client.ts';
+import { openSigner } from '../signer.ts';
+import type { VotedPlan } from '../vote.ts';
+import { signApproval, signRejection } from '../vote.ts';
+import { paint, print, say } from './output.ts';
+import { planLines } from './render.ts';
+import type { ClusterOptions } from './settings.ts';
+import { withClient, withCluster } from './settings.ts';
+
+interface VoteOptions extends ClusterOptions {
+  readonly as: string;
+  readonly key?: string;
+  readonly plan?: string;
+  readonly print?: boolean;
+}
+
+/** `byoc approve` and `byoc reject`. */
+export function registerVotes(program: Command): void {
+  withVote(program.command('approve'))
+    .description('approve the current plan of a package')
+    .option('--comment <text>', 'kept with the vote')
+    .option('--plan <digest>', 'approve exactly this plan, without showing it')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  byoc approve 01JD0000000000000000000000 --as bob@example.com --key bob.key --cluster prod-eu-1' +
+        '\n  byoc approve 01JD0000000000000000000000 --as bob@example.com --key hashivault://bob --plan sha256:… --print',
+    )
+    .action(async (id: string, options: VoteOptions & { comment?: string }) => {
+      await withClient(options, async (client) => {
+        const about = await votedPlan(client, id);
+        if (!(await isMeant(about.plan, options.plan))) {
+          say('Nothing was sent.');
+          process.exitCode = 1;
+          return;
+        }
+        const vote = await approval(about, options);
+        if (options.print) return printVote(vote, about, 'approve');
+        const { missing = 0, missingGroups = [] } = await client.approve(id, vote);
+        const groups = missingGroups.length > 0 ? `, somebody of ${missingGroups.join(', ')} among them` : '';
+        print(missing > 0 ? `approved; ${missing} more needed${groups}` : 'approved');
+      });
+    });
+
+  withVote(program.command('reject'))
+    .description('reject a package')
+    .requiredOption('--reason <text>', 'why; required')
+    .addHelpText(
+      'after',
+      "\nExample:\n  byoc reject 01JD0000000000000000000000 --reason 'not during the sale' --as bob@example.com --key bob.key",
+    )
+    .action(async (id: string, options: VoteOptions & { reason: string }) => {
+      await withClient(options, async (client) => {
+        const { key, as: approver, reason } = options;
+        const about = key === undefined ? undefined : await votedPlan(client, id);
+        const vote: Reject =
+          about && key !== undefined
+            ? await signRejection(about, { approver, reason, signer: await openSigner(key, process.env) })
+            : { approver, reason };
+        if (options.print) return printVote(vote, about, 'reject');
+        await client.reject(id, vote);
+        print('rejected');
+      });
+    });
+}
+
+function withVote(command: Command): Command {
+  return withCluster(command)
+    .argument('<id>', 'id of the package')
+    .option(
+      '--as <name>',
+      'who votes, as the entry of the key has it',
+      process.env['BYOC_APPROVER'] ?? userInfo().username,
+    )
+    .option('--key <key>', 'signs the vote: a PEM or cosign key file, or hashivault://NAME')
+    .option('--print', 'print the input of the signal instead of sending it: for the Temporal UI or command');
+}
+
+async function approval(
+  about: VotedPlan,
+  { as: approver, key, comment }: VoteOptions & { comment?: string },
+): Promise<Approve> {
+  const said = comment === undefined ? {} : { comment };
+  if (key === undefined) return { approver, planDigest: about.plan.digest, ...said };
+  return signApproval(about, { approver, signer: await openSigner(key, process.env), ...said });
+}
+
+async function votedPlan(client: ConnectorClient, id: string): Promise<VotedPlan & { readonly plan: Plan }> {
+  const [{ workflowId, runId }, plan] = await Promise.all([client.get(id), client.plan(id)]);
+  if (!plan) throw new ConnectorError('APPROVAL_CLOSED', 'There is no plan yet.');
+  return { workflowId, runId, plan };
+}
+
+/**
+ * Shows the plan and asks; where it is named already, it must be the current one. Without a terminal it must be named, so
+ * that nobody approves what they have not seen.
+ */
+async function isMeant(plan: Plan, named: string | undefined): Promise<boolean> {
+  if (named !== undefined) {
+    if (named === plan.digest) return true;
+    throw new ConnectorError('APPROVAL_PLAN_MISMATCH', `The current plan is ${plan.digest}.`);
+  }
+  if (!process.stdin.isTTY) {
+    throw new ConnectorError('USAGE', `Without a terminal, name the plan that you approve: --plan ${plan.digest}`);
+  }
+  planLines(plan).forEach((line) => say(line));
+  const asked = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await asked.question(`${paint('bold', 'Approve exactly this plan?', process.stderr)} [y/N] `);
+  asked.close();
+  return /^y(es)?$/i.test(answer.trim());
+}
+
+function printVote(vote: Approve | Reject, about: VotedPlan | undefined, name: 'approve' | 'reject'): void {
+  print(JSON.stringify(vote));
+  const id = about?.workflowId ?? 'ID';
+  say(`Send it with: temporal workflow signal --workflow-id '${id}' --name ${name} --input-file FILE`);
+}
