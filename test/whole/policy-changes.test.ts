@@ -1,0 +1,145 @@
+import { readFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { DateTime } from 'luxon';
+import { TestConnector } from '../support/connector.ts';
+import { deployment } from '../support/kubernetes.ts';
+import { applyStep, configMap } from '../support/packages.ts';
+import { until } from '../support/until.ts';
+
+const BOB = 'bob@example.com';
+
+/** The current policy always decides (R37), also of what waits and of what is under way. */
+describe('a policy that changes while the connector runs', () => {
+  let connector: TestConnector;
+  let uses = 0;
+  beforeAll(async () => {
+    connector = await TestConnector.start({ policy: policy() });
+  });
+  afterAll(() => connector.stop());
+
+  const settings = (name: string) => [applyStep(configMap(name, connector.namespace, {}))];
+  const anotherName = () => `settings-${(uses += 1)}`;
+  const approve = (workflowId: string, planDigest: string) =>
+    connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+  const lastAlert = (alert: string) =>
+    until(`the alert ${alert}`, async () => (await connector.log()).findLast((line) => line['alert'] === alert));
+
+  it('has a package that waits planned again, without anybody voting', async () => {
+    const name = anotherName();
+    const one = await connector.submitAndPlan({ steps: settings(name) });
+    await connector.setPolicy(policy('maxValiditySeconds: 80000'));
+    const view = await until('the new plan', async () => {
+      const found = await connector.client.get(one.wpkId);
+      return found.replans === 1 && found.phase === 'awaiting-approval' && found;
+    });
+    expect(view.planDigest).not.toBe(one.planDigest);
+    await approve(one.workflowId, one.planDigest); // for the plan under the old policy
+    await approve(one.workflowId, view.planDigest ?? '');
+    expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });
+    expect((await connector.client.get(one.wpkId)).votes.map(({ refused }) => refused?.code)).toEqual([
+      'APPROVAL_PLAN_MISMATCH',
+      undefined,
+    ]);
+  });
+
+  it('denies a package that waits, once it forbids it', async () => {
+    const name = anotherName();
+    const one = await connector.submitAndPlan({ steps: settings(name) });
+    await connector.setPolicy(policy('allow: { kinds: [Deployment] }'));
+    expect(await connector.client.result(one.wpkId)).toMatchObject({
+      phase: 'denied',
+      error: { code: 'POLICY_DENIED' },
+    });
+    await connector.setPolicy(policy());
+    expect(await connector.dataOf(name)).toBeUndefined();
+  });
+
+  it('ends a package at the next write, once it forbids it', async () => {
+    const [first, second] = [anotherName(), anotherName()];
+    const labels = { app: first };
+    // No node has this label, so the pods never get ready and the first step waits.
+    const pods = { nodeSelector: { 'example.com/none': 'yes' }, containers: [{ name: 'main', image: 'example/app:1' }] };
+    const spec = { template: { metadata: { labels }, spec: pods } };
+    const wait = { for: 'ready', timeoutSeconds: 3 } as const;
+    const one = await connector.submitAndPlan({
+      steps: [
+        { ...applyStep(deployment(connector.namespace, first, spec)), wait },
+        { ...applyStep(configMap(second, connector.namespace, {})), id: 'later' },
+      ],
+    });
+    await approve(one.workflowId, one.planDigest);
+    await until('the first step to wait', async () => (await connector.client.get(one.wpkId)).progress?.waitingFor);
+    await connector.setPolicy(policy('allow: { kinds: [Deployment] }'));
+    await connector.kubectl('scale', 'deployment', first, '--replicas=0', '-n', connector.namespace);
+    const result = await connector.client.result(one.wpkId);
+    await connector.setPolicy(policy());
+    expect(result.phase).not.toBe('succeeded');
+    expect(await connector.dataOf(second)).toBeUndefined();
+  });
+
+  it('lets nothing new run while it is broken, and says where', async () => {
+    const waits = await connector.submitAndPlan({ steps: settings(anotherName()) });
+    await connector.setPolicy('apiVersion: neuralops.io/v1\nkind: Policy\nalow: {}\n');
+    expect(await lastAlert('policy-broken')).toMatchObject({ code: 'POLICY_INVALID' });
+    const { wpkId } = await connector.submit({ steps: settings(anotherName()) });
+    const result = await connector.client.result(wpkId);
+    expect(result).toMatchObject({ phase: 'denied', error: { code: 'POLICY_INVALID' } });
+    expect(result.error?.message).toContain('line 3, column 1');
+    // What waits is not lost: the mended policy goes on with it.
+    await connector.setPolicy(policy());
+    await approve(waits.workflowId, waits.planDigest);
+    expect(await connector.client.result(waits.wpkId)).toMatchObject({ phase: 'succeeded' });
+  });
+
+  it('is in the audit log with its digest, whenever another one is loaded', async () => {
+    const digest = (await connector.audit()).findLast(({ type }) => type === 'policy.loaded')?.detail['policyDigest'];
+    const one = await connector.submitAndPlan({ steps: settings(anotherName()) });
+    expect((await connector.client.plan(one.wpkId))?.policyDigest).toBe(digest);
+    expect(await readFile(connector.prepared.policyPath, 'utf8')).toBe(policy());
+  });
+
+  describe('and has maintenance windows', () => {
+    /** A window that opens so many minutes from now, on the clock of a place far away. */
+    const windowIn = (minutes: number, effect: 'allow' | 'deny') => {
+      const timeZone = 'Pacific/Auckland';
+      const at = (offset: number) => DateTime.now().setZone(timeZone).plus({ minutes: offset }).toFormat("yyyy-MM-dd'T'HH:mm");
+      return `windows: [{ name: night, effect: ${effect}, timeZone: ${timeZone}, start: '${at(minutes)}', end: '${at(minutes + 60)}' }]`;
+    };
+
+    it('lets an approved package wait until one opens, and people may still say no', async () => {
+      await connector.setPolicy(policy(windowIn(60, 'allow')));
+      const name = anotherName();
+      const one = await connector.submitAndPlan({ steps: settings(name) });
+      await approve(one.workflowId, one.planDigest);
+      const view = await until('the vote', async () => {
+        const found = await connector.client.get(one.wpkId);
+        return found.approvers.length === 1 && found;
+      });
+      expect(view).toMatchObject({ phase: 'awaiting-approval', missing: 0, window: { open: false } });
+      expect(view.window).toHaveProperty('opensAt');
+      const shown = await connector.byoc('show', one.wpkId);
+      expect(shown.stdout).toContain('No maintenance window that allows it is open now');
+      await connector.client.reject(one.wpkId, { approver: 'carol@example.com', reason: 'not tonight' });
+      expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'rejected' });
+      expect(await connector.dataOf(name)).toBeUndefined();
+    });
+
+    it('runs an approved package when the windows change and let it', async () => {
+      await connector.setPolicy(policy(windowIn(-10, 'deny')));
+      const name = anotherName();
+      const one = await connector.submitAndPlan({ steps: settings(name) });
+      await connector.setPolicy(policy(windowIn(-10, 'allow')));
+      const view = await until('the new plan', async () => {
+        const found = await connector.client.get(one.wpkId);
+        return found.replans === 1 && found.phase === 'awaiting-approval' && found;
+      });
+      await approve(one.workflowId, view.planDigest ?? '');
+      expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });
+      await connector.setPolicy(policy());
+    });
+  });
+});
+
+function policy(more = ''): string {
+  return `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { acceptAsserted: true }\n${more}\n`;
+}
