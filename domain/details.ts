@@ -1,12 +1,7 @@
-import { toPointer } from './json-pointer.ts';
 import { printable } from './printable.ts';
-import type { Plan, PlannedObject } from './plan.ts';
-import { describeObject } from './plan.ts';
+import type { Plan } from './plan.ts';
+import { planMarkdown } from './plan-text/markdown.ts';
 import type { PackageStatus } from './status.ts';
-
-/** How much of the differences the Temporal UI shows; `byoc show` and the query `plan` have all of it. */
-const MAX_DIFF_LINES = 120;
-const MAX_LINE_CHARS = 200;
 
 /** A plan as Markdown, made once: status and votes change more often than the plan. */
 export interface ShownPlan {
@@ -18,7 +13,7 @@ export interface ShownPlan {
 export function showPlan(plan: Plan): ShownPlan {
   const { digest, risk } = plan;
   const findings = risk.findings.map(({ level, rule, message }) => `- ${level}: ${inline(message)} (\`${rule}\`)`);
-  return { digest, risk: [`**Risk: ${risk.level}**`, '', ...findings], changes: renderChanges(plan) };
+  return { digest, risk: [`**Risk: ${risk.level}**`, '', ...findings], changes: planMarkdown(plan) };
 }
 
 /**
@@ -52,52 +47,6 @@ export function renderDetails(
     lines.push('', `**Plan** \`${plan.digest}\``, '', ...plan.changes);
   }
   return lines.join('\n');
-}
-
-/** The differences of a plan as lines in the manner of a unified diff: `+` comes, `-` goes, `~` stands before an object. */
-export function diffLines(plan: Pick<Plan, 'objects' | 'problems'>): string[] {
-  const changed = plan.objects.filter(({ change }) => change !== 'unchanged');
-  return [
-    ...plan.problems.map(({ object, message }) => `! ${describeObject(object)}: refused: ${message}`),
-    ...changed.flatMap(objectLines),
-  ];
-}
-
-function objectLines(planned: PlannedObject): string[] {
-  const { change, object, step, action, verified } = planned;
-  const doubt = verified.by === 'nobody' ? ` (not verified: ${verified.reason})` : '';
-  const head = `~ ${describeObject(object)}: ${action === 'apply' ? change : action} (step ${step})${doubt}`;
-  if (planned.changesOmitted) return [head, '  (differences too large to show)'];
-  return [
-    head,
-    ...planned.changes.flatMap(({ path, before, after }) => [
-      ...leaves(path, before).map((leaf) => `-   ${leaf}`),
-      ...leaves(path, after).map((leaf) => `+   ${leaf}`),
-    ]),
-  ];
-}
-
-/** What an approver knows already from the line above. */
-const SAID_BEFORE = new Set(['/apiVersion', '/kind', '/metadata/name', '/metadata/namespace']);
-
-/** A value as one line a leaf, `/spec/replicas: 3`: what is new or gone as a whole is read like what changed. */
-function leaves(path: string, value: unknown): string[] {
-  if (value === undefined || SAID_BEFORE.has(path)) return [];
-  if (typeof value !== 'object' || value === null || Object.keys(value).length === 0)
-    return [`${path}: ${valueText(value)}`];
-  return Object.entries(value).flatMap(([key, inner]) => leaves(path + toPointer([key]), inner));
-}
-
-function renderChanges(plan: Plan): string[] {
-  const unchanged = plan.objects.filter(({ change }) => change === 'unchanged').length;
-  const all = diffLines(plan);
-  // A line is one line, whatever a key or value holds, and none can end the block.
-  const shown = all.slice(0, MAX_DIFF_LINES).map((line) => truncate(printable(line)).replaceAll('```', "'''"));
-  const lines = ['```diff', ...shown];
-  if (all.length > shown.length) lines.push(`# ${all.length - shown.length} more lines: byoc show, or the query plan`);
-  lines.push('```');
-  if (unchanged > 0) lines.push(`${unchanged} objects stay as they are.`);
-  return lines;
 }
 
 function renderAsk(workflowId: string, status: PackageStatus, plan: ShownPlan): string[] {
@@ -146,14 +95,6 @@ function signedAsk(workflowId: string, { facts }: PackageStatus): string[] {
     `temporal workflow signal --workflow-id '${workflowId}' --name approve --input-file vote.json`,
     '```',
   ];
-}
-
-function valueText(value: unknown): string {
-  return typeof value === 'string' && !/[\n\r]/.test(value) ? value : JSON.stringify(value);
-}
-
-function truncate(line: string): string {
-  return line.length > MAX_LINE_CHARS ? `${line.slice(0, MAX_LINE_CHARS)}…` : line;
 }
 
 /** Text from outside stays text: no Markdown, no line breaks, nothing that turns the line around. */

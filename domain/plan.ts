@@ -20,6 +20,11 @@ export interface PathChange {
   readonly before?: unknown;
   /** Absent where the path goes away. */
   readonly after?: unknown;
+  /**
+   * What the list items on the path are called, by their pointers: whose image changes, and not only the first one's.
+   * Part of the digest, because an index says nothing once the list is another one.
+   */
+  readonly names?: Readonly<Record<string, string>>;
 }
 
 /** Who says that the change would work. */

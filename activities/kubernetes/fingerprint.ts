@@ -22,7 +22,7 @@ export interface States {
   readonly after: KubeObject | undefined;
 }
 
-const STAMP_POINTERS = new Set([toPointer(STAMP_PATH), toPointer(STAMP_PATH.slice(0, 2))]);
+const STAMP_POINTER = toPointer(STAMP_PATH);
 
 /** @param mask keyed and the same for as long as plans are compared: it enters the digests. */
 export function createFingerprints(sha256: Sha256, mask: (value: string) => string): Fingerprints {
@@ -36,7 +36,7 @@ export function createFingerprints(sha256: Sha256, mask: (value: string) => stri
     // A patch that changes nothing but its own stamp, or a scale to what is there, changes nothing.
     const { action } = intent.step;
     const stamps = action === 'patch' || action === 'scale';
-    return stamps && changes.every(({ path }) => STAMP_POINTERS.has(path)) ? [] : changes;
+    return stamps && changes.every(({ path }) => path === STAMP_POINTER) ? [] : changes;
   }
 
   return {

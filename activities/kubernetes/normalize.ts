@@ -44,8 +44,11 @@ const CHOSEN_BY_SERVER: readonly Rule[] = [
   { kind: 'Service', path: ['spec', 'ports', '*', 'nodePort'], why: 'a free port' },
 ];
 
-/** Left out of a deletion: it may move while people decide, and does not change what is deleted. */
-const MOVING: readonly Rule[] = [{ path: ['spec', 'replicas'], why: 'autoscalers set it' }];
+/** Left out of a deletion: it may move while people decide, and does not change what is deleted, which the uid names. */
+const MOVING: readonly Rule[] = [
+  { path: ['spec', 'replicas'], why: 'autoscalers set it' },
+  { path: ['metadata', 'annotations'], why: 'controllers and tools keep their notes there' },
+];
 
 /** A projected volume that admission adds to each pod, with a random name. */
 const TOKEN_VOLUME = /^kube-api-access-/;

@@ -1,5 +1,7 @@
-import { diffLines } from '../../domain/details.ts';
 import type { Plan } from '../../domain/plan.ts';
+import type { TextLine } from '../../domain/plan-text/lines.ts';
+import { printed } from '../../domain/plan-text/lines.ts';
+import { planCounts, planText } from '../../domain/plan-text/plan-text.ts';
 import { printable, printableIn } from '../../domain/printable.ts';
 import type { Phase } from '../../domain/status.ts';
 import type { RiskLevel } from '../../domain/wpk.ts';
@@ -36,16 +38,13 @@ function riskText(level: RiskLevel): string {
  * whoever answers for the run, so all of it is text.
  */
 export function planLines(untrusted: Plan): string[] {
-  const plan = printableIn(untrusted);
-  const { risk, objects } = plan;
-  const unchanged = objects.filter(({ change }) => change === 'unchanged').length;
+  const { risk, digest } = printableIn({ risk: untrusted.risk, digest: untrusted.digest });
   return [
     `${paint('bold', 'Risk')}  ${riskText(risk.level)}`,
     ...risk.findings.map(({ level, rule, message }) => `  ${level.padEnd(6)}  ${message} ${paint('dim', `(${rule})`)}`),
-    paint('bold', 'Changes'),
-    ...diffLines(plan).map((line) => `  ${coloured(printable(line))}`),
-    ...(unchanged > 0 ? [`  ${unchanged} of ${objects.length} objects stay as they are`] : []),
-    `${paint('bold', 'Plan')}  ${plan.digest}`,
+    `${paint('bold', 'Changes')}  ${planCounts(untrusted)}`,
+    ...Array.from(planText(untrusted), (line) => `  ${colouredLine(line)}`),
+    `${paint('bold', 'Plan')}  ${digest}`,
   ];
 }
 
@@ -92,14 +91,17 @@ export function progressText({ progress }: Pick<PackageView, 'progress'>): strin
   return `step ${index} of ${of} (${step}): ${what}`;
 }
 
-function coloured(line: string): string {
-  switch (line.charAt(0)) {
-    case '+':
-      return paint('green', line);
-    case '-':
-    case '!':
-      return paint('red', line);
-    default:
-      return paint('cyan', line);
-  }
+const LINE_STYLE = {
+  object: 'cyan',
+  refused: 'red',
+  context: undefined,
+  remove: 'red',
+  add: 'green',
+  note: 'dim',
+} as const satisfies Record<TextLine['kind'], string | undefined>;
+
+/** One line of a plan, whatever it holds, with its mark and colour. */
+export function colouredLine(line: TextLine): string {
+  const style = LINE_STYLE[line.kind];
+  return style ? paint(style, printed(line)) : printed(line);
 }

@@ -5,7 +5,8 @@ import type { Manifest, Step, Target, Wpk } from '../../../domain/wpk.ts';
 import { applyStep, configMap, deployment, digestOf, packageOf, testCluster } from '../../support/kubernetes.ts';
 import type { TestCluster } from '../../support/kubernetes.ts';
 
-const STAMP_POINTER = `/spec/template/metadata/annotations/${STAMP_ANNOTATION.replace('/', '~1')}`;
+const OWN_STAMP_POINTER = `/metadata/annotations/${STAMP_ANNOTATION.replace('/', '~1')}`;
+const STAMP_POINTER = `/spec/template${OWN_STAMP_POINTER}`;
 
 let cluster: TestCluster;
 let ns: string;
@@ -77,9 +78,7 @@ describe('a plan', () => {
     expect((await plan(wpk)).writes[0]?.planned).toMatchObject({
       change: 'update',
       object: { apiVersion: 'apps/v1', kind: 'Deployment', namespace: ns, name: 'web' },
-      changes: [
-        { path: '/spec/template/metadata/annotations', after: { [STAMP_ANNOTATION]: `${wpk.metadata.id}/again` } },
-      ],
+      changes: [{ path: STAMP_POINTER, after: `${wpk.metadata.id}/again` }],
     });
     expect((await plan(scale)).writes[0]?.planned.changes).toContainEqual({
       path: '/spec/replicas',
@@ -137,9 +136,9 @@ describe('a plan', () => {
     expect(dryRun.problems).toEqual([]);
     expect(summary(dryRun)).toEqual([
       ['apply', 'create', 'server', ['']],
-      ['restart', 'update', 'earlier-step', ['/spec/template/metadata/annotations']],
-      ['scale', 'update', 'earlier-step', ['/metadata/annotations', '/spec/replicas']],
-      ['patch', 'update', 'nobody', [`/metadata/annotations/${STAMP_ANNOTATION.replace('/', '~1')}`, '/spec/paused']],
+      ['restart', 'update', 'earlier-step', [STAMP_POINTER]],
+      ['scale', 'update', 'earlier-step', [OWN_STAMP_POINTER, '/spec/replicas']],
+      ['patch', 'update', 'nobody', [OWN_STAMP_POINTER, '/spec/paused']],
       ['delete', 'delete', 'earlier-step', ['']],
     ]);
   });
