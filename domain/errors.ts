@@ -56,7 +56,7 @@ export const ERRORS = {
   WPK_SYNTAX: denied(400, 'The work package is not strict JSON.'),
   WPK_SCHEMA: denied(400, 'The work package does not have the form that it must have.'),
   WPK_UNSUPPORTED: denied(400, 'The work package asks for something that this version cannot do.'),
-  MANIFEST_INVALID: no(400, 'A manifest cannot be packed.'),
+  MANIFEST_INVALID: no(400, 'A manifest cannot be used.'),
   WPK_EXPIRED: denied(403, 'The work package has expired.'),
   WPK_NOT_YET_VALID: denied(403, 'The work package is not valid yet.'),
   WPK_VALIDITY_TOO_LONG: denied(403, 'The work package is valid for longer than the policy allows.'),

@@ -1,139 +1,39 @@
 import { higherRisk } from './policy.ts';
-import type { ObjectRef, PlannedObject, PlanProblem, Risk, RiskFinding } from './plan.ts';
+import type { PlanProblem, Risk, RiskFinding } from './plan.ts';
 import { describeObject } from './plan.ts';
-import type { RiskLevel } from './wpk.ts';
+import { OBJECT_RULES } from './risk/objects.ts';
+import { POD_ACCESS_RULES } from './risk/pod-access.ts';
+import { POD_SECURITY_RULES } from './risk/pod-security.ts';
+import { changedPods } from './risk/pods.ts';
+import { RBAC_RULES } from './risk/rbac.ts';
+import { ROLLOUT_RULES } from './risk/rollout.ts';
+import type { JudgedObject, RiskRule, RiskSubject } from './risk/rule.ts';
+import type { Manifest, RiskLevel } from './wpk.ts';
 
-/** What the rules look at: the planned change and the object as it would be. */
-export interface RiskSubject {
-  readonly planned: PlannedObject;
-  /** The live object; absent on creation. */
-  readonly before?: unknown;
-  /** The object as it would be; absent on deletion. */
-  readonly after?: unknown;
-}
-
-interface RiskRule {
-  readonly id: string;
-  readonly level: RiskLevel;
-  /** What it finds in one changed object: a sentence, or nothing. */
-  readonly find: (subject: RiskSubject) => string | undefined;
-}
-
-const RBAC_KINDS = new Set(['Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding']);
-/** Kinds that change how the API server treats other requests. */
-export const ADMISSION_KINDS: readonly string[] = [
-  'ValidatingWebhookConfiguration',
-  'MutatingWebhookConfiguration',
-  'ValidatingAdmissionPolicy',
-  'ValidatingAdmissionPolicyBinding',
-  'MutatingAdmissionPolicy',
-  'MutatingAdmissionPolicyBinding',
-  'APIService',
-];
-/** Deleting one of these takes data or many other objects with it. */
-const HOLDS_OTHERS = new Set(['Namespace', 'PersistentVolumeClaim', 'PersistentVolume', 'CustomResourceDefinition']);
+export { ADMISSION_KINDS } from './risk/objects.ts';
+export type { RiskSubject } from './risk/rule.ts';
 
 const MANY_OBJECTS = 50;
 
-/** The rules that judge one object each. A plan's level is the highest that any of them gives. */
+/** The rules that judge one object each. */
 export const RISK_RULES: readonly RiskRule[] = [
-  {
-    id: 'deletes-data',
-    level: 'high',
-    find: ({ planned }) =>
-      planned.change === 'delete' && HOLDS_OTHERS.has(planned.object.kind)
-        ? 'is deleted with everything that it holds'
-        : undefined,
-  },
-  { id: 'deletes', level: 'medium', find: ({ planned }) => (planned.change === 'delete' ? 'is deleted' : undefined) },
-  {
-    id: 'rbac',
-    level: 'high',
-    find: ({ planned }) => (RBAC_KINDS.has(planned.object.kind) ? 'changes who may do what in the cluster' : undefined),
-  },
-  {
-    id: 'admission',
-    level: 'high',
-    find: ({ planned }) =>
-      ADMISSION_KINDS.includes(planned.object.kind) ? 'changes how the API server treats other requests' : undefined,
-  },
-  {
-    id: 'crd',
-    level: 'high',
-    find: ({ planned }) =>
-      planned.object.kind === 'CustomResourceDefinition' ? 'changes which kinds the cluster knows' : undefined,
-  },
-  {
-    id: 'secret',
-    level: 'medium',
-    find: ({ planned }) => (planned.object.kind === 'Secret' ? 'is a Secret' : undefined),
-  },
-  {
-    id: 'cluster-scope',
-    level: 'medium',
-    find: ({ planned }) => (planned.object.namespace === undefined ? 'is not confined to a namespace' : undefined),
-  },
-  {
-    id: 'node',
-    level: 'high',
-    find: ({ planned }) => (planned.object.kind === 'Node' ? 'changes a node that other workloads run on' : undefined),
-  },
-  {
-    id: 'scales-to-zero',
-    level: 'medium',
-    find: ({ before, after }) =>
-      at(after, 'spec', 'replicas') === 0 && before !== undefined && at(before, 'spec', 'replicas') !== 0
-        ? 'is scaled to no replicas'
-        : undefined,
-  },
-  {
-    id: 'privileged',
-    level: 'high',
-    find: ({ after }) => privilegedUse(podSpecOf(after)),
-  },
-  {
-    id: 'service-account',
-    level: 'medium',
-    find: ({ before, after }) => {
-      const [was, will] = [at(podSpecOf(before), 'serviceAccountName'), at(podSpecOf(after), 'serviceAccountName')];
-      return typeof will === 'string' && will !== 'default' && will !== was
-        ? `runs as the service account ${will}`
-        : undefined;
-    },
-  },
-  {
-    id: 'image-by-tag',
-    level: 'low',
-    find: ({ after }) => {
-      const tagged = containersOf(podSpecOf(after))
-        .map((container) => at(container, 'image'))
-        .filter((image) => typeof image === 'string' && !image.includes('@sha256:'));
-      return tagged.length > 0 ? `takes ${tagged.join(', ')} by tag, which can be moved, not by digest` : undefined;
-    },
-  },
-  {
-    id: 'force',
-    level: 'medium',
-    find: ({ planned }) => (planned.force ? 'takes over fields that other managers own' : undefined),
-  },
-  {
-    id: 'not-verified',
-    level: 'medium',
-    find: ({ planned }) =>
-      planned.verified.by === 'nobody'
-        ? `could not be checked by the API server: ${planned.verified.reason}`
-        : undefined,
-  },
-  {
-    id: 'not-shown',
-    level: 'medium',
-    find: ({ planned }) =>
-      planned.changesOmitted ? 'has differences that are too large to be shown in the plan' : undefined,
-  },
+  ...OBJECT_RULES,
+  ...RBAC_RULES,
+  ...POD_ACCESS_RULES,
+  ...POD_SECURITY_RULES,
+  ...ROLLOUT_RULES,
+];
+
+/** The rules on a plan as a whole. `declared` has the level that the author gives. */
+export const PLAN_RULES: readonly (Pick<RiskRule, 'id' | 'sentence'> & { readonly level?: RiskLevel })[] = [
+  { id: 'many-objects', level: 'medium', sentence: `More than ${MANY_OBJECTS} objects change.` },
+  { id: 'refused', level: 'high', sentence: 'The API server refuses a part of the package.' },
+  { id: 'declared', sentence: 'The author declares a risk above low.' },
 ];
 
 /**
- * Judges a plan: each rule on each object that would change, then the rules on the whole.
+ * Judges a plan: each rule on each object that would change, then the rules on the whole. The level is the highest that
+ * any of them gives. The same plan gets the same findings in the same order, for they are a part of what is approved.
  * @param declared the author's own view, which may only raise the result.
  */
 export function computeRisk(
@@ -141,21 +41,7 @@ export function computeRisk(
   problems: readonly PlanProblem[],
   declared: RiskLevel,
 ): Risk {
-  const changed = subjects.filter(({ planned }) => planned.change !== 'unchanged');
-  const findings: RiskFinding[] = [];
-  for (const subject of changed) {
-    for (const rule of RISK_RULES) {
-      const what = rule.find(subject);
-      if (what) findings.push(finding(rule, subject.planned.object, what));
-    }
-  }
-  if (changed.length > MANY_OBJECTS) {
-    findings.push({
-      rule: 'many-objects',
-      level: 'medium',
-      message: `${changed.length} objects change; more than ${MANY_OBJECTS} are hard to review`,
-    });
-  }
+  const findings = findRisks(subjects);
   for (const { object, message } of problems) {
     findings.push({ rule: 'refused', level: 'high', message: `${describeObject(object)}: ${message}`, object });
   }
@@ -164,12 +50,44 @@ export function computeRisk(
   }
   // Two steps on one object may say the same of it.
   const distinct = [...new Map(findings.map((finding) => [`${finding.rule} ${finding.message}`, finding])).values()];
-  const level = findings.reduce<RiskLevel>((highest, { level }) => higherRisk(highest, level), 'low');
-  return { level, findings: grouped(distinct) };
+  return riskOf(grouped(distinct));
 }
 
-function finding(rule: RiskRule, object: ObjectRef, what: string): RiskFinding {
-  return { rule: rule.id, level: rule.level, message: `${describeObject(object)} ${what}`, object };
+/** Judges manifests without a cluster, as if nothing of them were there yet. Each object keeps its own findings. */
+export function riskOfManifests(manifests: readonly Manifest[]): Risk {
+  return riskOf(
+    findRisks(
+      manifests.map((manifest) => {
+        const { apiVersion, kind, metadata } = manifest;
+        const { name, namespace } = metadata;
+        const object = { apiVersion, kind, ...(namespace !== undefined && { namespace }), name };
+        return { planned: { change: 'create', object }, after: manifest };
+      }),
+    ),
+  );
+}
+
+function riskOf(findings: readonly RiskFinding[]): Risk {
+  const level = findings.reduce<RiskLevel>((highest, { level }) => higherRisk(highest, level), 'low');
+  return { level, findings: worstFirst(findings) };
+}
+
+function findRisks(subjects: readonly RiskSubject[]): RiskFinding[] {
+  const changed = subjects.filter(({ planned }) => planned.change !== 'unchanged');
+  const findings = changed.flatMap((subject) => {
+    const { planned, before, after } = subject;
+    const judged: JudgedObject = { ...subject, pods: changedPods(before, after) };
+    return RISK_RULES.flatMap(({ id, level, find }): RiskFinding[] => {
+      const what = find(judged);
+      const { object } = planned;
+      return what ? [{ rule: id, level, message: `${describeObject(object)} ${what}`, object }] : [];
+    });
+  });
+  if (changed.length > MANY_OBJECTS) {
+    const message = `${changed.length} objects change; more than ${MANY_OBJECTS} are hard to review`;
+    findings.push({ rule: 'many-objects', level: 'medium', message });
+  }
+  return findings;
 }
 
 /** A thousand findings of one rule say less than one: beyond three they are told as one sentence. */
@@ -184,34 +102,12 @@ function grouped(findings: readonly RiskFinding[]): RiskFinding[] {
   });
 }
 
-function at(value: unknown, ...path: readonly string[]): unknown {
-  return path.reduce<unknown>(
-    (inner, key) =>
-      typeof inner === 'object' && inner !== null && Object.hasOwn(inner, key)
-        ? (inner as Record<string, unknown>)[key]
-        : undefined,
-    value,
-  );
+const ORDER = new Map([...RISK_RULES, ...PLAN_RULES].map(({ id }, index) => [id, index]));
+
+/** The highest level first, then as the rules stand in their table, then as the objects stand in the package. */
+function worstFirst(findings: readonly RiskFinding[]): RiskFinding[] {
+  const rank = ({ level, rule }: RiskFinding) => LEVELS.indexOf(level) * ORDER.size + (ORDER.get(rule) ?? 0);
+  return findings.toSorted((a, b) => rank(a) - rank(b));
 }
 
-/** The pod spec inside any workload kind, or of a pod itself. */
-function podSpecOf(object: unknown): unknown {
-  if (at(object, 'kind') === 'Pod') return at(object, 'spec');
-  return at(object, 'spec', 'template', 'spec') ?? at(object, 'spec', 'jobTemplate', 'spec', 'template', 'spec');
-}
-
-function containersOf(podSpec: unknown): unknown[] {
-  return ['containers', 'initContainers', 'ephemeralContainers'].flatMap((key) => {
-    const containers = at(podSpec, key);
-    return Array.isArray(containers) ? containers : [];
-  });
-}
-
-function privilegedUse(podSpec: unknown): string | undefined {
-  const uses = ['hostNetwork', 'hostPID', 'hostIPC'].filter((key) => at(podSpec, key) === true);
-  const volumes = at(podSpec, 'volumes');
-  if (Array.isArray(volumes) && volumes.some((volume) => at(volume, 'hostPath') !== undefined)) uses.push('hostPath');
-  const privileged = containersOf(podSpec).some((one) => at(one, 'securityContext', 'privileged') === true);
-  if (privileged) uses.push('privileged');
-  return uses.length > 0 ? `gets rights over its node (${uses.join(', ')})` : undefined;
-}
+const LEVELS: readonly RiskLevel[] = ['high', 'medium', 'low'];

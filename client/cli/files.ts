@@ -43,7 +43,7 @@ async function manifestFiles(folder: string): Promise<string[]> {
   if (names.some((name) => /^kustomization\.ya?ml$/i.test(name))) {
     throw new ConnectorError(
       'FILE_UNREADABLE',
-      `${folder} is for kustomize: kustomize build ${folder} | byoc pack - …`,
+      `${folder} is for kustomize: pipe what kustomize build ${folder} prints into byoc, and say - for the file.`,
     );
   }
   const files = names.filter((name) => /\.(ya?ml|json)$/.test(name) && !/\.(wpk|sigstore)\.json$/.test(name));

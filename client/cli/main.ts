@@ -8,6 +8,7 @@ import { reportError } from './output.ts';
 import { registerPack } from './pack.ts';
 import { registerPackages } from './packages.ts';
 import { registerPlan } from './plan.ts';
+import { registerRisk } from './risk.ts';
 import { registerVerify } from './verify.ts';
 import { registerVotes } from './votes.ts';
 
@@ -27,6 +28,7 @@ registerPack(program);
 registerCheck(program);
 registerVerify(program);
 registerPlan(program);
+registerRisk(program);
 registerPackages(program);
 registerVotes(program);
 registerAudit(program);

@@ -29,7 +29,7 @@ export function phaseText(phase: Phase): string {
   return paint(Object.hasOwn(PHASE_STYLE, phase) ? PHASE_STYLE[phase] : 'dim', printable(phase));
 }
 
-function riskText(level: RiskLevel): string {
+export function riskText(level: RiskLevel): string {
   return paint(Object.hasOwn(RISK_STYLE, level) ? RISK_STYLE[level] : 'dim', level);
 }
 
