@@ -8,6 +8,7 @@ import { reportError } from './output.ts';
 import { registerPack } from './pack.ts';
 import { registerPackages } from './packages.ts';
 import { registerPlan } from './plan.ts';
+import { registerPolicy } from './policy.ts';
 import { registerVerify } from './verify.ts';
 
 const program = new Command('byoc')
@@ -26,6 +27,7 @@ registerPack(program);
 registerCheck(program);
 registerVerify(program);
 registerPlan(program);
+registerPolicy(program);
 registerPackages(program);
 registerAudit(program);
 
