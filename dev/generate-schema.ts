@@ -1,21 +1,36 @@
 import { writeFile } from 'node:fs/promises';
 import { z } from 'zod';
+import { policySchema } from '../domain/policy.ts';
 import { wpkSchema } from '../domain/wpk.ts';
 
-/** Writes the published JSON Schema of the work package (`node dev/generate-schema.ts`); a test says when it is due. */
+/** Writes the published JSON Schemas (`node dev/generate-schema.ts`); a test says when it is due. */
 
 export const SCHEMA_FILE = new URL('../domain/schema/wpk.schema.json', import.meta.url);
+export const POLICY_SCHEMA_FILE = new URL('../domain/schema/policy.schema.json', import.meta.url);
 
-/** The schema file as it must be (JSON Schema 2020-12). */
+/** The schema file of the work package as it must be (JSON Schema 2020-12). */
 export function generateWpkSchema(): string {
-  const { $schema, ...schema } = z.toJSONSchema(wpkSchema);
-  const head = {
-    $schema,
+  return schemaText(z.toJSONSchema(wpkSchema), {
     $id: 'https://neuralops.io/schemas/wpk/v1.json',
     title: 'Work package',
     description: 'What a control plane proposes and a person approves. At most 1 MiB of strict JSON.',
-  };
-  return `${JSON.stringify({ ...head, ...schema }, null, 2)}\n`;
+  });
 }
 
-if (import.meta.main) await writeFile(SCHEMA_FILE, generateWpkSchema());
+/** The schema file of the policy as people write it: with its short forms, and without what has a default. */
+export function generatePolicySchema(): string {
+  return schemaText(z.toJSONSchema(policySchema, { io: 'input' }), {
+    $id: 'https://neuralops.io/schemas/policy/v1.json',
+    title: 'Policy',
+    description: "The customer's own word on what may run in the cluster. One YAML file.",
+  });
+}
+
+function schemaText({ $schema, ...schema }: z.core.JSONSchema.BaseSchema, head: Record<string, string>): string {
+  return `${JSON.stringify({ $schema, ...head, ...schema }, null, 2)}\n`;
+}
+
+if (import.meta.main) {
+  await writeFile(SCHEMA_FILE, generateWpkSchema());
+  await writeFile(POLICY_SCHEMA_FILE, generatePolicySchema());
+}

@@ -163,6 +163,11 @@ export function describePlace(place: Place | undefined): string {
   return parts.join(', ');
 }
 
+/** Orders what is wrong with a file as one reads it. */
+export function byPlace({ place: a }: ConnectorError, { place: b }: ConnectorError): number {
+  return (a?.line ?? 0) - (b?.line ?? 0) || (a?.column ?? 0) - (b?.column ?? 0);
+}
+
 /** Compile-time proof that a `switch` over a union has a case for each member. */
 export function assertNever(value: never): never {
   throw new ConnectorError('INTERNAL', `unexpected value ${JSON.stringify(value)}`);

@@ -17,11 +17,17 @@ import type { Wpk } from './wpk.ts';
  */
 
 export type WindowState =
-  | { readonly open: true }
+  | {
+      readonly open: true;
+      /** Name of the window that allows it; absent where none has to. */
+      readonly window?: string;
+    }
   | {
       readonly open: false;
       /** A sentence for people. */
       readonly why: string;
+      /** Name of the window that forbids it; absent where it is outside those that allow. */
+      readonly window?: string;
       /** When it opens next, RFC 3339 in UTC; absent where it does not within a year. */
       readonly opensAt?: string;
     };
@@ -34,22 +40,28 @@ const HORIZON_MS = 366 * DAY_MS;
 export function windowState(policy: Policy, wpk: Wpk, now: Date): WindowState {
   const windows = windowsFor(policy, wpk);
   const at = now.getTime();
-  if (isOpen(windows, (timeZone) => shownIn(timeZone, at))) return { open: true };
+  const { isOpen, by } = judge(windows, (timeZone) => shownIn(timeZone, at));
+  const window = by && { window: by.name };
+  if (isOpen) return { open: true, ...window };
   const next = nextOpening(windows, at);
-  const blocking = windows.find((one) => one.effect === 'deny' && contains(one, shownIn(one.timeZone, at)));
   const allowing = windows.filter(({ effect }) => effect === 'allow').map(({ name }) => name);
-  const why = blocking
-    ? `The maintenance window ${blocking.name} forbids it now.`
+  const why = by
+    ? `The maintenance window ${by.name} forbids it now.`
     : `No maintenance window that allows it is open now (${allowing.join(', ')}).`;
-  return { open: false, why, ...(next !== undefined && { opensAt: new Date(next).toISOString() }) };
+  return { open: false, why, ...window, ...(next !== undefined && { opensAt: new Date(next).toISOString() }) };
 }
 
-/** A deny wins; with any window that allows, it must be inside one of these. */
-function isOpen(windows: readonly MaintenanceWindow[], shownBy: (timeZone: string) => WallTime): boolean {
+/** A deny wins; with any window that allows, it must be inside one of these. `by` is the window that decides. */
+function judge(
+  windows: readonly MaintenanceWindow[],
+  shownBy: (timeZone: string) => WallTime,
+): { readonly isOpen: boolean; readonly by?: MaintenanceWindow | undefined } {
   const isInside = (window: MaintenanceWindow) => contains(window, shownBy(window.timeZone));
+  const denying = windows.find((window) => window.effect === 'deny' && isInside(window));
+  if (denying) return { isOpen: false, by: denying };
   const allowing = windows.filter(({ effect }) => effect === 'allow');
-  if (windows.some((window) => window.effect === 'deny' && isInside(window))) return false;
-  return allowing.length === 0 || allowing.some(isInside);
+  const by = allowing.find(isInside);
+  return { isOpen: by !== undefined || allowing.length === 0, by };
 }
 
 /** The first instant after this one, within a year, at which it is open: one where a window begins or ends, or a clock is put. */
@@ -62,7 +74,7 @@ function nextOpening(windows: readonly MaintenanceWindow[], at: number): number 
   const shownAt = (instant: number) => (zone: string) => clocks.get(zone)?.show(instant) ?? shownIn(zone, instant);
   return [...new Set(changes)]
     .sort((a, b) => a - b)
-    .find((instant) => instant > at && isOpen(windows, shownAt(instant)));
+    .find((instant) => instant > at && judge(windows, shownAt(instant)).isOpen);
 }
 
 /** The windows that are for the package's playbook. */

@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import { ConnectorError } from './errors.ts';
+import { byPlace, ConnectorError } from './errors.ts';
 import type { ParsedJson } from './json.ts';
 import { parseStrictJson } from './json.ts';
 import { toPointer } from './json-pointer.ts';
-import { describeIssue } from './schema-sentences.ts';
+import { describeIssue, toSentence } from './schema-sentences.ts';
 import type { Step, Wpk } from './wpk.ts';
 import { MAX_STEPS, stepSchema, WPK_MAX_BYTES, wpkSchema } from './wpk.ts';
 import type { WpkFinding } from './wpk-rules.ts';
@@ -90,12 +90,4 @@ function toError(finding: WpkFinding, json: ParsedJson): ConnectorError {
   const place = json.locate(pointer, finding.atKey ? 'key' : 'value');
   const path = pointer.length <= MAX_POINTER_LENGTH ? { path: pointer } : {};
   return new ConnectorError(finding.code, finding.sentence, { place: { ...place, ...path } });
-}
-
-function toSentence(message: string): string {
-  return `${message.charAt(0).toUpperCase()}${message.slice(1)}${/[.?]$/.test(message) ? '' : '.'}`;
-}
-
-function byPlace({ place: a }: ConnectorError, { place: b }: ConnectorError): number {
-  return (a?.line ?? 0) - (b?.line ?? 0) || (a?.column ?? 0) - (b?.column ?? 0);
 }

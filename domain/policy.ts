@@ -1,4 +1,5 @@
-import type { Digest } from './digest.ts';
+import type { Digest, Sha256 } from './digest.ts';
+import { canonicalJson } from './digest.ts';
 import type { Plan } from './plan.ts';
 import { judgeContents } from './policy/contents.ts';
 import type { PolicyDecision } from './policy/decision.ts';
@@ -67,6 +68,16 @@ export function requirementFor(policy: Policy, wpk: Wpk, stepsDigest: Digest, pl
   const among = groups.length > 0 ? `, ${fromEach(groups)}` : '';
   const reason = `${level} risk needs the approval of ${people}${among}${listed ? '; approved by policy at low risk only' : ''}`;
   return { auto: false, quorum, groups, ...common, reason };
+}
+
+/** What an auto-approval is bound to: the steps as they were signed, whatever else the package says. */
+export function digestOfSteps(sha256: Sha256, { steps }: Wpk): Digest {
+  return sha256(canonicalJson(steps));
+}
+
+/** SHA-256 over the RFC 8785 form of the policy with its defaults; in every plan. */
+export function policyDigest(sha256: Sha256, policy: Policy): Digest {
+  return sha256(canonicalJson(policy));
 }
 
 /** The entry of `autoApprove` that lists the playbook with exactly these steps, or -1. */

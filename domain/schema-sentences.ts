@@ -27,6 +27,11 @@ export function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
   }
 }
 
+/** What a schema says, as a sentence of its own. */
+export function toSentence(message: string): string {
+  return `${message.charAt(0).toUpperCase()}${message.slice(1)}${/[.?]$/.test(message) ? '' : '.'}`;
+}
+
 function describeUnknownField(keys: readonly string[], schema: unknown): string {
   const [unknown = ''] = keys;
   const known = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
@@ -37,12 +42,47 @@ function describeUnknownField(keys: readonly string[], schema: unknown): string 
 
 function describeUnion(issue: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>): string {
   const { inst, discriminator } = issue;
-  if (!(inst instanceof z.ZodDiscriminatedUnion) || discriminator === undefined) return 'No allowed form matches.';
+  if (!(inst instanceof z.ZodDiscriminatedUnion) || discriminator === undefined) return describeForms(issue);
   const values = inst.options.flatMap((option) => {
     const field: unknown = option instanceof z.ZodObject ? option.shape[discriminator] : undefined;
     return field instanceof z.ZodLiteral ? [...field.values] : [];
   });
   return `"${discriminator}" must be ${listOf(values)}.`;
+}
+
+/** Of a union without discriminator whose forms are of different types, such as a number or an object. */
+function describeForms({ errors, input }: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>): string {
+  const types = errors.map(([first]) => (first && isOfOtherType(first) ? articleOf(first.expected) : undefined));
+  if (types.length === 0 || types.includes(undefined)) return 'No allowed form matches.';
+  return `Must be ${types.join(' or ')}, not ${describeInput(input)}.`;
+}
+
+/**
+ * What is wrong with a value that may have one of several forms is told of the form that was most likely meant: the one
+ * with the fewest problems. Where only the form itself is wrong, or nothing says which one was meant, the problem stays
+ * as the schema tells it.
+ */
+export function resolveUnions(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue[] {
+  return issues.flatMap((issue) => {
+    if (issue.code !== 'invalid_union') return [issue];
+    const forms = issue.errors.filter(([first]) => first && !isOfOtherType(first));
+    if (forms.every((problems) => problems.every(isMissing))) return [issue];
+    const [meant = []] = forms.sort((a, b) => weightOf(a) - weightOf(b));
+    return resolveUnions(meant).map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] }));
+  });
+}
+
+function isOfOtherType(issue: z.core.$ZodIssue): issue is z.core.$ZodIssueInvalidType {
+  return issue.code === 'invalid_type' && issue.path.length === 0;
+}
+
+/** Needs the option `reportInput`. */
+function isMissing(issue: z.core.$ZodIssue): boolean {
+  return issue.path.length > 0 && issue.input === undefined;
+}
+
+function weightOf(issues: readonly z.core.$ZodIssue[]): number {
+  return issues.reduce((sum, issue) => sum + (issue.code === 'unrecognized_keys' ? issue.keys.length : 1), 0);
 }
 
 const ARTICLES: Readonly<Record<string, string>> = { object: 'an object', array: 'an array', int: 'an integer' };

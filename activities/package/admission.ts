@@ -1,10 +1,9 @@
 import type { Digest, Sha256 } from '../../domain/digest.ts';
-import { canonicalJson } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { isMalformed } from '../../domain/malformed.ts';
 import { parseWpk } from '../../domain/parse-wpk.ts';
 import type { Policy } from '../../domain/policy.ts';
-import { isValidTooLong, policyDenials } from '../../domain/policy.ts';
+import { digestOfSteps, isValidTooLong, policyDenials } from '../../domain/policy.ts';
 import type { PackageFacts } from '../../domain/status.ts';
 import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import { WPK_MAX_BYTES } from '../../domain/wpk.ts';
@@ -65,7 +64,7 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     const known = parsed.get(digest);
     if (known) return known;
     const wpk = parseWpk(payload);
-    const one = { wpk, stepsDigest: deps.sha256(canonicalJson(wpk.steps)) };
+    const one = { wpk, stepsDigest: digestOfSteps(deps.sha256, wpk) };
     parsed.set(digest, one);
     const [oldest] = parsed.keys();
     if (parsed.size > REMEMBERED && oldest) parsed.delete(oldest);

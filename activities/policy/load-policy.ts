@@ -1,15 +1,20 @@
 import { readFile } from 'node:fs/promises';
-import type { Document } from 'yaml';
-import { LineCounter, parseDocument } from 'yaml';
+import type { z } from 'zod';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
-import { canonicalJson } from '../../domain/digest.ts';
-import { ConnectorError } from '../../domain/errors.ts';
+import type { Place } from '../../domain/errors.ts';
+import { byPlace, ConnectorError } from '../../domain/errors.ts';
 import type { Policy } from '../../domain/policy.ts';
-import { BUILT_IN_POLICY, policySchema } from '../../domain/policy.ts';
+import { BUILT_IN_POLICY, policyDigest, policySchema } from '../../domain/policy.ts';
+import { describeIssue, resolveUnions, toSentence } from '../../domain/schema-sentences.ts';
+import type { PolicyYaml } from './policy-yaml.ts';
+import { readPolicyYaml } from './policy-yaml.ts';
+
+/** As much as a ConfigMap can hold. */
+const MAX_CHARS = 1024 * 1024;
 
 export interface LoadedPolicy {
   readonly policy: Policy;
-  /** SHA-256 over the RFC 8785 form of the policy with its defaults; in every plan. */
+  /** In every plan (`policyDigest`). */
   readonly digest: Digest;
 }
 
@@ -21,7 +26,7 @@ export type PolicySource = () => Promise<LoadedPolicy>;
  * The returned source throws POLICY_INVALID, with line and column, for a file that is missing or broken: nothing runs.
  */
 export function policySource(path: string | undefined, sha256: Sha256): PolicySource {
-  const loaded = (policy: Policy): LoadedPolicy => ({ policy, digest: sha256(canonicalJson(policy)) });
+  const loaded = (policy: Policy): LoadedPolicy => ({ policy, digest: policyDigest(sha256, policy) });
   if (path === undefined) {
     const builtIn = loaded(BUILT_IN_POLICY);
     return () => Promise.resolve(builtIn);
@@ -34,41 +39,54 @@ export function policySource(path: string | undefined, sha256: Sha256): PolicySo
   };
 }
 
-/** @throws {ConnectorError} POLICY_INVALID with the first error's line and column. */
+export type CheckedPolicy =
+  | { readonly policy: Policy; readonly problems: readonly [] }
+  | { readonly policy?: never; readonly problems: readonly ConnectorError[] };
+
+/** @throws {ConnectorError} POLICY_INVALID with the first problem's line and column. */
 export function parsePolicy(text: string): Policy {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, version: '1.2', uniqueKeys: true, merge: false });
-  const placeOf = (offset: number) => {
-    const { line, col } = lines.linePos(offset);
-    return { line, column: col };
-  };
-  const [syntax] = document.errors;
-  if (syntax) throw new ConnectorError('POLICY_INVALID', syntax.message, { place: placeOf(syntax.pos[0]) });
-  const parsed = policySchema.safeParse(plainValue(document));
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const path = (issue?.path ?? []).map(String);
-  const node: unknown = document.getIn(path, true);
-  const range = typeof node === 'object' && node !== null && 'range' in node ? node.range : undefined;
-  const offset = Array.isArray(range) && typeof range[0] === 'number' ? range[0] : 0;
-  throw new ConnectorError('POLICY_INVALID', issue?.message ?? 'it does not have the form that it must have.', {
-    place: { ...placeOf(offset), path: `/${path.join('/')}` },
-  });
+  const { policy, problems } = checkPolicy(text);
+  if (policy) return policy;
+  const [first] = problems;
+  const more = problems.length > 1 ? ` There are ${problems.length - 1} more problems: see byoc policy check.` : '';
+  throw new ConnectorError('POLICY_INVALID', `${first?.detail}${more}`, first?.place && { place: first.place });
 }
 
-/** Aliases would let a small file stand for a huge one, and hide what it says. */
-function plainValue(document: Document.Parsed): unknown {
-  try {
-    return document.toJS({ maxAliasCount: 0 });
-  } catch (cause) {
-    throw new ConnectorError('POLICY_INVALID', 'Anchors and aliases are not accepted.', { cause });
+/** The same for people who write policies: everything that is wrong, in the order of the file. */
+export function checkPolicy(text: string): CheckedPolicy {
+  if (text.length > MAX_CHARS) return { problems: [problem(`It is longer than ${MAX_CHARS} characters.`, {})] };
+  const yaml = readPolicyYaml(text);
+  if (yaml.problems.length > 0) {
+    return { problems: yaml.problems.map(({ sentence, place }) => problem(sentence, place)).sort(byPlace) };
   }
+  const parsed = policySchema.safeParse(yaml.value, { error: describeEachKey, reportInput: true });
+  if (parsed.success) return { policy: parsed.data, problems: [] };
+  const problems = resolveUnions(parsed.error.issues).flatMap((issue) => problemsOf(issue, yaml));
+  return { problems: problems.sort(byPlace) };
+}
+
+/** One line a field, where one issue names several; names of fields are quoted, so they hold no line break. */
+function describeEachKey(issue: z.core.$ZodRawIssue): string | undefined {
+  if (issue.code !== 'unrecognized_keys') return describeIssue(issue);
+  return issue.keys.map((key) => describeIssue({ ...issue, keys: [key] })).join('\n');
+}
+
+function problemsOf(issue: z.core.$ZodIssue, yaml: PolicyYaml): ConnectorError[] {
+  if (issue.code !== 'unrecognized_keys')
+    return [problem(toSentence(issue.message), yaml.placeOf(issue.path, 'value'))];
+  const sentences = issue.message.split('\n');
+  return issue.keys.map((key, index) => problem(sentences[index] ?? '', yaml.placeOf([...issue.path, key], 'key')));
+}
+
+function problem(sentence: string, place: Place): ConnectorError {
+  return new ConnectorError('POLICY_INVALID', sentence, { place });
 }
 
 async function readPolicy(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8');
+    return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(path));
   } catch (cause) {
-    throw new ConnectorError('POLICY_INVALID', 'The file cannot be read.', { cause });
+    const why = cause instanceof TypeError ? 'The file is not UTF-8.' : 'The file cannot be read.';
+    throw new ConnectorError('POLICY_INVALID', why, { cause });
   }
 }

@@ -9,6 +9,7 @@ import { registerPack } from './pack.ts';
 import { registerPackages } from './packages.ts';
 import { registerPlan } from './plan.ts';
 import { registerRisk } from './risk.ts';
+import { registerPolicy } from './policy.ts';
 import { registerVerify } from './verify.ts';
 import { registerVotes } from './votes.ts';
 
@@ -29,6 +30,7 @@ registerCheck(program);
 registerVerify(program);
 registerPlan(program);
 registerRisk(program);
+registerPolicy(program);
 registerPackages(program);
 registerVotes(program);
 registerAudit(program);

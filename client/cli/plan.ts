@@ -8,8 +8,7 @@ import { makePlan } from '../../activities/package/planning.ts';
 import { policySource } from '../../activities/policy/load-policy.ts';
 import { parseWpk } from '../../domain/parse-wpk.ts';
 import { printable } from '../../domain/printable.ts';
-import { policyDenials, requirementFor } from '../../domain/policy.ts';
-import { canonicalJson } from '../../domain/digest.ts';
+import { digestOfSteps, policyDenials, requirementFor } from '../../domain/policy.ts';
 import { sha256 } from '../sha256.ts';
 import { readInput } from './files.ts';
 import { printAs, say } from './output.ts';
@@ -35,7 +34,7 @@ export function registerPlan(program: Command): void {
         // or under another policy, the digest is therefore not the one that the cluster will ask approval for.
         const planner = createPlanner({ api, sha256, mask: createMask(randomBytes(32)) });
         const { plan } = await makePlan(planner, sha256, { wpk, wpkDigest: sha256(bytes), policy });
-        const requirement = requirementFor(policy.policy, wpk, sha256(canonicalJson(wpk.steps)), plan);
+        const requirement = requirementFor(policy.policy, wpk, digestOfSteps(sha256, wpk), plan);
         const denials = policyDenials(policy.policy, wpk);
         printAs(options.output, { plan, requirement, denials }, () => [
           ...planLines(plan),

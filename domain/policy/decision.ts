@@ -7,6 +7,6 @@ export interface PolicyDecision {
   /** What is judged: `step deploy`, `the package`. */
   readonly subject: string;
   readonly decision: 'allow' | 'deny' | 'approve-by-policy' | 'needs-approval' | 'wait';
-  /** A clause for people, without a full stop. */
+  /** For people, without a full stop at its end. */
   readonly why: string;
 }

@@ -30,25 +30,31 @@ export function parseImage(text: string): ImageReference | undefined {
   return isOfficial ? { ...parsed, repository: [registry, 'library', ...path].join('/') } : parsed;
 }
 
-/**
- * Whether an entry of `allow.images` takes an image. A registry or repository takes what is at or below it, one with a
- * slash at its end only what is below, one with a tag or digest exactly that.
- */
-export function takesImage(entry: string, image: ImageReference): boolean {
-  const text = entry.endsWith('/') ? entry.slice(0, -1) : entry;
-  if (isRegistry(text)) return image.repository.startsWith(`${text.toLowerCase()}/`);
-  // As one reads it: `docker.io/shop` is all that shop has there, `nginx` is the official image.
-  const wanted = entry.includes('/') ? parse(entry.endsWith('/') ? `${text}` : text) : parseImage(text);
-  if (!wanted) return false;
-  if (wanted.digest !== undefined) {
-    return image.repository === wanted.repository && image.digest === wanted.digest;
-  }
-  if (wanted.tag !== undefined) {
-    const tag = image.digest === undefined ? (image.tag ?? 'latest') : undefined;
-    return image.repository === wanted.repository && tag === wanted.tag;
-  }
-  const isAt = !entry.endsWith('/') && image.repository === wanted.repository;
-  return isAt || image.repository.startsWith(`${wanted.repository}/`);
+/** An entry of `allow.images`: a registry, or a reference that stands for itself and, without tag and digest, all below. */
+type Entry =
+  | { readonly registry: string }
+  | { readonly reference: ImageReference; readonly itself: boolean; readonly below: boolean };
+
+/** @returns undefined for what can take no image */
+export function parseImageEntry(entry: string): Entry | undefined {
+  const text = entry.replace(/\/$/, '');
+  if (isRegistry(text)) return { registry: text.toLowerCase() };
+  // As one reads it: `docker.io/shop` is all that shop has there, and `nginx` the official image.
+  const reference = entry.includes('/') ? parse(text) : parseImage(text);
+  if (!reference) return undefined;
+  const isExact = reference.tag !== undefined || reference.digest !== undefined;
+  return { reference, itself: text === entry, below: !isExact };
+}
+
+/** Whether the entry takes the image. */
+export function takesImage(entry: Entry, image: ImageReference): boolean {
+  if ('registry' in entry) return image.repository.startsWith(`${entry.registry}/`);
+  const { repository, tag, digest } = entry.reference;
+  if (entry.below && image.repository.startsWith(`${repository}/`)) return true;
+  if (!entry.itself || image.repository !== repository) return false;
+  if (digest !== undefined) return image.digest === digest;
+  // An image with a digest may be any build of the repository, whatever tag stands beside it.
+  return tag === undefined || (image.digest === undefined && (image.tag ?? 'latest') === tag);
 }
 
 function parse(text: string): ImageReference | undefined {

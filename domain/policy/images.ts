@@ -1,5 +1,5 @@
 import type { PolicyDecision } from './decision.ts';
-import { parseImage, takesImage } from './image-reference.ts';
+import { parseImage, parseImageEntry, takesImage } from './image-reference.ts';
 import type { Policy } from './schema.ts';
 
 /** How much of an image's name is told: it may be as long as the package. */
@@ -11,12 +11,13 @@ const MAX_SHOWN = 256;
  */
 export function judgeImages({ allow: { images } }: Policy, objects: readonly unknown[]): PolicyDecision[] {
   if (!images) return [];
+  const entries = images.map(parseImageEntry);
   const found = new Set(objects.flatMap(imagesIn));
   return [...found].map((image) => {
     const shown = image.slice(0, MAX_SHOWN);
     const rule = { rule: 'allow.images', subject: `image ${shown}` };
     const parsed = parseImage(image);
-    const index = parsed ? images.findIndex((entry) => takesImage(entry, parsed)) : -1;
+    const index = parsed ? entries.findIndex((entry) => entry && takesImage(entry, parsed)) : -1;
     return index >= 0
       ? { ...rule, place: `/allow/images/${index}`, decision: 'allow', why: `the image ${shown} is allowed` }
       : { ...rule, place: '/allow/images', decision: 'deny', why: `the image ${shown} is from no allowed registry` };

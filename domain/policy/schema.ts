@@ -12,8 +12,6 @@ const namespaces = z.array(z.string().min(1));
 /** The actions of the package format, whichever they are. */
 const actions = stepSchema.options.map(({ shape }) => shape.action.value);
 
-const kindPattern = /^[A-Z][A-Za-z0-9]{0,62}(\.[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$/;
-
 /** As `byoc verify` prints it and Sigstore bundles hint at it: base64 of 32 bytes has one spelling only. */
 const fingerprint = z
   .string()
@@ -58,7 +56,7 @@ export const policySchema = z.strictObject({
     .strictObject({
       actions: z.array(z.enum(actions)).optional(),
       /** Kinds: `Deployment` of whatever group, `Deployment.apps` of this group, `ConfigMap.core` of the core group. */
-      kinds: z.array(z.string().regex(kindPattern, 'must be a kind, such as Deployment or Deployment.apps')).optional(),
+      kinds: z.array(z.string().min(1)).optional(),
       namespaces: namespaces.optional(),
       /** Registries or repositories, such as `registry.example.com/shop`; an image below one of them is allowed. */
       images: z.array(z.string().min(1)).optional(),

@@ -57,17 +57,21 @@ const absoluteWindow = z
 export type MaintenanceWindow = z.infer<typeof weeklyWindow> | z.infer<typeof absoluteWindow>;
 
 export const windowsSchema = z
-  .array(z.union([weeklyWindow, absoluteWindow]))
+  .array(z.union([weeklyWindow, absoluteWindow], 'needs "days", "from" and "to", or "start" and "end"'))
   .max(50)
-  .superRefine((windows, context) => {
-    const seen = new Set<string>();
-    windows.forEach(({ name }, index) => {
-      if (seen.has(name)) {
-        context.addIssue({ code: 'custom', path: [index, 'name'], message: 'another window has this name already' });
-      }
-      seen.add(name);
-    });
+  // Also where a window has another problem: whoever corrects the file wants to know all of them.
+  .superRefine(refuseSameNames, { when: ({ value }) => Array.isArray(value) });
+
+function refuseSameNames(windows: readonly unknown[], context: z.RefinementCtx): void {
+  const seen = new Set<unknown>();
+  windows.forEach((window, index) => {
+    const name = typeof window === 'object' && window !== null && 'name' in window ? window.name : undefined;
+    if (name !== undefined && seen.has(name)) {
+      context.addIssue({ code: 'custom', path: [index, 'name'], message: 'another window has this name already' });
+    }
+    seen.add(name);
   });
+}
 
 /** JavaScript makes 2 March of 30 February; only a real day comes back as it went in. */
 function isDate(text: string): boolean {

@@ -88,6 +88,7 @@ describe('an absolute window', () => {
     expect(stateAt(freeze, '2026-12-24T12:00:00Z')).toEqual({
       open: false,
       why: 'The maintenance window end of the year forbids it now.',
+      window: 'end of the year',
       opensAt: '2027-01-04T13:00:00.000Z',
     });
   });
@@ -119,7 +120,7 @@ describe('where windows overlap', () => {
 
   it('is closed for good where a deny covers each allow', () => {
     const never = withWindows(nightly, { ...nightly, name: 'no', effect: 'deny', from: '00:00', to: '00:00' });
-    expect(stateAt(never, '2026-01-01T00:00:00Z')).toEqual({ open: false, why: expect.any(String) });
+    expect(stateAt(never, '2026-01-01T00:00:00Z')).toEqual({ open: false, window: 'no', why: expect.any(String) });
   });
 
   it('one of several allows is enough', () => {
