@@ -103,6 +103,11 @@ export class ConnectorClient {
     return this.call(wpkId, () => this.answered(() => this.handle(wpkId).query<Plan | undefined>('plan')));
   }
 
+  /** The plan that the current one replaced, because the cluster or the policy changed; undefined where none was. */
+  async replacedPlan(wpkId: string): Promise<Plan | undefined> {
+    return this.call(wpkId, () => this.answered(() => this.handle(wpkId).query<Plan | undefined>('replacedPlan')));
+  }
+
   /** The newest packages of the cluster. */
   async list({ limit = 50 }: { limit?: number } = {}): Promise<ListedPackage[]> {
     return this.call('', async () => {

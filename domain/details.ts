@@ -1,5 +1,6 @@
 import { printable } from './printable.ts';
 import type { Plan } from './plan.ts';
+import { planDifference, planDifferenceMarkdown } from './plan-difference.ts';
 import { planMarkdown } from './plan-text/markdown.ts';
 import type { PackageStatus } from './status.ts';
 
@@ -8,24 +9,34 @@ export interface ShownPlan {
   readonly digest: Plan['digest'];
   readonly risk: readonly string[];
   readonly changes: readonly string[];
+  /** What is not as in the plan that it replaces, if it replaces one. */
+  readonly difference: readonly string[];
 }
 
-export function showPlan(plan: Plan): ShownPlan {
+/** @param replaced the plan before, whose approvals are void */
+export function showPlan(plan: Plan, replaced?: Plan): ShownPlan {
   const { digest, risk } = plan;
   const findings = risk.findings.map(({ level, rule, message }) => `- ${level}: ${inline(message)} (\`${rule}\`)`);
-  return { digest, risk: [`**Risk: ${risk.level}**`, '', ...findings], changes: planMarkdown(plan) };
+  return {
+    digest,
+    risk: [`**Risk: ${risk.level}**`, '', ...findings],
+    changes: planMarkdown(plan),
+    difference: replaced ? showDifference(plan, replaced) : [],
+  };
 }
 
-/**
- * The Markdown that approvers read in the Temporal UI: what, where, how risky, what changes, and how to answer.
- * @param previous digest of the plan that was approved before the cluster changed
- */
-export function renderDetails(
-  workflowId: string,
-  status: PackageStatus,
-  plan: ShownPlan | undefined,
-  previous: string | undefined,
-): string {
+function showDifference(plan: Plan, replaced: Plan): string[] {
+  const difference = planDifference(replaced, plan);
+  const what = difference.policyChanged ? 'The policy changed' : 'The cluster changed';
+  return [
+    `**${what}: this plan replaces \`${replaced.digest}\`, whose approvals are void. Nothing was written.**`,
+    '',
+    ...planDifferenceMarkdown(difference),
+  ];
+}
+
+/** The Markdown that approvers read in the Temporal UI: what, where, how risky, what changes, and how to answer. */
+export function renderDetails(workflowId: string, status: PackageStatus, plan: ShownPlan | undefined): string {
   const { facts } = status;
   const lines: string[] = [`**${status.phase}**`];
   if (status.error) lines.push('', `\`${status.error.code}\` ${inline(status.error.message)}`);
@@ -36,12 +47,7 @@ export function renderDetails(
     lines.push('', `Cluster **${facts.clusterId}**, namespaces ${namespaces}`);
   }
   if (plan) {
-    if (status.replans > 0 && previous) {
-      lines.push(
-        '',
-        `The cluster changed after plan \`${previous}\` was approved. Nothing was written; this is the new plan.`,
-      );
-    }
+    if (plan.difference.length > 0) lines.push('', ...plan.difference);
     lines.push('', ...plan.risk);
     if (status.phase === 'awaiting-approval') lines.push('', ...renderAsk(workflowId, status, plan));
     lines.push('', `**Plan** \`${plan.digest}\``, '', ...plan.changes);

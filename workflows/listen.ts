@@ -36,6 +36,9 @@ export function listen(run: PackageRun): void {
   setHandler(messages.plan, () => run.plan(), {
     description: 'what would change, with risk and digest; Secrets masked',
   });
+  setHandler(messages.replacedPlan, () => run.replacedPlan(), {
+    description: 'the plan before, whose approvals are void because the cluster or the policy changed',
+  });
   setHandler(messages.approve, async (argument) => void (await take('approve', 'signal', argument)), {
     description: '{ approver, planDigest, comment?, statement? }: a vote for exactly this plan',
   });

@@ -19,5 +19,8 @@ export const status = defineQuery<PackageStatus>('status');
 /** The current plan, values of Secrets masked; undefined until it is made. */
 export const plan = defineQuery<Plan | undefined>('plan');
 
+/** The plan that the current one replaced, because the cluster or the policy changed; undefined where none was. */
+export const replacedPlan = defineQuery<Plan | undefined>('replacedPlan');
+
 /** The worker's policy is another now: a package that waits is planned again under it. Whoever sends it decides nothing. */
 export const policyChanged = defineSignal<[{ policyDigest: string }]>('policyChanged');

@@ -70,7 +70,7 @@ export class PackageRun {
       this.replans += 1;
     }
     this.currentPlan = plan;
-    this.shown = showPlan(plan);
+    this.shown = showPlan(plan, this.previousPlan);
     this.requirement = { ...EARLIER, ...requirement };
     this.window = window;
     this.isOutdated = false;
@@ -182,6 +182,11 @@ export class PackageRun {
     return this.currentPlan;
   }
 
+  /** The plan that the current one replaced. */
+  replacedPlan(): Plan | undefined {
+    return this.previousPlan;
+  }
+
   /** Ends the run the way Temporal shows best: denied and failed as failed, stopped as cancelled, others as completed. */
   conclude(): PackageResult {
     if (!isEnd(this.phase)) throw finalFailure('INTERNAL', 'the run ended without an end');
@@ -228,7 +233,7 @@ export class PackageRun {
 
   private refreshDetails(): void {
     const { workflowId } = workflowInfo();
-    setCurrentDetails(renderDetails(workflowId, this.status(), this.shown, this.previousPlan?.digest));
+    setCurrentDetails(renderDetails(workflowId, this.status(), this.shown));
   }
 
   /** An attribute that the namespace lacks would fail the workflow task for ever, so those are left out. */

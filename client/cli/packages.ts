@@ -73,7 +73,11 @@ function showCommand(program: Command): void {
     .action(async (id: string, options: Options) => {
       await withClient(options, async (client) => {
         const [view, plan] = await Promise.all([client.get(id), client.plan(id)]);
-        printAs(options.output, { ...view, plan }, () => [...packageLines(view), ...(plan ? planLines(plan) : [])]);
+        const replaced = view.replans > 0 ? await client.replacedPlan(id) : undefined;
+        printAs(options.output, { ...view, plan, ...(replaced && { replacedPlan: replaced }) }, () => [
+          ...packageLines(view),
+          ...(plan ? planLines(plan, replaced) : []),
+        ]);
       });
     });
 }

@@ -2,6 +2,7 @@ import type { Plan } from '../../domain/plan.ts';
 import type { TextLine } from '../../domain/plan-text/lines.ts';
 import { printed } from '../../domain/plan-text/lines.ts';
 import { planCounts, planText } from '../../domain/plan-text/plan-text.ts';
+import { planDifference, planDifferenceLines } from '../../domain/plan-difference.ts';
 import { printable, printableIn } from '../../domain/printable.ts';
 import type { Phase } from '../../domain/status.ts';
 import type { RiskLevel } from '../../domain/wpk.ts';
@@ -36,15 +37,25 @@ export function riskText(level: RiskLevel): string {
 /**
  * A plan as a person reads it: risk with reasons, what would change, the digest that an approval binds. It comes from
  * whoever answers for the run, so all of it is text.
+ * @param replaced the plan before, whose approvals are void; what is not as in it comes first
  */
-export function planLines(untrusted: Plan): string[] {
+export function planLines(untrusted: Plan, replaced?: Plan): string[] {
   const { risk, digest } = printableIn({ risk: untrusted.risk, digest: untrusted.digest });
   return [
+    ...(replaced ? replacedLines(untrusted, replaced) : []),
     `${paint('bold', 'Risk')}  ${riskText(risk.level)}`,
     ...risk.findings.map(({ level, rule, message }) => `  ${level.padEnd(6)}  ${message} ${paint('dim', `(${rule})`)}`),
     `${paint('bold', 'Changes')}  ${planCounts(untrusted)}`,
     ...Array.from(planText(untrusted), (line) => `  ${colouredLine(line)}`),
     `${paint('bold', 'Plan')}  ${digest}`,
+  ];
+}
+
+function replacedLines(plan: Plan, replaced: Plan): string[] {
+  const what = plan.policyDigest === replaced.policyDigest ? 'The cluster changed' : 'The policy changed';
+  return [
+    paint('yellow', `${what}: this plan replaces ${printable(replaced.digest)}, whose approvals are void.`),
+    ...Array.from(planDifferenceLines(planDifference(replaced, plan)), (line) => `  ${colouredLine(line)}`),
   ];
 }
 
@@ -62,7 +73,12 @@ export function packageLines(untrusted: PackageView): string[] {
   if (error) lines.push(`  ${paint('red', error.code)}: ${error.message}`);
   if (requirement) lines.push(`  ${requirement.reason}`);
   if (view.phase === 'awaiting-approval') {
-    lines.push(`  ${view.missing ?? 0} more needed, until ${view.answerBy ?? 'it expires'}`);
+    const groups = view.missingGroups?.length ? `, somebody of ${view.missingGroups.join(', ')} among them` : '';
+    lines.push(`  ${view.missing ?? 0} more needed${groups}, until ${view.answerBy ?? 'it expires'}`);
+  }
+  if (view.window && !view.window.open) {
+    const opens = view.window.opensAt ? `; the next one opens at ${view.window.opensAt}` : '';
+    lines.push(`  ${paint('yellow', 'not now')}: ${view.window.why}${opens}`);
   }
   if (view.waiting)
     lines.push(

@@ -34,7 +34,7 @@ export function registerVotes(program: Command): void {
     .action(async (id: string, options: VoteOptions & { comment?: string }) => {
       await withClient(options, async (client) => {
         const about = await votedPlan(client, id);
-        if (!(await isMeant(about.plan, options.plan))) {
+        if (!(await isMeant(about, options.plan))) {
           say('Nothing was sent.');
           process.exitCode = 1;
           return;
@@ -90,17 +90,23 @@ async function approval(
   return signApproval(about, { approver, signer: await openSigner(key, process.env), ...said });
 }
 
-async function votedPlan(client: ConnectorClient, id: string): Promise<VotedPlan & { readonly plan: Plan }> {
-  const [{ workflowId, runId }, plan] = await Promise.all([client.get(id), client.plan(id)]);
+interface ShownPlan extends VotedPlan {
+  readonly plan: Plan;
+  /** The one before, where the cluster or the policy changed. */
+  readonly replaced: Plan | undefined;
+}
+
+async function votedPlan(client: ConnectorClient, id: string): Promise<ShownPlan> {
+  const [{ workflowId, runId, replans }, plan] = await Promise.all([client.get(id), client.plan(id)]);
   if (!plan) throw new ConnectorError('APPROVAL_CLOSED', 'There is no plan yet.');
-  return { workflowId, runId, plan };
+  return { workflowId, runId, plan, replaced: replans > 0 ? await client.replacedPlan(id) : undefined };
 }
 
 /**
  * Shows the plan and asks; where it is named already, it must be the current one. Without a terminal it must be named, so
  * that nobody approves what they have not seen.
  */
-async function isMeant(plan: Plan, named: string | undefined): Promise<boolean> {
+async function isMeant({ plan, replaced }: ShownPlan, named: string | undefined): Promise<boolean> {
   if (named !== undefined) {
     if (named === plan.digest) return true;
     throw new ConnectorError('APPROVAL_PLAN_MISMATCH', `The current plan is ${plan.digest}.`);
@@ -108,7 +114,7 @@ async function isMeant(plan: Plan, named: string | undefined): Promise<boolean> 
   if (!process.stdin.isTTY) {
     throw new ConnectorError('USAGE', `Without a terminal, name the plan that you approve: --plan ${plan.digest}`);
   }
-  planLines(plan).forEach((line) => say(line));
+  planLines(plan, replaced).forEach((line) => say(line));
   const asked = createInterface({ input: process.stdin, output: process.stderr });
   const answer = await asked.question(`${paint('bold', 'Approve exactly this plan?', process.stderr)} [y/N] `);
   asked.close();

@@ -59,7 +59,7 @@ const waiting: PackageStatus = {
 };
 
 const linesOf = (plan: Plan, status: Partial<PackageStatus> = {}) =>
-  renderDetails('wpk/test/1', { ...waiting, ...status }, showPlan(plan), undefined).split('\n');
+  renderDetails('wpk/test/1', { ...waiting, ...status }, showPlan(plan)).split('\n');
 const fencesIn = (lines: readonly string[]) => lines.filter((line) => /^\s*(```|~~~)/.test(line));
 const FENCES = ['```json', '```', '```sh', '```', '```sh', '```', '```diff', '```'];
 

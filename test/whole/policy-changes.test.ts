@@ -58,7 +58,10 @@ describe('a policy that changes while the connector runs', () => {
     const [first, second] = [anotherName(), anotherName()];
     const labels = { app: first };
     // No node has this label, so the pods never get ready and the first step waits.
-    const pods = { nodeSelector: { 'example.com/none': 'yes' }, containers: [{ name: 'main', image: 'example/app:1' }] };
+    const pods = {
+      nodeSelector: { 'example.com/none': 'yes' },
+      containers: [{ name: 'main', image: 'example/app:1' }],
+    };
     const spec = { template: { metadata: { labels }, spec: pods } };
     const wait = { for: 'ready', timeoutSeconds: 3 } as const;
     const one = await connector.submitAndPlan({
@@ -102,7 +105,8 @@ describe('a policy that changes while the connector runs', () => {
     /** A window that opens so many minutes from now, on the clock of a place far away. */
     const windowIn = (minutes: number, effect: 'allow' | 'deny') => {
       const timeZone = 'Pacific/Auckland';
-      const at = (offset: number) => DateTime.now().setZone(timeZone).plus({ minutes: offset }).toFormat("yyyy-MM-dd'T'HH:mm");
+      const at = (offset: number) =>
+        DateTime.now().setZone(timeZone).plus({ minutes: offset }).toFormat("yyyy-MM-dd'T'HH:mm");
       return `windows: [{ name: night, effect: ${effect}, timeZone: ${timeZone}, start: '${at(minutes)}', end: '${at(minutes + 60)}' }]`;
     };
 

@@ -90,6 +90,13 @@ describe('a package on its way', () => {
     expect(status.approvers).toEqual([]);
     expect(await connector.dataOf(name)).toEqual({ size: 'large' });
     expect(await connector.client.plan(one.wpkId)).toMatchObject({ objects: [{ change: 'update' }] });
+    expect(await connector.client.replacedPlan(one.wpkId)).toMatchObject({ objects: [{ change: 'create' }] });
+    const details = await connector.temporal('workflow', 'metadata', '--workflow-id', one.workflowId, '-o', 'json');
+    for (const text of [details, (await connector.byoc('show', one.wpkId)).stdout]) {
+      expect(text).toContain('The cluster changed');
+      expect(text).toContain(one.planDigest);
+      expect(text).toMatch(/- (create|ConfigMap)|not as approved/);
+    }
 
     await approve({ ...one, planDigest: status.planDigest ?? '' });
     expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });
