@@ -1,5 +1,5 @@
 import { deflateSync } from 'node:zlib';
-import type { Sha256 } from '../../domain/digest.ts';
+import { canonicalJson, type Sha256 } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { Plan, PlannedObject } from '../../domain/plan.ts';
 import { bindingOf, planDigest } from '../../domain/plan.ts';
@@ -60,7 +60,8 @@ function fitForTemporal(objects: readonly PlannedObject[]): readonly PlannedObje
   const sizes = objects.map(({ changes }) => JSON.stringify(changes).length);
   const total = sizes.reduce((sum, size) => sum + size, 0);
   if (total <= MAX_COMPRESSED_BYTES) return objects;
-  const compressed = deflateSync(JSON.stringify(objects), { level: 1 }).length;
+  // In canonical form: the order of keys in the server's answers must not decide what is left out.
+  const compressed = deflateSync(canonicalJson(objects), { level: 1 }).length;
   const ratio = Math.min(1, MAX_COMPRESSED_BYTES / compressed, MAX_PLAIN_BYTES / total);
   if (ratio === 1) return objects;
   let left = total;
