@@ -1,18 +1,19 @@
-import { hash } from 'node:crypto';
-import { bundleFromJSON } from '@sigstore/bundle';
-import { toSignedEntity, toTrustMaterial, Verifier } from '@sigstore/verify';
 import { ConnectorError } from '../../domain/errors.ts';
-import { digestOfCurve } from '../../domain/signature-digest.ts';
-import type { KeySignature } from './bundle.ts';
 import { readBundle } from './bundle.ts';
+import type { Keyless } from './certificate.ts';
+import { verifyCertificate } from './certificate.ts';
 import { keyRefusal } from './key-refusal.ts';
 import type { TrustedKey } from './keys.ts';
+import { verifyMessage } from './verifier.ts';
 
 /** Whose signature it is. */
 export interface VerifiedSignature {
+  /** The key's name, or the identity in the certificate. */
   readonly keyName: string;
   /** Base64 of the SHA-256 over the key's SPKI in DER. */
   readonly fingerprint: string;
+  /** Who vouched for the identity in the certificate; absent for a key. */
+  readonly issuer?: string;
 }
 
 export interface VerifyBundleInput {
@@ -22,59 +23,55 @@ export interface VerifyBundleInput {
   readonly bundle: unknown;
   readonly keys: readonly TrustedKey[];
   readonly now: Date;
+  /** Fingerprints of the keys that count, whatever else is among `keys`; all of those where it is left out. */
+  readonly pinnedKeys?: readonly string[];
+  /** Without it a bundle that holds a certificate, a log entry or a timestamp is refused. */
+  readonly keyless?: Keyless;
 }
 
 /**
- * Verifies a signature over raw bytes by one of the given keys, as `cosign verify-blob --key` does, and in addition
- * enforces revocation and validity, which Sigstore asks only about timestamps that a bundle brings along.
+ * Verifies a signature over raw bytes, as `cosign verify-blob` does with `--key` or `--trusted-root`.
  *
- * The digest is the one that belongs to the key's curve (Sigstore's algorithm registry), whatever the bundle says.
- * Ed25519 is not accepted: cosign leaves the digest out of such bundles, and @sigstore/verify 4 cannot check them.
- * RSA is not: nothing needs it. The bundle's key hint chooses among the keys and proves nothing. A bundle without one
- * is tried with every key that is valid; then a signature by an unknown key cannot be told from a wrong one.
+ * By a key: one of the given ones, and in addition revocation and validity are enforced, which Sigstore asks only about
+ * timestamps that a bundle brings along. Ed25519 is not accepted: cosign leaves the digest out of such bundles, and
+ * @sigstore/verify 4 cannot check them. RSA is not: nothing needs it. The bundle's key hint chooses among the keys and
+ * proves nothing. A bundle without one is tried with every key; then a signature by an unknown key cannot be told from
+ * a wrong one.
  *
- * @throws {ConnectorError} those of `readBundle`; KEY_UNKNOWN, KEY_REVOKED, KEY_NOT_VALID_NOW, SIGNATURE_INVALID
+ * By a certificate (keyless): see `verifyCertificate`. `pinnedKeys` says nothing of these: who signs is pinned by
+ * `keyless.identities`.
+ *
+ * Log entries and timestamps in the bundle are verified in either case, and one that does not hold refuses the whole.
+ *
+ * @throws {ConnectorError} those of `readBundle`; KEY_UNKNOWN, KEY_REVOKED, KEY_NOT_VALID_NOW, KEY_NOT_PINNED,
+ *   LOG_ENTRY_INVALID, SIGNATURE_INVALID; those of `verifyCertificate`
  */
-export function verifyBundle({ payload, bundle, keys, now }: VerifyBundleInput): VerifiedSignature {
-  const claim = readBundle(bundle);
-  const named = claim.hint === undefined ? keys : keys.filter((key) => key.fingerprint === claim.hint);
-  if (named.length === 0) throw new ConnectorError('KEY_UNKNOWN');
-  const usable = named.filter((key) => refusalOf(key, keys, now) === undefined);
-  const signer = usable.find((key) => isSignedBy(key, payload, bundle, claim));
-  if (signer) return { keyName: signer.name, fingerprint: signer.fingerprint };
-  throw explainRefusal(named, usable, keys, now);
-}
-
-function refusalOf(key: TrustedKey, keys: readonly TrustedKey[], now: Date): ConnectorError | undefined {
-  const refusal = keyRefusal(key, keys, now);
-  if (!refusal) return undefined;
-  return new ConnectorError(refusal === 'revoked' ? 'KEY_REVOKED' : 'KEY_NOT_VALID_NOW', `It is the key ${key.name}.`);
-}
-
-function explainRefusal(
-  named: readonly TrustedKey[],
-  usable: readonly TrustedKey[],
-  keys: readonly TrustedKey[],
-  now: Date,
-): ConnectorError {
-  const [key] = named;
-  const refusal = key && usable.length === 0 ? refusalOf(key, keys, now) : undefined;
-  return refusal ?? new ConnectorError('SIGNATURE_INVALID');
-}
-
-function isSignedBy({ publicKey }: TrustedKey, payload: Uint8Array, bundle: unknown, claim: KeySignature): boolean {
-  const digest = digestOfCurve(publicKey.asymmetricKeyDetails?.namedCurve);
-  // @sigstore/verify hashes with what the bundle names: it must be what the key demands.
-  if (!digest || claim.digestAlgorithm !== digest.sigstore) return false;
-  if (hash(digest.openssl, payload, 'base64') !== claim.digest) return false; // as cosign does
-  const noAuthorities = { mediaType: '', tlogs: [], certificateAuthorities: [], ctlogs: [], timestampAuthorities: [] };
-  const trust = toTrustMaterial(noAuthorities, () => ({ publicKey, validFor: () => true }));
-  const verifier = new Verifier(trust, { tlogThreshold: 0, ctlogThreshold: 0, timestampThreshold: 0 });
-  try {
-    const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
-    verifier.verify(toSignedEntity(bundleFromJSON(bundle), bytes));
-    return true;
-  } catch {
-    return false; // What the bundle looks like was settled before: all that is left to fail is the signature.
+export function verifyBundle(input: VerifyBundleInput): VerifiedSignature {
+  const { payload, bundle, keys, keyless } = input;
+  const claim = readBundle(bundle, keyless !== undefined);
+  const { by } = claim;
+  if (by.kind === 'certificate') {
+    if (!keyless) throw new ConnectorError('BUNDLE_TYPE_UNSUPPORTED');
+    return verifyCertificate({ payload, bundle, claim, der: by.der, keyless });
   }
+  const named = by.hint === undefined ? keys : keys.filter((key) => key.fingerprint === by.hint);
+  if (named.length === 0) throw new ConnectorError('KEY_UNKNOWN');
+  const signer = named.find(({ publicKey }) =>
+    verifyMessage({ payload, bundle, claim, publicKey, trustedRoot: keyless?.trustedRoot }),
+  );
+  if (!signer) throw new ConnectorError('SIGNATURE_INVALID');
+  const { name: keyName, fingerprint } = trustedEntry(signer, input);
+  return { keyName, fingerprint };
+}
+
+/** The entry by which the key that signed counts. A key may be listed twice; then one entry that is valid is enough. */
+function trustedEntry(signer: TrustedKey, { keys, now, pinnedKeys }: VerifyBundleInput): TrustedKey {
+  const entries = keys.filter(({ fingerprint }) => fingerprint === signer.fingerprint);
+  const valid = entries.find((entry) => keyRefusal(entry, keys, now) === undefined);
+  const about = `It is the key ${signer.name}.`;
+  if (!valid) {
+    throw new ConnectorError(keyRefusal(signer, keys, now) === 'revoked' ? 'KEY_REVOKED' : 'KEY_NOT_VALID_NOW', about);
+  }
+  if (pinnedKeys && !pinnedKeys.includes(signer.fingerprint)) throw new ConnectorError('KEY_NOT_PINNED', about);
+  return valid;
 }

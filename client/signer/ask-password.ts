@@ -17,7 +17,8 @@ export async function askPassword(prompt: string): Promise<string> {
   const terminal = createInterface({ input: stdin, output: nowhere, terminal: true });
   try {
     return await new Promise<string>((resolve, reject) => {
-      terminal.once('SIGINT', () => reject(new ConnectorError('USAGE', 'Interrupted.')));
+      // A terminal that readline reads makes a key of ^C; whoever listens for the signal gets it all the same.
+      terminal.once('SIGINT', () => process.kill(process.pid, 'SIGINT'));
       terminal.once('close', () => reject(new ConnectorError('USAGE', 'No password was given.')));
       terminal.question('', resolve);
     });

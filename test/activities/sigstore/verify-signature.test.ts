@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import type { TrustedKey } from '../../../activities/sigstore/keys.ts';
 import { parsePublicKeys } from '../../../activities/sigstore/keys.ts';
 import { verifyBundle } from '../../../activities/sigstore/verify-signature.ts';
+import type { VerifyBundleInput } from '../../../activities/sigstore/verify-signature.ts';
 import { generateKeyPair, signWpk } from '../../../client/sign.ts';
 import { ConnectorError } from '../../../domain/errors.ts';
 import { errorOf } from '../../support/expect-code.ts';
@@ -34,7 +35,7 @@ const withMaterial = (material: object) => ({
   verificationMaterial: { ...bundle.verificationMaterial, ...material },
 });
 
-const verify = (changes: { payload?: Uint8Array; bundle?: unknown; keys?: readonly TrustedKey[] } = {}) =>
+const verify = (changes: Partial<VerifyBundleInput> = {}) =>
   verifyBundle({ payload, bundle, keys: [bobKey, aliceKey], now: NOW, ...changes });
 const codeOf = (changes: Parameters<typeof verify>[0]) => errorOf(() => verify(changes)).code;
 
@@ -54,6 +55,15 @@ describe('a signature by a trusted key', () => {
     const key = trusted(pair.publicKey.export({ type: 'spki', format: 'pem' }).toString(), 'large');
     expect(signed.messageSignature.messageDigest.algorithm).toBe('SHA2_384');
     expect(verify({ bundle: signed, keys: [key] }).keyName).toBe('large');
+  });
+
+  it('is accepted where it is pinned', () => {
+    expect(verify({ pinnedKeys: [bobKey.fingerprint, aliceKey.fingerprint] }).keyName).toBe('alice');
+  });
+
+  it('is accepted where the key is listed twice and one entry is over: a key may be given a longer life that way', () => {
+    const keys = [{ ...aliceKey, name: 'old', notAfter: BEFORE }, aliceKey];
+    expect(verify({ keys }).keyName).toBe('alice');
   });
 
   it('is accepted from the first to the last moment of the key', () => {
@@ -123,9 +133,22 @@ describe('a signature that must not count', () => {
     expect(codeOf({ keys: [{ ...aliceKey, notAfter: new Date(Number.NaN) }] })).toBe('KEY_NOT_VALID_NOW');
   });
 
-  it('leaves a revoked key aside when a bundle without a hint is tried', () => {
+  it('is KEY_REVOKED without a hint, too, where other keys are valid', () => {
     const keys = [{ ...aliceKey, revokedAt: BEFORE }, bobKey];
-    expect(codeOf({ keys, bundle: withoutHint })).toBe('SIGNATURE_INVALID');
+    expect(codeOf({ keys, bundle: withoutHint })).toBe('KEY_REVOKED');
+  });
+
+  it('is KEY_NOT_PINNED by a key that is trusted but not pinned, with hint and without', () => {
+    for (const pinnedKeys of [[], [bobKey.fingerprint], [aliceKey.fingerprint.toLowerCase()]]) {
+      expect(codeOf({ pinnedKeys })).toBe('KEY_NOT_PINNED');
+      expect(codeOf({ pinnedKeys, bundle: withoutHint })).toBe('KEY_NOT_PINNED');
+    }
+  });
+
+  it('is KEY_UNKNOWN by a key that is pinned but not trusted, and KEY_REVOKED by one that is pinned and revoked', () => {
+    const pinnedKeys = [aliceKey.fingerprint];
+    expect(codeOf({ pinnedKeys, keys: [bobKey] })).toBe('KEY_UNKNOWN');
+    expect(codeOf({ pinnedKeys, keys: [{ ...aliceKey, revokedAt: BEFORE }] })).toBe('KEY_REVOKED');
   });
 });
 
