@@ -32,6 +32,8 @@ export const AUDIT_EVENTS = {
   'package.stopped': 'Somebody pulled the emergency stop.',
   'package.cut-off': 'Its run was ended from outside: terminated, reset, timed out, or wiped from Temporal.',
   'call.refused': 'Somebody called what they may not call, or with what cannot be read.',
+  'policy.loaded': 'A worker uses this policy from now on; detail holds its digest.',
+  'policy.broken': 'The policy cannot be read, so nothing runs until it is repaired; detail says what is wrong where.',
   'worker.started': 'A process began to work; detail holds its version, roles and policy digest.',
   'worker.stopped': 'A process ended in an orderly way.',
   'audit.tail-repaired': 'Bytes at the end of the log that were never acknowledged were taken out.',

@@ -65,8 +65,8 @@ export function requirementFor(policy: Policy, wpk: Wpk, stepsDigest: Digest, pl
   }
   const { quorum, groups } = policy.approvals[level];
   const people = quorum === 1 ? 'one person' : `${quorum} different people`;
-  const among = groups.length > 0 ? `, ${fromEach(groups)}` : '';
-  const reason = `${level} risk needs the approval of ${people}${among}${listed ? '; approved by policy at low risk only' : ''}`;
+  const among = groups.map((group) => `at least one of ${group}`).join(' and ');
+  const reason = `${level} risk needs the approval of ${people}${among && `, ${among}`}${listed ? '; approved by policy at low risk only' : ''}`;
   return { auto: false, quorum, groups, ...common, reason };
 }
 
@@ -85,10 +85,6 @@ export function autoApprovalOf(policy: Policy, { metadata }: Wpk, stepsDigest: D
   return policy.autoApprove.findIndex(
     (entry) => entry.playbook === metadata.playbook.id && entry.stepsDigest === stepsDigest,
   );
-}
-
-function fromEach(groups: readonly string[]): string {
-  return groups.map((group) => `at least one of ${group}`).join(' and ');
 }
 
 /** What rises from the author's own view: the higher of the two. */

@@ -28,6 +28,8 @@ import { ConnectorError } from '../domain/errors.ts';
 import { taskQueueOf, VERSION } from '../domain/names.ts';
 import { openAuditTrail } from './audit-trail.ts';
 import type { WorkerConfig } from './config.ts';
+import { createPolicyNews } from './policy-news.ts';
+import { watchPolicy } from './policy-watch.ts';
 import { connectTemporal, registeredSearchAttributes } from './temporal.ts';
 import type { TemporalAccess } from './temporal.ts';
 
@@ -116,6 +118,15 @@ export async function createConnector(
     defaultHeartbeatThrottleInterval: '200ms',
     shutdownGraceTime: '20s',
   });
+  const news = createPolicyNews({
+    clusterId,
+    writer: config.writer,
+    audit,
+    workflows: client.workflow,
+    searchAttributes,
+    logger,
+  });
+  const policyWatch = await watchPolicy({ path: config.policyPath, load: policy, news });
   logger.info({ taskQueue, namespace, searchAttributes }, 'ready');
 
   return {
@@ -124,6 +135,7 @@ export async function createConnector(
       try {
         await worker.run();
       } finally {
+        await policyWatch.close();
         await audit.close();
         await Promise.all([api.close(), vault?.close(), connection.close()]);
         logger.info('stopped');

@@ -48,7 +48,7 @@ export function parsePolicy(text: string): Policy {
   const { policy, problems } = checkPolicy(text);
   if (policy) return policy;
   const [first] = problems;
-  const more = problems.length > 1 ? ` There are ${problems.length - 1} more problems: see byoc policy check.` : '';
+  const more = problems.length > 1 ? ` (Problem 1 of ${problems.length}; byoc policy check tells all.)` : '';
   throw new ConnectorError('POLICY_INVALID', `${first?.detail}${more}`, first?.place && { place: first.place });
 }
 
@@ -83,10 +83,12 @@ function problem(sentence: string, place: Place): ConnectorError {
 }
 
 async function readPolicy(path: string): Promise<string> {
+  const bytes = await readFile(path).catch((cause: unknown) => {
+    throw new ConnectorError('POLICY_INVALID', 'The file cannot be read.', { cause });
+  });
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(await readFile(path));
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (cause) {
-    const why = cause instanceof TypeError ? 'The file is not UTF-8.' : 'The file cannot be read.';
-    throw new ConnectorError('POLICY_INVALID', why, { cause });
+    throw new ConnectorError('POLICY_INVALID', 'The file is not UTF-8.', { cause });
   }
 }

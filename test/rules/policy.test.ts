@@ -1,17 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
-import { parsePolicy } from '../../activities/policy/load-policy.ts';
 import type { Policy } from '../../domain/policy.ts';
-import { BUILT_IN_POLICY, policyDenials, policySchema, requirementFor, resultDenials } from '../../domain/policy.ts';
+import { BUILT_IN_POLICY, policyDenials, policySchema, requirementFor } from '../../domain/policy.ts';
 import type { Step } from '../../domain/wpk.ts';
 import { applyStep, buildWpk, configMap } from '../support/packages.ts';
 
 const policy = (fields: object): Policy =>
   policySchema.parse({ apiVersion: 'neuralops.io/v1', kind: 'Policy', ...fields });
 const STEPS = `sha256:${'1'.repeat(64)}` as const;
-const deployment = (image: string) => ({
-  kind: 'Deployment',
-  spec: { template: { spec: { containers: [{ name: 'web', image }] } } },
-});
 
 describe('the built-in policy', () => {
   it('asks a person for everything, and believes no bare word', () => {
@@ -60,27 +55,74 @@ describe('an allow-list', () => {
   });
 
   it.each([
-    ['registry.example.com/shop/web:1', true],
-    ['registry.example.com/shop@sha256:aa', true],
-    ['registry.example.com/shopping/web:1', false],
-    ['evil.example.com/registry.example.com/shop/web:1', false],
-    ['web', false],
-  ])('of images takes %s: %s', (image, allowed) => {
-    const strict = policy({ allow: { images: ['registry.example.com/shop'] } });
-    expect(resultDenials(strict, [deployment(image)])).toHaveLength(allowed ? 0 : 1);
+    ['Deployment', 'Deployment', 'apps/v1', true],
+    ['Deployment.apps', 'Deployment', 'apps/v1', true],
+    ['Deployment.apps', 'Deployment', 'example.com/v1', false],
+    ['Deployment', 'Deployment', 'example.com/v1', true],
+    ['Deployment.example.com', 'Deployment', 'example.com/v1', true],
+    ['Deployment.example', 'Deployment', 'example.com/v1', false],
+    ['ConfigMap.core', 'ConfigMap', 'v1', true],
+    ['ConfigMap.core', 'ConfigMap', 'example.com/v1', false],
+    ['Config', 'ConfigMap', 'v1', false],
+    ['deployment', 'Deployment', 'apps/v1', false],
+  ])('with the kind %s takes %s of %s: %s', (entry, kind, apiVersion, allowed) => {
+    const steps: Step[] = [applyStep({ apiVersion, kind, metadata: { name: 'a', namespace: 'shop' } })];
+    expect(policyDenials(policy({ allow: { kinds: [entry] } }), buildWpk({ steps }))).toHaveLength(allowed ? 0 : 1);
   });
 
-  it('of a registry does not take the same host on another port', () => {
-    const strict = policy({ allow: { images: ['registry.example.com'] } });
-    expect(resultDenials(strict, [deployment('registry.example.com/web:1')])).toEqual([]);
-    expect(resultDenials(strict, [deployment('registry.example.com:5000/web:1')])).toHaveLength(1);
+  it.each([
+    ['Deployment.apps', 'Deployment', true],
+    ['Deployment.core', 'Deployment', false],
+    ['Service.core', 'Service', true],
+    ['NetworkPolicy.networking.k8s.io', 'NetworkPolicy', true],
+    ['Widget', 'Widget', true],
+    ['Widget.example.com', 'Widget', false],
+  ])('with the kind %s takes a target %s without apiVersion: %s', (entry, kind, allowed) => {
+    const steps: Step[] = [{ id: 'gone', action: 'delete', target: { kind, name: 'a', namespace: 'shop' } }];
+    expect(policyDenials(policy({ allow: { kinds: [entry] } }), buildWpk({ steps }))).toHaveLength(allowed ? 0 : 1);
   });
 
-  it('of images sees image volumes, and takes no word of a ConfigMap for an image', () => {
-    const strict = policy({ allow: { images: ['good/'] } });
-    const pod = { kind: 'Pod', spec: { volumes: [{ name: 'a', image: { reference: 'evil/data:1' } }] } };
-    expect(resultDenials(strict, [pod])).toEqual(['the image evil/data:1 is from no allowed registry']);
-    expect(resultDenials(strict, [{ kind: 'ConfigMap', data: { image: 'evil/data:1' } }])).toEqual([]);
+  it('that is empty allows nothing', () => {
+    const closed = policy({ allow: { actions: [], kinds: [], namespaces: [] } });
+    expect(policyDenials(closed, buildWpk())).toHaveLength(3);
+  });
+});
+
+describe('limits', () => {
+  const steps = [applyStep(configMap('a', 'shop', {}), configMap('b', 'shop', {}))];
+
+  it.each([
+    [{ maxSteps: 1, maxObjects: 2 }, []],
+    [{ maxObjects: 1 }, ['the package: it has 2 objects, at most 1 are allowed']],
+    [{ maxValiditySeconds: 60 }, ['the package: it is valid for 3600 seconds, at most 60 are allowed']],
+  ])('%j deny %j', ({ maxValiditySeconds, ...limits }: Record<string, number>, denials) => {
+    const limited = policy({ limits, ...(maxValiditySeconds && { maxValiditySeconds }) });
+    expect(policyDenials(limited, buildWpk({ steps }))).toEqual(denials);
+  });
+});
+
+describe('approvals with groups', () => {
+  const grouped = policy({
+    approvals: { medium: { quorum: 1, groups: ['sre'] }, high: { quorum: 2, groups: ['sre', 'dba'] } },
+  });
+  const at = (level: 'low' | 'medium' | 'high') =>
+    requirementFor(grouped, buildWpk(), STEPS, { risk: { level, findings: [] } });
+
+  it('ask for somebody of each', () => {
+    expect(at('high')).toMatchObject({
+      quorum: 2,
+      groups: ['sre', 'dba'],
+      reason: 'high risk needs the approval of 2 different people, at least one of sre and at least one of dba',
+    });
+    expect(at('medium').reason).toBe('medium risk needs the approval of one person, at least one of sre');
+  });
+
+  it('ask for none where none is named', () => {
+    expect(at('low')).toMatchObject({ quorum: 1, groups: [], reason: 'low risk needs the approval of one person' });
+  });
+
+  it('say how far clocks may differ', () => {
+    expect(at('low').maxClockSkewSeconds).toBe(60);
   });
 });
 
@@ -98,27 +140,5 @@ describe('an auto-approved playbook', () => {
     ['it is another playbook', buildWpk({ playbook: 'other' }), STEPS, low],
   ] as const)('needs a person when %s', (_, wpk, digest, plan) => {
     expect(requirementFor(listed, wpk, digest, plan).auto).toBe(false);
-  });
-});
-
-describe('a policy file', () => {
-  it('is read with its defaults', () => {
-    expect(parsePolicy('apiVersion: neuralops.io/v1\nkind: Policy\n')).toEqual(BUILT_IN_POLICY);
-  });
-
-  it.each([
-    ['a misspelt field', 'apiVersion: neuralops.io/v1\nkind: Policy\nautoAprove: []\n'],
-    ['a wrong type', 'apiVersion: neuralops.io/v1\nkind: Policy\nmaxValiditySeconds: soon\n'],
-    ['broken YAML', 'apiVersion: [\n'],
-    ['a key twice', 'apiVersion: neuralops.io/v1\nkind: Policy\nkind: Policy\n'],
-    ['nothing', ''],
-    ['an alias', 'apiVersion: &a neuralops.io/v1\nkind: *a\n'],
-  ])('with %s is refused with its place', (_, text) => {
-    expect(() => parsePolicy(text)).toThrow(expect.objectContaining({ code: 'POLICY_INVALID' }));
-  });
-
-  it('names the line of a wrong value', () => {
-    const text = 'apiVersion: neuralops.io/v1\nkind: Policy\napprovals:\n  high: many\n';
-    expect(() => parsePolicy(text)).toThrow(/line 4, column 9, at \/approvals\/high/);
   });
 });

@@ -1,0 +1,94 @@
+import { randomUUID } from 'node:crypto';
+import type { WorkflowClient } from '@temporalio/client';
+import { WorkflowNotFoundError } from '@temporalio/client';
+import type { Logger } from 'pino';
+import type { AuditWriter } from '../activities/package/records.ts';
+import { sha256 } from '../client/sha256.ts';
+import type { AuditEvent, AuditEventType } from '../domain/audit.ts';
+import type { Digest } from '../domain/digest.ts';
+import { EXECUTE_WPK, SEARCH_ATTRIBUTES, workflowIdOf } from '../domain/names.ts';
+import type { PolicyNews } from './policy-watch.ts';
+
+/** The signal that a waiting package is told of another policy with; its run makes a new plan where that matters. */
+const POLICY_CHANGED = 'policyChanged';
+
+export interface PolicyNewsDeps {
+  readonly clusterId: string;
+  readonly writer: string;
+  readonly audit: AuditWriter;
+  readonly workflows: WorkflowClient;
+  /** The connector's search attributes that the Temporal namespace knows. */
+  readonly searchAttributes: readonly string[];
+  readonly logger: Logger;
+}
+
+/** Tells log, audit and waiting packages what became of the policy. */
+export function createPolicyNews(deps: PolicyNewsDeps): PolicyNews {
+  const { writer, audit, logger } = deps;
+  const boot = randomUUID();
+  let count = 0;
+  let logged: string | undefined;
+
+  /** All or nothing: what fails midway is called again as a whole, with the same id for the audit and no second log line. */
+  async function tell(what: string, log: () => void, work: (eventId: string) => Promise<void>): Promise<void> {
+    const eventId = sha256(JSON.stringify([boot, count, what]));
+    if (eventId !== logged) log();
+    logged = eventId;
+    try {
+      await work(eventId);
+    } catch (err) {
+      logger.warn({ err }, 'the news of the policy could not be told to everyone; it is tried again');
+      throw err;
+    }
+    count += 1;
+  }
+
+  const record = async (
+    eventId: string,
+    type: AuditEventType,
+    outcome: AuditEvent['outcome'],
+    detail: AuditEvent['detail'],
+  ): Promise<void> => {
+    await audit.append({ eventId, type, actor: { id: writer, proof: 'system' }, outcome, detail });
+  };
+
+  return {
+    onChanged: (policyDigest) =>
+      tell(
+        policyDigest,
+        () => logger.info({ policyDigest }, 'the policy is loaded'),
+        async (eventId) => {
+          await record(eventId, 'policy.loaded', 'succeeded', { policyDigest });
+          await tellWaiting(deps, policyDigest);
+        },
+      ),
+    onBroken: (error) =>
+      tell(
+        error.message,
+        () =>
+          logger.error({ alert: 'policy-broken', code: error.code, err: error }, 'the policy is broken: nothing runs'),
+        (eventId) =>
+          record(eventId, 'policy.broken', 'failed', { code: error.code, detail: error.detail, ...error.place }),
+      ),
+  };
+}
+
+/** One that is missed is no danger: before the first write the policy is compared with the one of the approved plan. */
+async function tellWaiting(
+  { clusterId, workflows, searchAttributes }: PolicyNewsDeps,
+  policyDigest: Digest,
+): Promise<void> {
+  const conditions = [
+    `WorkflowType = '${EXECUTE_WPK}'`,
+    `WorkflowId STARTS_WITH '${workflowIdOf(clusterId, '')}'`,
+    `ExecutionStatus = 'Running'`,
+    ...(searchAttributes.includes(SEARCH_ATTRIBUTES.phase) ? [`${SEARCH_ATTRIBUTES.phase} = 'awaiting-approval'`] : []),
+  ];
+  for await (const { workflowId, runId } of workflows.list({ query: conditions.join(' AND ') })) {
+    try {
+      await workflows.getHandle(workflowId, runId).signal(POLICY_CHANGED, { policyDigest });
+    } catch (error) {
+      if (!(error instanceof WorkflowNotFoundError)) throw error; // it has ended by now
+    }
+  }
+}
