@@ -19,6 +19,7 @@ import { fileApproverSource, NO_APPROVERS, vaultApproverSource } from '../activi
 import type { KeySource } from '../activities/sigstore/keys.ts';
 import { cachedKeySource, cosignKeySource } from '../activities/sigstore/keys.ts';
 import { vaultKeySource } from '../activities/sigstore/vault-keys.ts';
+import { readTrustedRoot } from '../activities/sigstore/trusted-root.ts';
 import { createWitness } from '../activities/temporal/witness.ts';
 import type { Vault } from '../activities/vault/vault.ts';
 import { createVault } from '../activities/vault/vault.ts';
@@ -74,7 +75,8 @@ export async function createConnector(
   const writer = createWriter({ api, planner });
   const vault = config.vault && createVault(config.vault);
   const policy = policySource(config.policyPath, sha256);
-  const admit = createAdmission({ clusterId, keys: keySourceOf(vault, config), policy, sha256, now });
+  const trustedRoot = config.trustedRootPath === undefined ? undefined : await readTrustedRoot(config.trustedRootPath);
+  const admit = createAdmission({ clusterId, keys: keySourceOf(vault, config), trustedRoot, policy, sha256, now });
   const prove = createStatementProver({ approvers: approverSourceOf(vault, config), policy, now });
 
   const activities = createActivities({
