@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DateTime } from 'luxon';
 import { TestConnector } from '../support/connector.ts';
@@ -95,10 +94,14 @@ describe('a policy that changes while the connector runs', () => {
   });
 
   it('is in the audit log with its digest, whenever another one is loaded', async () => {
-    const digest = (await connector.audit()).findLast(({ type }) => type === 'policy.loaded')?.detail['policyDigest'];
     const one = await connector.submitAndPlan({ steps: settings(anotherName()) });
-    expect((await connector.client.plan(one.wpkId))?.policyDigest).toBe(digest);
-    expect(await readFile(connector.prepared.policyPath, 'utf8')).toBe(policy());
+    const { policyDigest } = (await connector.client.plan(one.wpkId)) ?? {};
+    const digests = await until('the policy to be recorded', async () => {
+      const loaded = (await connector.audit()).filter(({ type }) => type === 'policy.loaded');
+      const told = loaded.map(({ detail }) => detail['policyDigest']);
+      return told.at(-1) === policyDigest && told;
+    });
+    expect(new Set(digests).size).toBeGreaterThan(1);
   });
 
   describe('and has maintenance windows', () => {
