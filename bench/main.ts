@@ -5,8 +5,9 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { print, printAs, reportError, say } from '../client/cli/output.ts';
 import { startStack } from '../dev/stack.ts';
 import { ConnectorError } from '../domain/errors.ts';
-import type { BenchContext } from './pipeline.ts';
+import type { BenchContext } from './compare.ts';
 import { benchPipeline, PIPELINE_NOTES } from './pipeline.ts';
+import { benchPlan, PLAN_NOTES } from './plan.ts';
 import type { Comparison } from './table.ts';
 import { isMet, ratioOf, renderTable } from './table.ts';
 
@@ -21,6 +22,7 @@ const BENCHMARKS: ReadonlyMap<string, Benchmark> = new Map([
     'pipeline',
     { about: 'whole packages and signatures, against cosign and kubectl', notes: PIPELINE_NOTES, run: benchPipeline },
   ],
+  ['plan', { about: 'dry runs with differences and risk, against kubectl diff', notes: PLAN_NOTES, run: benchPlan }],
 ]);
 
 /** Fewer say nothing about a 95th percentile. */
