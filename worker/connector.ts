@@ -107,7 +107,7 @@ export async function createConnector(
     clusterId,
     writer: config.writer,
     audit,
-    workflows: client.workflow,
+    client,
     searchAttributes,
     logger,
   });
