@@ -124,7 +124,7 @@ export async function createConnector(
     clusterId,
     writer: config.writer,
     audit,
-    workflows: client.workflow,
+    client,
     searchAttributes,
     logger,
   });
