@@ -21,7 +21,7 @@ interface RiskOptions extends FormatOptions {
   readonly failOn?: RiskLevel;
 }
 
-export interface FileRisk extends Risk {
+interface FileRisk extends Risk {
   readonly file: string;
 }
 
