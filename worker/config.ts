@@ -4,12 +4,7 @@ import { z } from 'zod';
 import type { VaultAuth, VaultSettings } from '../activities/vault/vault.ts';
 import { refuseSkipVerify } from '../activities/vault/vault.ts';
 import { ConnectorError } from '../domain/errors.ts';
-
-/** Secrets travel encrypted or not at all; on this machine nobody else listens. */
-function isPrivate(address: string): boolean {
-  const url = URL.parse(address);
-  return url?.protocol === 'https:' || ['127.0.0.1', '[::1]', 'localhost'].includes(url?.hostname ?? '');
-}
+import { isPrivateAddress } from '../domain/private-address.ts';
 
 /** Settings of the worker, all from the environment; `TEMPORAL_*` are read by @temporalio/envconfig. */
 const settingsSchema = z
@@ -33,7 +28,7 @@ const settingsSchema = z
     BYOC_APPROVERS: z.string().min(1).optional(),
     /** Sigstore trusted root (JSON), against which certificates and log entries are verified. */
     BYOC_TRUSTED_ROOT: z.string().min(1).optional(),
-    VAULT_ADDR: z.url().refine(isPrivate, 'must be https, except on this machine').optional(),
+    VAULT_ADDR: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
     VAULT_TOKEN: z.string().min(1).optional(),
     VAULT_ROLE_ID: z.string().min(1).optional(),
     VAULT_SECRET_ID: z.string().min(1).optional(),

@@ -84,6 +84,36 @@ describe('byoc verify and the real cosign, of a Sigstore with its own trusted ro
     expect(await refusal(options('mixed.json'))).toBe('LOG_ENTRY_INVALID');
   });
 
+  it('both accept a keyless bundle by a trusted root that cosign itself made', async () => {
+    const { tlogs, ctlogs, certificateAuthorities, timestampAuthorities } = JSON.parse(authorities.trustedRoot());
+    const chain = ({ certChain }: { certChain: { certificates: { rawBytes: string }[] } }) =>
+      certChain.certificates.map(({ rawBytes }) => pem('CERTIFICATE', rawBytes)).join('');
+    await cosign.write('ca.pem', chain(certificateAuthorities[0]));
+    await cosign.write('tsa.pem', chain(timestampAuthorities[0]));
+    await cosign.write('log.pub', pem('PUBLIC KEY', tlogs[0].publicKey.rawBytes));
+    await cosign.write('ct.pub', pem('PUBLIC KEY', ctlogs[0].publicKey.rawBytes));
+    await cosign.call(
+      ...[
+        'trusted-root',
+        'create',
+        '--no-default-fulcio',
+        '--no-default-rekor',
+        '--no-default-ctfe',
+        '--no-default-tsa',
+      ],
+      `--fulcio=url=https://fulcio.sigstore.dev,certificate-chain=ca.pem`,
+      `--rekor=url=${tlogs[0].baseUrl},public-key=log.pub,start-time=2024-01-01T00:00:00Z`,
+      `--ctfe=url=${ctlogs[0].baseUrl},public-key=ct.pub,start-time=2024-01-01T00:00:00Z`,
+      `--tsa=url=https://timestamp.sigstore.dev/api/v1/timestamp,certificate-chain=tsa.pem`,
+      ...['--out', 'made.json'],
+    );
+    await cosign.write('good.json', JSON.stringify(await authorities.signKeyless(payload, { timestamped: true })));
+    const by = ['--bundle', 'good.json', '--trusted-root', 'made.json', ...byIdentity];
+    expect(await cosign.accepts('verify-blob', ...by, 'a.wpk.json')).toBe(true);
+    const options = { ...keyless('good.json'), trustedRoot: at('made.json') };
+    expect((await verifyFile(at('a.wpk.json'), options)).keyName).toBe(IDENTITY);
+  });
+
   it('the command says who signed and ends with 0, 1 for no, and 2 for what it was not asked rightly', async () => {
     await cosign.write('good.json', JSON.stringify(await authorities.signKeyless(payload)));
     const verify = (...by: string[]) =>
@@ -113,6 +143,10 @@ describe('byoc verify and the real cosign, of a Sigstore with its own trusted ro
 
 function rootedIn(trustedRoot: string): Partial<VerifyOptions> {
   return { trustedRoot, certificateIdentity: IDENTITY, certificateOidcIssuer: ISSUER };
+}
+
+function pem(label: string, base64: string): string {
+  return `-----BEGIN ${label}-----\n${base64.replace(/.{64}/g, '$&\n')}\n-----END ${label}-----\n`;
 }
 
 function byoc(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
