@@ -138,6 +138,14 @@ export class TestConnector {
     return { ...submitted, planDigest };
   }
 
+  /** Waits until the package is seen to wait: what Temporal lists lags behind what is. */
+  async untilListed(wpkId: string): Promise<void> {
+    await until(`${wpkId} to be listed`, async () => {
+      const listed = await this.client.list();
+      return listed.some((one) => one.wpkId === wpkId && one.phase === 'awaiting-approval');
+    });
+  }
+
   /** Sends a signal to a package, as the `temporal` command does. */
   async signal(workflowId: string, name: string, argument: unknown): Promise<void> {
     await this.client.client.workflow.getHandle(workflowId).signal(name, argument);

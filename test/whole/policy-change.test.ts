@@ -1,73 +1,140 @@
-import { rename, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { checkPolicy } from '../../activities/policy/load-policy.ts';
-import { sha256 } from '../../client/sha256.ts';
-import { policyDigest } from '../../domain/policy.ts';
+import { DateTime } from 'luxon';
 import { TestConnector } from '../support/connector.ts';
+import { deployment } from '../support/kubernetes.ts';
+import { applyStep, configMap } from '../support/packages.ts';
 import { until } from '../support/until.ts';
 
-const text = (low: number) =>
-  `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { acceptAsserted: true, low: ${low} }\n`;
+const BOB = 'bob@example.com';
 
-// R9, R32, R37: the policy changes while the worker runs.
-describe('while a worker runs, its policy', () => {
+/** The current policy always decides (R37), also of what waits and of what is under way. */
+describe('a policy that changes while the connector runs', () => {
   let connector: TestConnector;
+  let uses = 0;
   beforeAll(async () => {
-    connector = await TestConnector.start({ policy: text(1) });
+    connector = await TestConnector.start({ policy: policy() });
   });
   afterAll(() => connector.stop());
 
-  /** Puts another file in its place, as people should. */
-  async function replace(policy: string): Promise<void> {
-    await writeFile(`${connector.prepared.policyPath}.new`, policy);
-    await rename(`${connector.prepared.policyPath}.new`, connector.prepared.policyPath);
-  }
-  const entries = async (type: string) => (await connector.audit()).filter((entry) => entry.type === type);
-  const digestOf = (policy: string) => {
-    const checked = checkPolicy(policy);
-    return checked.policy && policyDigest(sha256, checked.policy);
-  };
+  const settings = (name: string) => [applyStep(configMap(name, connector.namespace, {}))];
+  const anotherName = () => `settings-${(uses += 1)}`;
+  const approve = (workflowId: string, planDigest: string) =>
+    connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
 
-  it('is recorded at the start', async () => {
-    expect(await entries('policy.loaded')).toMatchObject([
-      { outcome: 'succeeded', actor: { proof: 'system' }, detail: { policyDigest: digestOf(text(1)) } },
+  it('has a package that waits planned again, without anybody voting', async () => {
+    const name = anotherName();
+    const one = await connector.submitAndPlan({ steps: settings(name) });
+    await connector.untilListed(one.wpkId);
+    await connector.setPolicy(policy('maxValiditySeconds: 80000'));
+    const view = await until('the new plan', async () => {
+      const found = await connector.client.get(one.wpkId);
+      return found.replans === 1 && found.phase === 'awaiting-approval' && found;
+    });
+    expect(view.planDigest).not.toBe(one.planDigest);
+    await approve(one.workflowId, one.planDigest); // for the plan under the old policy
+    await approve(one.workflowId, view.planDigest ?? '');
+    expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });
+    expect((await connector.client.get(one.wpkId)).votes.map(({ refused }) => refused?.code)).toEqual([
+      'APPROVAL_PLAN_MISMATCH',
+      undefined,
     ]);
   });
 
-  it('is recorded when it changes, and told to a package that waits', async () => {
-    const { workflowId } = await connector.submitAndPlan();
-    // What is listed lags behind what is: without this the change could come before the package is seen to wait.
-    await until('the package to be listed', async () => {
-      const [listed] = await connector.client.list({ limit: 1 });
-      return listed?.phase === 'awaiting-approval';
+  it('denies a package that waits, once it forbids it', async () => {
+    const name = anotherName();
+    const one = await connector.submitAndPlan({ steps: settings(name) });
+    await connector.untilListed(one.wpkId);
+    await connector.setPolicy(policy('allow: { kinds: [Deployment] }'));
+    expect(await connector.client.result(one.wpkId)).toMatchObject({
+      phase: 'denied',
+      error: { code: 'POLICY_DENIED' },
     });
-    await replace(text(2));
-    const signals = await until('the signal', async () => {
-      const { events } = await connector.client.client.workflow.getHandle(workflowId).fetchHistory();
-      const names = events?.flatMap((event) => event.workflowExecutionSignaledEventAttributes?.signalName ?? []);
-      return names?.length ? names : undefined;
-    });
-    expect(signals).toEqual(['policyChanged']);
-    expect((await entries('policy.loaded')).map(({ detail }) => detail)).toEqual([
-      { policyDigest: digestOf(text(1)) },
-      { policyDigest: digestOf(text(2)) },
-    ]);
+    await connector.setPolicy(policy());
+    expect(await connector.dataOf(name)).toBeUndefined();
   });
 
-  it('raises an alert when it breaks, once, and stops new packages until it is repaired', async () => {
-    const bad = `${text(2)}oops: 1\n`;
-    await replace(bad);
-    const alerts = () => connector.log().then((lines) => lines.filter(({ alert }) => alert === 'policy-broken'));
-    await until('the alert', async () => (await alerts()).length > 0);
-    expect(await entries('policy.broken')).toMatchObject([
-      { outcome: 'failed', detail: { code: 'POLICY_INVALID', detail: 'Unknown field "oops".', line: 4, column: 1 } },
-    ]);
-    const { wpkId } = await connector.submit();
-    expect(await connector.client.result(wpkId)).toMatchObject({ phase: 'denied', error: { code: 'POLICY_INVALID' } });
+  it('ends a package at the next write, once it forbids it', async () => {
+    const [first, second] = [anotherName(), anotherName()];
+    const labels = { app: first };
+    // No node has this label, so the pods never get ready and the first step waits.
+    const pods = {
+      nodeSelector: { 'example.com/none': 'yes' },
+      containers: [{ name: 'main', image: 'example/app:1' }],
+    };
+    const spec = { template: { metadata: { labels }, spec: pods } };
+    const wait = { for: 'ready', timeoutSeconds: 3 } as const;
+    const one = await connector.submitAndPlan({
+      steps: [
+        { ...applyStep(deployment(connector.namespace, first, spec)), wait },
+        { ...applyStep(configMap(second, connector.namespace, {})), id: 'later' },
+      ],
+    });
+    await approve(one.workflowId, one.planDigest);
+    await until('the first step to wait', async () => (await connector.client.get(one.wpkId)).progress?.waitingFor);
+    await connector.setPolicy(policy('allow: { kinds: [Deployment] }'));
+    await connector.kubectl('scale', 'deployment', first, '--replicas=0', '-n', connector.namespace);
+    const result = await connector.client.result(one.wpkId);
+    await connector.setPolicy(policy());
+    expect(result.phase).not.toBe('succeeded');
+    expect(await connector.dataOf(second)).toBeUndefined();
+  });
 
-    await replace(text(2));
-    await until('the repaired policy', async () => (await entries('policy.loaded')).length === 3);
-    await connector.submitAndPlan();
-    expect(await alerts()).toHaveLength(1);
+  it('loses nothing that waits while it is broken', async () => {
+    const waits = await connector.submitAndPlan({ steps: settings(anotherName()) });
+    await connector.setPolicy('apiVersion: neuralops.io/v1\nkind: Policy\nalow: {}\n');
+    const { wpkId } = await connector.submit({ steps: settings(anotherName()) });
+    const result = await connector.client.result(wpkId);
+    expect(result).toMatchObject({ phase: 'denied', error: { code: 'POLICY_INVALID' } });
+    expect(result.error?.message).toContain('line 3, column 1');
+    await connector.setPolicy(policy());
+    await approve(waits.workflowId, waits.planDigest);
+    expect(await connector.client.result(waits.wpkId)).toMatchObject({ phase: 'succeeded' });
+  });
+
+  describe('and has maintenance windows', () => {
+    /** A window that opens so many minutes from now, on the clock of a place far away. */
+    const windowIn = (minutes: number, effect: 'allow' | 'deny') => {
+      const timeZone = 'Pacific/Auckland';
+      const at = (offset: number) =>
+        DateTime.now().setZone(timeZone).plus({ minutes: offset }).toFormat("yyyy-MM-dd'T'HH:mm");
+      return `windows: [{ name: night, effect: ${effect}, timeZone: ${timeZone}, start: '${at(minutes)}', end: '${at(minutes + 60)}' }]`;
+    };
+
+    it('lets an approved package wait until one opens, and people may still say no', async () => {
+      await connector.setPolicy(policy(windowIn(60, 'allow')));
+      const name = anotherName();
+      const one = await connector.submitAndPlan({ steps: settings(name) });
+      await approve(one.workflowId, one.planDigest);
+      const view = await until('the vote', async () => {
+        const found = await connector.client.get(one.wpkId);
+        return found.approvers.length === 1 && found;
+      });
+      expect(view).toMatchObject({ phase: 'awaiting-approval', missing: 0, window: { open: false } });
+      expect(view.window).toHaveProperty('opensAt');
+      const shown = await connector.byoc('show', one.wpkId);
+      expect(shown.stdout).toContain('No maintenance window that allows it is open now');
+      await connector.client.reject(one.wpkId, { approver: 'carol@example.com', reason: 'not tonight' });
+      expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'rejected' });
+      expect(await connector.dataOf(name)).toBeUndefined();
+    });
+
+    it('runs an approved package when the windows change and let it', async () => {
+      await connector.setPolicy(policy(windowIn(-10, 'deny')));
+      const name = anotherName();
+      const one = await connector.submitAndPlan({ steps: settings(name) });
+      await connector.untilListed(one.wpkId);
+      await connector.setPolicy(policy(windowIn(-10, 'allow')));
+      const view = await until('the new plan', async () => {
+        const found = await connector.client.get(one.wpkId);
+        return found.replans === 1 && found.phase === 'awaiting-approval' && found;
+      });
+      await approve(one.workflowId, view.planDigest ?? '');
+      expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });
+      await connector.setPolicy(policy());
+    });
   });
 });
+
+function policy(more = ''): string {
+  return `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { acceptAsserted: true }\n${more}\n`;
+}
