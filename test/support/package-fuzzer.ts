@@ -270,7 +270,8 @@ function editedDocument(bytes: Uint8Array, edits: readonly PartEdit[]): Uint8Arr
 /** A copy with some of its parts replaced, removed, renamed, added, repeated or moved; nothing where all is removed. */
 function editedParts(document: unknown, edits: readonly PartEdit[]): unknown {
   const root: { document: unknown } = { document: structuredClone(document) };
-  for (const { at, kind, key, value } of edits) {
+  for (const { at, kind, key, value: shared } of edits) {
+    const value = structuredClone(shared); // what is put in may be edited as well
     const parts = partsOf(root);
     const [holder, name] = parts[Math.min(parts.length - 1, Math.floor(at * parts.length))] ?? [root, 'document'];
     const old = (holder as Record<string, unknown>)[name];
