@@ -9,6 +9,7 @@ import { checkLine } from '../../domain/audit-chain.ts';
 import type { AuditEntry } from '../../domain/audit.ts';
 import { GENESIS, parseAuditEvent, parseRangeName, rangeName, sealEntry } from '../../domain/audit.ts';
 import type { Digest } from '../../domain/digest.ts';
+import { canonicalJson } from '../../domain/digest.ts';
 
 // R18, R21
 
@@ -70,6 +71,17 @@ describe('an intact log', () => {
       fc.asyncProperty(detail, fc.integer({ min: 1, max: 700 }), async (value, chunkBytes) => {
         const report = await verifyAudit([fileOf('log.jsonl', textOf(chainOf(3, { detail: value })), chunkBytes)]);
         expect(report.ok).toBe(true);
+      }),
+    );
+  });
+
+  it('is written in the form of RFC 8785, whatever the values and their names are', () => {
+    const name = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('10', '9', '01', '__proto__', '\u00e9', 'é'));
+    fc.assert(
+      fc.property(fc.dictionary(name, fc.jsonValue()), (value) => {
+        const [line = ''] = chainOf(1, { detail: { outer: value, list: [value] } });
+        const text = line.slice('{"entry":'.length, line.lastIndexOf(',"hash":'));
+        expect(text).toBe(canonicalJson(JSON.parse(text)));
       }),
     );
   });
@@ -201,13 +213,16 @@ describe('a log without its beginning', () => {
 
 describe('an event', () => {
   const actor = { id: 'x', proof: 'system' };
-  const event = { eventId: 'e', type: 'call.refused', actor, outcome: 'refused', detail: {} };
+  const detail = { activity: 'a', code: 'INTERNAL', detail: '', workflowType: 'w' };
+  const event = { eventId: 'e', type: 'call.refused', actor, outcome: 'refused', detail };
 
   it.each([
     ['an unknown type', { ...event, type: 'package.vanished' }],
     ['an unknown field', { ...event, chain: 'mine' }],
     ['a digest that is none', { ...event, planDigest: 'sha256:1' }],
     ['a list as detail', { ...event, detail: [] }],
+    ['a detail that the catalogue does not have', { ...event, detail: { ...detail, token: 's.1234' } }],
+    ['a detail that lacks something', { ...event, detail: { ...detail, code: undefined } }],
   ])('with %s is refused', (_, bad) => {
     expect(() => parseAuditEvent(bad)).toThrow(expect.objectContaining({ code: 'INTERNAL' }));
   });
