@@ -19,7 +19,9 @@ describe('the catalogue of event types', () => {
   });
 
   it('has an end for each phase that ends a package, all alike', () => {
-    const ends = Object.entries(AUDIT_CATALOGUE).filter(([, { detail }]) => 'approvers' in detail.shape && 'steps' in detail.shape);
+    const ends = Object.entries(AUDIT_CATALOGUE).filter(
+      ([, { detail }]) => 'approvers' in detail.shape && 'steps' in detail.shape,
+    );
     expect(ends.map(([type]) => type)).toHaveLength(6 + 1);
   });
 });

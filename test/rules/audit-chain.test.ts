@@ -1,58 +1,16 @@
-import { hash } from 'node:crypto';
-
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 
 import { verifyAudit } from '../../client/audit-verify.ts';
-import type { AuditFile, AuditReport } from '../../client/audit-verify.ts';
+import type { AuditReport } from '../../client/audit-verify.ts';
+import { sha256 } from '../../client/sha256.ts';
 import { checkLine } from '../../domain/audit-chain.ts';
-import type { AuditEntry } from '../../domain/audit.ts';
-import { GENESIS, parseAuditEvent, parseRangeName, rangeName, sealEntry } from '../../domain/audit.ts';
-import type { Digest } from '../../domain/digest.ts';
+import { parseAuditEvent, parseRangeName, rangeName } from '../../domain/audit.ts';
 import { canonicalJson } from '../../domain/digest.ts';
+import { chainOf, fileOf, textOf } from '../support/audit-chains.ts';
 
 // R18, R21
 
-const sha256 = (data: string | Uint8Array): Digest => `sha256:${hash('sha256', data, 'hex')}`;
-
-interface ChainOptions {
-  readonly chain?: string;
-  readonly detail?: Readonly<Record<string, unknown>>;
-  /** Of entry n, counted from 1. */
-  readonly timeOf?: (n: number) => string;
-  readonly typeOf?: (n: number) => AuditEntry['type'];
-}
-
-function chainOf(length: number, options: ChainOptions = {}): string[] {
-  const { chain = 'prod-eu-1.w1', detail = { comment: 'looks good' } } = options;
-  const lines: string[] = [];
-  let prev = GENESIS;
-  for (let seq = 1; seq <= length; seq += 1) {
-    const time = options.timeOf?.(seq) ?? new Date(Date.UTC(2026, 0, 1) + seq * 1000).toISOString();
-    const type = options.typeOf?.(seq) ?? 'vote.recorded';
-    const actor = { id: 'alice@example.com', proof: 'verified' } as const;
-    const entry: AuditEntry = {
-      ...{ v: 1, chain, seq, eventId: `e/${chain}/${seq}`, time, type, actor },
-      ...{ outcome: 'succeeded', detail, prev },
-    };
-    const sealed = sealEntry(sha256, entry);
-    lines.push(sealed.line);
-    prev = sealed.hash;
-  }
-  return lines;
-}
-
-function fileOf(name: string, content: string | Uint8Array, chunkBytes = 65_536): AuditFile {
-  const bytes = Buffer.from(content);
-  return {
-    name,
-    async *open() {
-      for (let at = 0; at < bytes.length; at += chunkBytes) yield bytes.subarray(at, at + chunkBytes);
-    },
-  };
-}
-
-const textOf = (lines: readonly string[]) => lines.map((line) => `${line}\n`).join('');
 const verifyLines = (lines: readonly string[]) => verifyAudit([fileOf('log.jsonl', textOf(lines))]);
 const places = (report: AuditReport) => report.problems.map(({ kind, file, line }) => `${kind} ${file}:${line}`);
 
