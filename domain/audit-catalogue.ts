@@ -116,10 +116,9 @@ export const AUDIT_CATALOGUE = {
   'key.loaded': event('A signing key counts from now on.', signingKey),
   'key.revoked': event('A signing key is revoked.', { ...signingKey, revokedAt: text }),
   'key.removed': event('A signing key is no longer among those that are trusted.', signingKey),
-  'secret.read': event('The connector read secrets of its own; never what is in them.', {
+  'secret.read': event('The connector reads secrets of its own; never what is in them.', {
     store: z.enum(['vault', 'kubernetes']),
     paths: list(text),
-    found: count,
   }),
   'audit.tail-repaired': event('Bytes at the end of the log that were never acknowledged were taken out.', {
     aside: text.optional(),

@@ -58,6 +58,15 @@ export const signedHeadSchema = z.strictObject({
   signature: z.base64().max(128),
 });
 
+/** @returns undefined for a text that is no signed head, whatever it is */
+export function parseSignedHead(text: string): SignedHead | undefined {
+  try {
+    return signedHeadSchema.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
 /** What a chain recorded in one UTC day: from the entry after the manifest before on, to the last one of the day. */
 export const dayManifestSchema = z.strictObject({
   v: z.literal(1),

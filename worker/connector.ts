@@ -21,8 +21,10 @@ import { createVault } from '../activities/vault/vault.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
 import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
-import { taskQueueOf, VERSION } from '../domain/names.ts';
+import { STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
 import { openAuditTrail } from './audit-trail.ts';
+import { createAuditUpkeep } from './audit-upkeep.ts';
+import { watchKeys, watchPolicy, watchVault } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
 import { connectTemporal, registeredSearchAttributes } from './temporal.ts';
 import type { TemporalAccess } from './temporal.ts';
@@ -48,20 +50,22 @@ export async function createConnector(
   const taskQueue = taskQueueOf(clusterId, 'execution');
   const now = () => new Date();
 
-  const audit = await openAuditTrail(config, { version: VERSION }, logger);
+  const api = createKubeApi(kubeConfigOf(config));
+  const audit = await openAuditTrail({ config, version: VERSION, api, logger });
   const temporal = await connectTemporal(env);
   const { connection, namespace } = temporal;
   const client = new Client({ connection, namespace, dataConverter });
   const searchAttributes = await registeredSearchAttributes(temporal);
 
-  const api = createKubeApi(kubeConfigOf(config));
   const state = createStateRecords(api);
+  await audit.record('secret.read', { store: 'kubernetes', paths: [`${STATE_NAMESPACE}/${MASKING_KEY}`] });
   const mask = createMask(await sharedKey(api, MASKING_KEY));
   const planner = createPlanner({ api, sha256, mask });
   const writer = createWriter({ api, planner });
-  const vault = config.vault && createVault(config.vault);
-  const policy = policySource(config.policyPath, sha256);
-  const admit = createAdmission({ clusterId, keys: keySourceOf(vault, config), policy, sha256, now });
+  const vault = config.vault && watchVault(createVault(config.vault), audit.record);
+  const policy = watchPolicy(policySource(config.policyPath, sha256), audit.record);
+  const keys = watchKeys(keySourceOf(vault, config), audit.record);
+  const admit = audit.guard(createAdmission({ clusterId, keys, policy, sha256, now }));
 
   const activities = createActivities({
     clusterId,
@@ -73,7 +77,7 @@ export async function createConnector(
     planner,
     writer,
     audit,
-    uploadAudit: audit.upload,
+    uploadAudit: audit.secure,
     onEnded: audit.uploadLater,
     witness: createWitness(client.workflow),
     onTrouble: ({ trouble, activity, caller, error }) => {
@@ -101,20 +105,32 @@ export async function createConnector(
     defaultHeartbeatThrottleInterval: '200ms',
     shutdownGraceTime: '20s',
   });
+  const upkeep = await createAuditUpkeep({
+    clusterId,
+    writer: config.writer,
+    connection,
+    namespace,
+    client,
+    audit,
+    logger,
+  });
   logger.info({ taskQueue, namespace, searchAttributes }, 'ready');
 
   return {
     temporal,
     async run() {
       try {
-        await worker.run();
+        await Promise.all([worker.run(), upkeep.run()]);
       } finally {
         await audit.close();
         await Promise.all([api.close(), vault?.close(), connection.close()]);
         logger.info('stopped');
       }
     },
-    shutdown: () => worker.shutdown(),
+    shutdown() {
+      worker.shutdown();
+      upkeep.shutdown();
+    },
   };
 }
 

@@ -51,6 +51,8 @@ export interface AuditLog {
   append(event: AuditEvent): Promise<Receipt>;
   /** The last durable entry. */
   head(): AuditHead;
+  /** The hash of an entry of the last days; undefined for one that is not remembered. */
+  hashAt(seq: number): Digest | undefined;
   /** Writes what is waiting, then gives the chain free. */
   close(): Promise<void>;
 }
@@ -143,6 +145,11 @@ class ChainWriter implements AuditLog {
 
   head(): AuditHead {
     return { chain: this.#options.chain, seq: this.#end.seq, hash: this.#end.hash };
+  }
+
+  hashAt(seq: number): Digest | undefined {
+    for (const receipt of this.#written.values()) if (receipt.seq === seq) return receipt.hash;
+    return undefined;
   }
 
   append(event: AuditEvent): Promise<Receipt> {
