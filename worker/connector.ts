@@ -26,11 +26,14 @@ import { createVault } from '../activities/vault/vault.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
 import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
-import { taskQueueOf, VERSION } from '../domain/names.ts';
+import { STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
 import { openAuditTrail } from './audit-trail.ts';
+import { createAuditUpkeep } from './audit-upkeep.ts';
+import { watchKeys, watchVault } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
+import { clusterSchedules, reconcileSchedules } from './schedules.ts';
 import { connectTemporal, registeredSearchAttributes } from './temporal.ts';
 import type { TemporalAccess } from './temporal.ts';
 
@@ -62,22 +65,25 @@ export async function createConnector(
   const taskQueue = taskQueueOf(clusterId, 'execution');
   const now = () => new Date();
 
-  const audit = await openAuditTrail(config, { version: VERSION }, logger);
+  const api = createKubeApi(kubeConfigOf(config));
+  const audit = await openAuditTrail({ config, version: VERSION, api, logger });
   const temporal = await connectTemporal(env);
   const { connection, namespace } = temporal;
   const client = new Client({ connection, namespace, dataConverter });
   const searchAttributes = await registeredSearchAttributes(temporal);
 
-  const api = createKubeApi(kubeConfigOf(config));
   const state = createStateRecords(api);
+  await audit.record('secret.read', { store: 'kubernetes', paths: [`${STATE_NAMESPACE}/${MASKING_KEY}`] });
   const mask = createMask(await sharedKey(api, MASKING_KEY));
   const planner = createPlanner({ api, sha256, mask });
   const writer = createWriter({ api, planner });
-  const vault = config.vault && createVault(config.vault);
+  const vault = config.vault && watchVault(createVault(config.vault), audit.record);
   const policy = policySource(config.policyPath, sha256);
   const trustedRoot = config.trustedRootPath === undefined ? undefined : await readTrustedRoot(config.trustedRootPath);
-  const admit = createAdmission({ clusterId, keys: keySourceOf(vault, config), trustedRoot, policy, sha256, now });
-  const prove = createStatementProver({ approvers: approverSourceOf(vault, config), policy, now });
+  const keys = watchKeys(keySourceOf(vault, config), 'packages', audit.record);
+  const approvers = watchKeys(approverSourceOf(vault, config), 'votes', audit.record);
+  const admit = audit.guard(createAdmission({ clusterId, keys, trustedRoot, policy, sha256, now }));
+  const prove = createStatementProver({ approvers, policy, now });
 
   const activities = createActivities({
     clusterId,
@@ -89,7 +95,7 @@ export async function createConnector(
     planner,
     writer,
     audit,
-    uploadAudit: audit.upload,
+    uploadAudit: audit.secure,
     onEnded: audit.uploadLater,
     witness: createWitness(client.workflow),
     prove,
@@ -129,13 +135,23 @@ export async function createConnector(
     logger,
   });
   const policyWatch = await watchPolicy({ path: config.policyPath, load: policy, news });
+  const upkeep = await createAuditUpkeep({
+    clusterId,
+    writer: config.writer,
+    connection,
+    namespace,
+    client,
+    audit,
+    logger,
+  });
+  await reconcileSchedules(client.schedule, clusterSchedules(clusterId));
   logger.info({ taskQueue, namespace, searchAttributes }, 'ready');
 
   return {
     temporal,
     async run() {
       try {
-        await worker.run();
+        await Promise.all([worker.run(), upkeep.run()]);
       } finally {
         await policyWatch.close();
         await audit.close();
@@ -143,7 +159,10 @@ export async function createConnector(
         logger.info('stopped');
       }
     },
-    shutdown: () => worker.shutdown(),
+    shutdown() {
+      worker.shutdown();
+      upkeep.shutdown();
+    },
   };
 }
 

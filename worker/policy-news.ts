@@ -4,7 +4,8 @@ import { WorkflowNotFoundError } from '@temporalio/client';
 import type { Logger } from 'pino';
 import type { AuditWriter } from '../activities/package/records.ts';
 import { sha256 } from '../client/sha256.ts';
-import type { AuditEvent, AuditEventType } from '../domain/audit.ts';
+import type { AuditEvent } from '../domain/audit.ts';
+import type { AuditEventType, DetailOf } from '../domain/audit-catalogue.ts';
 import type { Digest } from '../domain/digest.ts';
 import { EXECUTE_WPK, SEARCH_ATTRIBUTES, workflowIdOf } from '../domain/names.ts';
 import type { PolicyNews } from './policy-watch.ts';
@@ -46,11 +47,11 @@ export function createPolicyNews(deps: PolicyNewsDeps): PolicyNews {
     count += 1;
   }
 
-  const record = async (
+  const record = async <T extends AuditEventType>(
     eventId: string,
-    type: AuditEventType,
+    type: T,
     outcome: AuditEvent['outcome'],
-    detail: AuditEvent['detail'],
+    detail: DetailOf<T>,
   ): Promise<void> => {
     await audit.append({ eventId, type, actor: { id: writer, proof: 'system' }, outcome, detail });
   };

@@ -166,15 +166,20 @@ function isStaleAnswer(cause: unknown): boolean {
   return cause instanceof ApiStatusError && cause.isStale;
 }
 
-/** Creates an object in the state namespace, which is made where it is missing; false where the object is there already. */
-async function createInState(api: KubeApi, path: string, object: unknown): Promise<boolean> {
+/** Creates an object in the state namespace; false where the object is there already. */
+function createInState(api: KubeApi, path: string, object: unknown): Promise<boolean> {
+  return inStateNamespace(api, () => post(api, path, object));
+}
+
+/** Writes into the state namespace, which is made where it is missing. */
+async function inStateNamespace<T>(api: KubeApi, write: () => Promise<T>): Promise<T> {
   try {
-    return await post(api, path, object);
+    return await write();
   } catch (error) {
     if (!(error instanceof ApiStatusError && error.isNotFound)) throw error;
     const metadata = { name: STATE_NAMESPACE, labels: OWN_LABELS };
     await post(api, '/api/v1/namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata });
-    return post(api, path, object);
+    return write();
   }
 }
 
@@ -199,4 +204,89 @@ async function asConnectorError<T>(work: () => Promise<T>): Promise<T> {
       ? new ConnectorError('OBJECT_MISSING', error.message, { cause: error })
       : error.toConnectorError('WRITE_REFUSED');
   }
+}
+
+/** What a writer of the audit log says of itself, in a Lease of its own: that it lives, and where its chain ends. */
+export interface HeadLease {
+  readonly name: string;
+  readonly clusterId: string;
+  /** The writer's name. */
+  readonly holder: string;
+  readonly renewedAt: Date;
+  /** The signed head as JSON: to whoever reads it a text from outside. */
+  readonly head: string;
+  /** PEM. */
+  readonly publicKey: string;
+}
+
+export interface HeadLeases {
+  /** Makes the Lease, or renews it. */
+  publish(lease: HeadLease): Promise<void>;
+  read(name: string): Promise<HeadLease | undefined>;
+  /** Those of one cluster id, whoever wrote them. */
+  list(clusterId: string): Promise<HeadLease[]>;
+  remove(name: string): Promise<void>;
+}
+
+const LEASES_PATH = `/apis/coordination.k8s.io/v1/namespaces/${STATE_NAMESPACE}/leases`;
+const CLUSTER_LABEL = 'neuralops.io/audit-cluster';
+const HEAD_ANNOTATION = 'neuralops.io/audit-head';
+const KEY_ANNOTATION = 'neuralops.io/audit-key';
+/** Writers that a cluster has or had: far above what any has. */
+const MAX_LEASES = 10_000;
+
+/**
+ * Opens the Leases in which audit heads are published.
+ * All methods throw KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN or WRITE_REFUSED.
+ * @param api with the rights for the state namespace
+ */
+export function createHeadLeases(api: KubeApi): HeadLeases {
+  return {
+    publish: ({ name, clusterId, holder, renewedAt, head, publicKey }) =>
+      asConnectorError(async () => {
+        const metadata = {
+          name,
+          labels: { ...OWN_LABELS, [CLUSTER_LABEL]: clusterId },
+          annotations: { [HEAD_ANNOTATION]: head, [KEY_ANNOTATION]: publicKey },
+        };
+        const renewTime = renewedAt.toISOString().replace(/Z$/, '000Z'); // a MicroTime
+        const spec = { holderIdentity: holder, renewTime };
+        const body = toJsonBody({ apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec });
+        // Nobody else has a say in it.
+        const query = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict', force: 'true' };
+        const contentType = 'application/apply-patch+yaml';
+        await inStateNamespace(api, () =>
+          api.write({ method: 'PATCH', path: `${LEASES_PATH}/${name}`, query, contentType, body }),
+        );
+      }),
+
+    async read(name) {
+      const lease = await api.get(`${LEASES_PATH}/${name}`);
+      return lease && describeLease(lease);
+    },
+
+    async list(clusterId) {
+      const labelSelector = `${CLUSTER_LABEL}=${clusterId}`;
+      const leases = await api.list(LEASES_PATH, { atMost: MAX_LEASES, labelSelector });
+      return (leases ?? []).map(describeLease);
+    },
+
+    remove: (name) =>
+      asConnectorError(async () => {
+        const contentType = 'application/json';
+        await api.write({ method: 'DELETE', path: `${LEASES_PATH}/${name}`, query: {}, contentType, body: '{}' });
+      }),
+  };
+}
+
+function describeLease(lease: KubeObject): HeadLease {
+  const text = (...path: readonly string[]) => String(at(lease, ...path) ?? '');
+  return {
+    name: lease.metadata.name,
+    clusterId: text('metadata', 'labels', CLUSTER_LABEL),
+    holder: text('spec', 'holderIdentity'),
+    renewedAt: new Date(text('spec', 'renewTime')),
+    head: text('metadata', 'annotations', HEAD_ANNOTATION),
+    publicKey: text('metadata', 'annotations', KEY_ANNOTATION),
+  };
 }

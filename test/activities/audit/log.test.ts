@@ -96,7 +96,7 @@ describe('appending', () => {
   it('refuses a malformed event alone', async () => {
     await withFolder((dir) =>
       withLog(dir, async (log) => {
-        const huge = log.append(eventOf('huge', { text: 'x'.repeat(1024 * 1024) }));
+        const huge = log.append(eventOf('huge', 'x'.repeat(1024 * 1024)));
         const fine = log.append(eventOf('fine'));
         await expect(huge).rejects.toEqual(failing('INTERNAL'));
         expect(await fine).toMatchObject({ seq: 1 });
@@ -257,8 +257,31 @@ describe('when the disk does not take it', () => {
     });
   });
 
+  it('a file that is deleted while it is open is put back whole, and that is recorded', async () => {
+    await withFolder(async (dir) => {
+      await withLog(
+        dir,
+        async (log) => {
+          await appendMany(log, ['a', 'b']);
+          await rm(join(dir, CHAIN, DAY));
+          await appendMany(
+            log,
+            Array.from({ length: 100 }, (_, n) => `c${n}`),
+          );
+          await log.append(eventOf('d'));
+        },
+        NOW,
+      );
+      const ids = (await entriesOf(dir)).map(({ eventId }) => eventId);
+      expect(ids).toHaveLength(104);
+      expect(ids.slice(0, 2)).toEqual(['a', 'b']);
+      expect((await entriesOf(dir)).filter(({ type }) => type === 'audit.file-restored')).toHaveLength(1);
+      expect(await verifyFolder(dir)).toMatchObject({ ok: true });
+    });
+  });
+
   it.each([
-    ['deleted', (path: string) => rm(path)],
+    ['deleted and replaced', (path: string) => rm(path).then(() => writeFile(path, 'x'))],
     ['cut', (path: string) => truncate(path, 10)],
     ['written by somebody else', (path: string) => appendFile(path, 'x')],
   ])('a file that is %s while it is open ends the log', async (_, harm) => {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -10,6 +11,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
+import { createHeadKey } from '../../../activities/audit/head-key.ts';
 import { openAuditLog } from '../../../activities/audit/log.ts';
 import type { AuditLog } from '../../../activities/audit/log.ts';
 import type { Uploader } from '../../../activities/audit/upload.ts';
@@ -17,6 +19,7 @@ import { createUploader } from '../../../activities/audit/upload.ts';
 import type { Bucket } from '../../../activities/s3/bucket.ts';
 import { openBucket } from '../../../activities/s3/bucket.ts';
 import type { AuditReport } from '../../../client/audit-verify.ts';
+import { parseHeadKeys } from '../../../client/audit-keys.ts';
 import { verifyAudit } from '../../../client/audit-verify.ts';
 import { auditFilesIn } from '../../../client/cli/audit-bucket.ts';
 import type { Stack } from '../../../dev/stack.ts';
@@ -54,6 +57,7 @@ interface Setup {
 }
 
 let setups = 0;
+const key = createHeadKey(randomBytes(32));
 
 async function withUpload(use: (setup: Setup) => Promise<void>, to: Bucket = bucket): Promise<void> {
   await withFolder(async (dir) => {
@@ -61,7 +65,7 @@ async function withUpload(use: (setup: Setup) => Promise<void>, to: Bucket = buc
     const options = optionsFor(dir);
     const log = await openAuditLog(options);
     const retention = { mode: 'COMPLIANCE', days: 90 } as const;
-    const restarted = () => createUploader({ bucket: to, prefix, dir, log, retention, now: options.now, sha256 });
+    const restarted = () => createUploader({ bucket: to, prefix, dir, log, retention, now: options.now, key, sha256 });
     let n = 0;
     const append = async (count: number) => {
       await Promise.all(Array.from({ length: count }, () => log.append(eventOf(`${prefix}/${(n += 1)}`))));
@@ -76,7 +80,7 @@ async function withUpload(use: (setup: Setup) => Promise<void>, to: Bucket = buc
 
 async function verifyBucket(prefix: string, from: Bucket = bucket, retentionDays = 90): Promise<AuditReport> {
   const { files, problems } = await auditFilesIn(from, prefix, retentionDays);
-  const report = await verifyAudit(files);
+  const report = await verifyAudit(files, { keys: parseHeadKeys(key.publicKeyPem, 'key') });
   return { ...report, ok: report.ok && problems.length === 0, problems: [...report.problems, ...problems] };
 }
 
@@ -98,8 +102,14 @@ describe('uploading', () => {
       expect(await uploader.uploadPending()).toMatchObject({ objects: [{ first: 21, last: 25 }] });
       expect(await uploader.uploadPending()).toMatchObject({ objects: [], uploaded: log.head() });
       expect(await restarted().uploadPending()).toMatchObject({ objects: [], uploaded: log.head() });
-      expect(await keysIn(prefix)).toEqual([keyOf(prefix, 1, 20), keyOf(prefix, 21, 25)]);
-      expect(await verifyBucket(prefix)).toMatchObject({ ok: true, chains: [{ entries: 25, head: log.head().hash }] });
+      expect((await keysIn(prefix)).filter((name) => name.endsWith('.jsonl'))).toEqual([
+        keyOf(prefix, 1, 20),
+        keyOf(prefix, 21, 25),
+      ]);
+      expect(await verifyBucket(prefix)).toMatchObject({
+        ok: true,
+        chains: [{ entries: 25, head: log.head().hash, signed: { seq: 25, keyId: key.keyId } }],
+      });
     }));
 
   it('goes on after a restart without what it remembered', () =>
@@ -116,7 +126,8 @@ describe('uploading', () => {
     withUpload(async ({ dir, prefix, uploader, append, log, restarted }) => {
       await append(3);
       const path = join(dir, CHAIN, 'uploaded.json');
-      const before = { uploaded: { chain: CHAIN, seq: 0, hash: GENESIS }, intent: { first: 1, last: 3 } };
+      const uploaded = { chain: CHAIN, seq: 0, hash: GENESIS, time: '' };
+      const before = { uploaded, intent: { first: 1, last: 3 } };
       await writeFile(path, JSON.stringify(before));
       await append(4);
       expect(await restarted().uploadPending()).toMatchObject({
@@ -155,7 +166,7 @@ describe('uploading', () => {
       await uploader.uploadPending();
       await withFolder(async (other) => {
         const log = await openAuditLog(optionsFor(other));
-        const options = { bucket, prefix, dir: other, log, now: () => new Date(), sha256 };
+        const options = { bucket, prefix, dir: other, log, now: () => new Date(), key, sha256 };
         const late = () => createUploader({ ...options, retention: { mode: 'COMPLIANCE', days: 90 } });
         await log.append(eventOf('a'));
         await expect(late().uploadPending()).rejects.toEqual(failing('AUDIT_BROKEN'));
