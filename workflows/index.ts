@@ -1,2 +1,2 @@
-export { auditRetention, auditUpload } from './audit-upkeep.ts';
+export { auditRead, auditRetention, auditUpload } from './audit-upkeep.ts';
 export { executeWpk } from './execute-wpk.ts';
