@@ -87,24 +87,24 @@ export interface VerifyOptions {
 /** Verifies files, in whatever order they are given. */
 export async function verifyAudit(files: readonly AuditFile[], options: VerifyOptions = {}): Promise<AuditReport> {
   const evidence = new EvidenceReader(options.keys);
-  const parts: Part[] = [];
-  for (const file of files) {
-    if (file.name.endsWith('.json')) await evidence.read(file);
-    else parts.push(await beginningOf(file));
-  }
+  const isEvidence = ({ name }: AuditFile) => name.endsWith('.json');
+  for (const file of files.filter(isEvidence)) await evidence.read(file);
+  const chains = await chainsOf(files.filter((file) => !isEvidence(file)));
   const verifier = new Verifier(options, evidence.conclude());
-  for (const [chain, ofChain] of byChain(parts)) await verifier.verifyChain(chain, ofChain);
+  for (const [chain, parts] of chains) await verifier.verifyChain(chain, parts);
   return verifier.report();
 }
 
-/** In the order of their names, and the parts of each in the order of their numbers. */
-function byChain(parts: readonly Part[]): [string, Part[]][] {
+/** The chains in the order of their names, and the files of each in the order of its entries. */
+export async function chainsOf(files: readonly AuditFile[]): Promise<[string, Part[]][]> {
+  const parts: Part[] = [];
+  for (const file of files) parts.push(await beginningOf(file));
   const chains = Map.groupBy(parts, ({ chain }) => chain);
   const sorted = [...chains].sort(([a], [b]) => (a < b ? -1 : 1));
   return sorted.map(([chain, ofChain]) => [chain, ofChain.sort((a, b) => a.seq - b.seq)]);
 }
 
-interface Part {
+export interface Part {
   readonly file: AuditFile;
   readonly chain: string;
   readonly seq: number;
@@ -119,7 +119,7 @@ async function beginningOf(file: AuditFile): Promise<Part> {
   return { file, chain: '', seq: 0 };
 }
 
-async function* linesOf(file: AuditFile): AsyncGenerator<Line> {
+export async function* linesOf(file: AuditFile): AsyncGenerator<Line> {
   for await (const batch of batchesOf(file)) yield* batch;
 }
 

@@ -1,11 +1,15 @@
+import { randomUUID } from 'node:crypto';
+import { Context } from '@temporalio/activity';
 import type { Client } from '@temporalio/client';
 import type { NativeConnection } from '@temporalio/worker';
 import { Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
-import type { AuditUpkeepActivities } from '../activities/audit/upkeep.ts';
+import type { AuditReadActivities, AuditUpkeepActivities } from '../activities/audit/upkeep.ts';
 import { toApplicationFailure } from '../activities/failure.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
 import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
+import { auditReadSchema } from '../domain/audit-read.ts';
+import { ConnectorError } from '../domain/errors.ts';
 import { auditQueueOf } from '../domain/names.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import { auditSchedules, reconcileSchedules, removeSchedules } from './schedules.ts';
@@ -53,6 +57,22 @@ function createUpkeepActivities(options: AuditUpkeepOptions): AuditUpkeepActivit
         const { removed, keptBytes } = await audit.removeFiles();
         await forgetOthers(options);
         return { files: removed.map(({ file }) => file.name), keptBytes };
+      }),
+  };
+}
+
+/** Activities for the queue that all workers share. */
+export function createReadActivities(audit: Pick<AuditTrail, 'append'>): AuditReadActivities {
+  return {
+    recordAuditRead: (read) =>
+      translated(async () => {
+        const parsed = auditReadSchema.safeParse(read);
+        if (!parsed.success) throw new ConnectorError('USAGE', 'The reading does not have the form that it must have.');
+        const { reader, ...detail } = parsed.data;
+        // One attempt after the other of one run tells one reading.
+        const eventId = `audit.read/${Context.current().info.workflowExecution?.runId ?? randomUUID()}`;
+        const actor = { id: reader.toWellFormed(), proof: 'asserted' } as const;
+        await audit.append({ eventId, type: 'audit.read', actor, outcome: 'succeeded', detail });
       }),
   };
 }

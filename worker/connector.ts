@@ -28,7 +28,7 @@ import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
 import { openAuditTrail } from './audit-trail.ts';
-import { createAuditUpkeep } from './audit-upkeep.ts';
+import { createAuditUpkeep, createReadActivities } from './audit-upkeep.ts';
 import { watchKeys, watchVault } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
 import { createPolicyNews } from './policy-news.ts';
@@ -118,7 +118,7 @@ export async function createConnector(
     connection,
     namespace,
     taskQueue,
-    activities,
+    activities: { ...activities, ...createReadActivities(audit) },
     dataConverter,
     ...(await workflows(config)),
     // A stop is heard with a heartbeat's answer: send each one.

@@ -1,5 +1,6 @@
 import { proxyActivities } from '@temporalio/workflow';
-import type { AuditUpkeepActivities } from '../activities/audit/upkeep.ts';
+import type { AuditReadActivities, AuditUpkeepActivities } from '../activities/audit/upkeep.ts';
+import type { AuditRead } from '../domain/audit-read.ts';
 
 export interface AuditUpkeepInput {
   /** The queue of the writer whose disk the log is on. */
@@ -24,4 +25,10 @@ export async function auditUpload(input: AuditUpkeepInput): ReturnType<AuditUpke
 /** Removes what one writer need not keep any longer. */
 export async function auditRetention(input: AuditUpkeepInput): ReturnType<AuditUpkeepActivities['removeAudit']> {
   return activitiesOf(input).removeAudit();
+}
+
+/** Records that somebody read the log. */
+export async function auditRead(read: AuditRead): Promise<void> {
+  const { recordAuditRead } = proxyActivities<AuditReadActivities>({ startToCloseTimeout: '10 seconds' });
+  await recordAuditRead(read);
 }
