@@ -10,11 +10,11 @@ import { type LoadedPolicy, policySource } from '../activities/policy/load-polic
 import { sha256 } from '../client/sha256.ts';
 import type { Stack } from '../dev/stack.ts';
 import { FIELD_MANAGER } from '../domain/names.ts';
+import { parseWpk } from '../domain/parse-wpk.ts';
 import { printed } from '../domain/plan-text/lines.ts';
 import { planText } from '../domain/plan-text/plan-text.ts';
-import { toBytes } from '../test/support/wpk.ts';
-import { parseWpk } from '../domain/parse-wpk.ts';
 import { buildWpk } from '../test/support/packages.ts';
+import { toBytes } from '../test/support/wpk.ts';
 import { type Change, configMapChange } from './changes.ts';
 import { type BenchContext, compare, THEIRS } from './compare.ts';
 import type { Contestant } from './interleave.ts';
@@ -32,8 +32,8 @@ const PLANNED = 1;
 
 /** What a reader of the table must know to believe it. */
 export const PLAN_NOTES: readonly string[] = [
-  'ConfigMaps of 450 bytes, each of which would change; nothing is written. All values are read and judged by the real API server.',
-  'Theirs is kubectl diff --server-side on the same objects as a file: a process, a request after the other, and diff -u.',
+  'ConfigMaps of about 450 bytes, each of which would change; nothing is written. Both sides have the API server dry-run each object.',
+  'Theirs is kubectl diff --server-side on the same objects as a file: a process, for each object a GET and a dry run, one after the other, and diff -u; no risk and no digest.',
   'Ours runs in this process, as in the worker: strict parse, discovery, dry run of each object, differences, risk, digests and the whole text.',
   'Cold: a new planner each round, which knows nothing of the cluster; its connections are open, as those of a worker are.',
   'Again: the same planner asked once more, as before execution; it reads every object, and repeats no dry run where none changed.',
