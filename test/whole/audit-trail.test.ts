@@ -62,7 +62,7 @@ describe('the audit trail of a worker', () => {
 
   it('verifies on the disk against the head that is published in the cluster', async () => {
     const { code, stdout } = await connector.byoc(
-      ...['audit', 'verify', connector.prepared.auditDir, '--key', key, '--head', heads, '-o', 'json'],
+      ...['audit', 'verify', '--key', key, '--head', heads, '-o', 'json', connector.prepared.auditDir],
     );
     const report = JSON.parse(stdout) as AuditReport;
     expect([code, report.ok, report.chains.length]).toEqual([0, true, 1]);
