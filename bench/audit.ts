@@ -17,7 +17,7 @@ import { duration } from './table.ts';
 
 const WRITERS = [1, 8, 64] as const;
 /** A multiple of every number of writers. */
-const APPENDS = 1_920;
+const APPENDS = 3_840;
 /** The first rounds compile the code and wake the disk. */
 const WARM_UP = 3;
 /** How many times faster 64 writers have to be together than one sync for each record. */
