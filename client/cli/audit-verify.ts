@@ -25,8 +25,20 @@ type Flags = FormatOptions & SourceFlags & EvidenceFlags;
 export function withEvidence(command: Command): Command {
   return command
     .option('--partial', 'accept chains that begin after their first entry')
-    .option('--key <file...>', 'public keys that heads must be signed by; every chain must then have a signed head')
-    .option('--head <file...>', 'signed heads that somebody kept, besides those that lie with the log');
+    .option(
+      '--key <file>',
+      'public key that heads must be signed by (repeatable); every chain must then have one',
+      another,
+    )
+    .option(
+      '--head <file>',
+      'signed heads that somebody kept (repeatable), besides those that lie with the log',
+      another,
+    );
+}
+
+function another(file: string, before: readonly string[] = []): readonly string[] {
+  return [...before, file];
 }
 
 export function registerAuditVerify(audit: Command): void {
@@ -108,7 +120,9 @@ function facts({ heads, manifests, repeated, chains }: AuditReport): string[] {
   return [
     ...(heads > 0 ? [`${heads} signed heads and ${manifests} manifests of days were compared.`] : []),
     ...[...keys].map((key) => `Signed by ${key}.`),
-    ...(repeated ? [`${repeated} entries tell an event that another one tells too; each event counts once.`] : []),
+    ...(repeated
+      ? [`Told by more than one entry, and counted once: ${repeated} ${repeated === 1 ? 'event' : 'events'}.`]
+      : []),
   ];
 }
 

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { appendFile, mkdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -6,6 +7,7 @@ import { describe, expect, it } from '@jest/globals';
 
 import { openAuditLog } from '../../../activities/audit/log.ts';
 import type { AuditLog } from '../../../activities/audit/log.ts';
+import { describeOnSmallDisk, SmallDisk } from '../../support/small-disk.ts';
 import { CHAIN, eventOf, filesOf, optionsFor, startWriter, verifyFolder, withFolder } from './support.ts';
 
 // R9, R18
@@ -296,5 +298,55 @@ describe('when the disk does not take it', () => {
       await expect(log.append(eventOf('c'))).rejects.toEqual(failing('AUDIT_BROKEN'));
       await log.close();
     });
+  });
+});
+
+describeOnSmallDisk('a disk that is full', () => {
+  it('refuses what does not fit and keeps what it acknowledged; with room again the chain goes on', async () => {
+    const disk = new SmallDisk(256);
+    try {
+      const acknowledged: string[] = [];
+      const log = await openAuditLog(optionsFor(disk.path, NOW));
+      const until = async (round: string) => {
+        for (let n = 0; ; n += 1) {
+          const ids = Array.from({ length: 8 }, (_, writer) => `${round}/${n}/${writer}`);
+          const settled = await Promise.allSettled(ids.map((id) => log.append(eventOf(id, 'x'.repeat(300)))));
+          acknowledged.push(...ids.filter((_, index) => settled[index]?.status === 'fulfilled'));
+          const refused = settled.find((one) => one.status === 'rejected');
+          if (refused) return refused.reason;
+        }
+      };
+      expect(await until('first')).toEqual(failing('AUDIT_UNAVAILABLE'));
+      await expect(log.append(eventOf('still full', 'x'.repeat(5000)))).rejects.toEqual(failing('AUDIT_UNAVAILABLE'));
+      execFileSync('mount', ['-o', 'remount,size=512k', disk.path]);
+      await log.append(eventOf('room again'));
+      expect(await until('second')).toEqual(failing('AUDIT_UNAVAILABLE'));
+      await log.close();
+      execFileSync('mount', ['-o', 'remount,size=1024k', disk.path]);
+      await withLog(disk.path, (again) => again.append(eventOf('last')), NOW);
+      const written = new Set((await entriesOf(disk.path)).map(({ eventId }) => eventId));
+      expect(acknowledged.length).toBeGreaterThan(200);
+      expect(acknowledged.filter((id) => !written.has(id))).toEqual([]);
+      expect(await verifyFolder(disk.path)).toMatchObject({ ok: true });
+    } finally {
+      disk.unmount();
+    }
+  });
+});
+
+describeOnSmallDisk('a disk that may only be read', () => {
+  it('refuses to open, and goes on where it was once it can be written again', async () => {
+    const disk = new SmallDisk(1024);
+    try {
+      const times = [NOW, '2026-02-01T00:00:00.000Z'];
+      await withLog(disk.path, (log) => log.append(eventOf('a')), NOW);
+      disk.makeReadOnly();
+      await expect(openAuditLog(optionsFor(disk.path, NOW))).rejects.toEqual(failing('AUDIT_UNAVAILABLE'));
+      disk.makeWritable();
+      await withLog(disk.path, (log) => appendMany(log, ['b', 'c']), ...times);
+      expect(await verifyFolder(disk.path)).toMatchObject({ ok: true, chains: [{ entries: 3 }] });
+    } finally {
+      disk.unmount();
+    }
   });
 });
