@@ -205,8 +205,12 @@ describe('uploading', () => {
 });
 
 const DAY_MS = 86_400_000;
-/** Days from today on: what the bucket is asked to keep must end in its own future. */
-const dayAt = (offset: number) => new Date(Date.now() + offset * DAY_MS).toISOString().slice(0, 10);
+/**
+ * Days from tomorrow on, whenever the test runs: the bucket goes by its own clock, and by that what is kept for 90 days
+ * from noon of today would be kept too shortly in the afternoon.
+ */
+const TOMORROW = Date.now() + DAY_MS;
+const dayAt = (offset: number) => new Date(TOMORROW + offset * DAY_MS).toISOString().slice(0, 10);
 
 interface Days {
   readonly dir: string;
