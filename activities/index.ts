@@ -136,10 +136,11 @@ export function createActivities(deps: ActivityDeps): Activities {
     }
   }
 
-  /** Who calls may be anybody: what is recorded as verified was verified here. */
-  async function recordVote(records: PackageRecords, { vote, statement }: VoteEvent): Promise<void> {
-    const [proof] = statement === undefined ? [] : await deps.prove([statement]);
-    await records.vote(vote, statement, proof);
+  /** Who calls may be anybody: what is recorded as verified was verified here, all votes of a call in one go. */
+  async function proofsOf(events: readonly RunEvent[]): Promise<ReadonlyMap<RunEvent, StatementProof | undefined>> {
+    const signed = events.filter((event): event is VoteEvent => event.type === 'vote' && event.statement !== undefined);
+    const proofs = signed.length > 0 ? await deps.prove(signed.map(({ statement }) => statement)) : [];
+    return new Map(signed.map((event, index) => [event, proofs[index]]));
   }
 
   return {
@@ -236,10 +237,14 @@ export function createActivities(deps: ActivityDeps): Activities {
         await assertHome(caller);
         const wpk = packageOf(caller, deps.clusterId);
         const records = new PackageRecords(audit, sha256, caller, { wpk });
+        const proofs = await proofsOf(events);
         for (const event of events) {
-          if (event.type === 'vote') await recordVote(records, event);
-          else await records.ended(event.status);
-          if (event.type === 'ended') deps.onEnded();
+          if (event.type === 'vote') {
+            await records.vote(event.vote, event.statement, proofs.get(event));
+          } else {
+            await records.ended(event.status);
+            deps.onEnded();
+          }
         }
       } catch (error) {
         return fail('recordEvents', undefined, error);

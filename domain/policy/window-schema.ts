@@ -8,8 +8,6 @@ import { z } from 'zod';
 /** In the order of `Date.prototype.getUTCDay`. */
 export const WEEKDAYS = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'] as const;
 
-export type Weekday = (typeof WEEKDAYS)[number];
-
 /** A time of day without a zone, `09:00`. */
 const timeOfDay = z.string().regex(/^([01][0-9]|2[0-3]):[0-5][0-9]$/, 'must be a time of day, such as "09:00"');
 
