@@ -3,7 +3,9 @@ import { extname, join } from 'node:path';
 import { generateKeyPair } from '../client/sign.ts';
 import type { ConnectorServices } from './environment.ts';
 import { DEV_CLUSTER, environmentOf } from './environment.ts';
+import { prepareIdentity } from './identity.ts';
 import { Program, untilHealthy } from './process.ts';
+import type { ControlPlaneService } from './servers/control-plane.ts';
 import type { Services } from './stack.ts';
 
 export interface ConnectorOptions {
@@ -15,6 +17,8 @@ export interface ConnectorOptions {
   readonly keep?: boolean;
   /** More or other settings of the worker. */
   readonly env?: Record<string, string>;
+  /** The control plane to register with; none where it is left out. */
+  readonly controlPlane?: ControlPlaneService;
   /** What the policy file holds besides accepting asserted votes, as YAML. */
   readonly policy?: string;
 }
@@ -59,7 +63,7 @@ export async function prepareConnector(options: ConnectorOptions): Promise<Prepa
   await writeFile(files.approverKey, approver.privateKeyPem, { mode: 0o600 });
   await trustApprover(services, clusterId, 'development', { pem: approver.publicKeyPem, ...DEV_APPROVER });
   await writeFile(files.policy, options.policy ?? DEV_POLICY);
-  return prepared(options, privateKeyPem);
+  return prepared(options, privateKeyPem, await linkEnvironment(options, clusterId));
 }
 
 /** Finds the connector that a stack was started with. */
@@ -82,9 +86,20 @@ function filesIn(folder: string) {
   };
 }
 
+/** The settings by which the connector finds the control plane, and by which that one knows it. */
+async function linkEnvironment(
+  { services, controlPlane }: ConnectorOptions,
+  clusterId: string,
+): Promise<Record<string, string>> {
+  if (!controlPlane) return {};
+  const login = await prepareIdentity(services.vault, { clusterId });
+  return { CONTROL_PLANE_URL: controlPlane.url, BYOC_CONTROL_PLANE_CA: controlPlane.caFile, ...login };
+}
+
 function prepared(
   { services, folder, clusterId = DEV_CLUSTER, env }: ConnectorOptions,
   privateKeyPem: string,
+  link: Record<string, string> = {},
 ): PreparedConnector {
   const files = filesIn(folder);
   return {
@@ -101,6 +116,7 @@ function prepared(
       BYOC_DATA_DIR: files.data,
       BYOC_POLICY: files.policy,
       BYOC_WRITER: 'worker-0',
+      ...link,
       ...env,
     },
   };

@@ -13,6 +13,9 @@ import { PHASES } from './status.ts';
 /** The audience of the JWTs that Vault issues for the control plane (RFC 7519, section 4.1.3). */
 export const CONTROL_PLANE_AUDIENCE = 'neuralops-control-plane';
 
+/** The audience of those that come with metrics: they may go to another service, which then can do no more with them. */
+export const INSIGHT_AUDIENCE = 'neuralops-insight';
+
 /** The claim that says for which cluster a JWT was issued: Vault fills it from the entity's metadata. */
 export const CLUSTER_CLAIM = 'cluster_id';
 
@@ -141,7 +144,7 @@ export type Answer = z.infer<typeof answerSchema>;
 export const PROBLEMS = {
   malformed: { status: 400, title: 'The request does not have the form that it must have.' },
   unauthenticated: { status: 401, title: 'The request has no token that is accepted.' },
-  forbidden: { status: 403, title: 'The token is for another cluster.' },
+  forbidden: { status: 403, title: 'The token is for another cluster, or for another service.' },
   'not-registered': { status: 404, title: 'The cluster is not registered.' },
   'not-found': { status: 404, title: 'There is nothing here.' },
   'method-not-allowed': { status: 405, title: 'The method is not allowed here.' },

@@ -23,6 +23,7 @@ import { parseSignedHead } from '../domain/audit-head.ts';
 import { canonicalJson } from '../domain/digest.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { chainOf, leaseNameOf, STATE_NAMESPACE } from '../domain/names.ts';
+import type { Alerts } from './alerts.ts';
 import { publishHeads } from './audit-heads.ts';
 import { describeUpload, UploadOutage } from './audit-outage.ts';
 import type { Record } from './audit-watch.ts';
@@ -31,6 +32,8 @@ import type { WorkerConfig } from './config.ts';
 
 /** The audit log of this worker and its way into the customer's bucket. */
 export interface AuditTrail extends Pick<AuditLog, 'append'> {
+  /** What heads are signed with, PEM. */
+  readonly publicKeyPem: string;
   readonly record: Record;
   readonly leases: HeadLeases;
   /** An admission that also asks what the policy wants of the log. It throws POLICY_DENIED, S3_UNAVAILABLE too. */
@@ -54,6 +57,8 @@ export interface AuditTrailOptions {
   /** With the rights for the state namespace. */
   readonly api: KubeApi;
   readonly logger: Logger;
+  /** Told of each entry. */
+  readonly alerts: Pick<Alerts, 'onRecorded' | 'onUnrecorded'>;
 }
 
 /** The Secret with the key that heads are signed with. */
@@ -66,7 +71,8 @@ const ROOM_BYTES = 4 * 1024 * 1024;
 const now = () => new Date();
 
 /** Opens the trail and records that a worker began. */
-export async function openAuditTrail({ config, version, api, logger }: AuditTrailOptions): Promise<AuditTrail> {
+export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditTrail> {
+  const { config, version, api, logger, alerts } = options;
   const { clusterId, writer } = config;
   const dir = join(config.dataDir, 'audit');
   const key = createHeadKey(await sharedKey(api, HEAD_KEY));
@@ -82,8 +88,10 @@ export async function openAuditTrail({ config, version, api, logger }: AuditTrai
       const receipt = await log.append(event);
       if (failing) logger.info('the audit log is written again');
       failing = false;
+      alerts.onRecorded(event);
       return receipt;
     } catch (error) {
+      alerts.onUnrecorded(event);
       if (!failing) logger.error({ alert: 'audit-unavailable', err: error }, 'the audit log cannot be written');
       failing = true;
       throw error;
@@ -138,6 +146,7 @@ export async function openAuditTrail({ config, version, api, logger }: AuditTrai
   const heads = publishHeads({ log, key, leases, lease, logger });
 
   return {
+    publicKeyPem: key.publicKeyPem,
     append,
     record,
     leases,

@@ -46,6 +46,14 @@ const settingsSchema = z
     /** How long uploaded entries stay on the local disk, and how much of it they may take. */
     BYOC_AUDIT_LOCAL_DAYS: z.coerce.number().int().min(1).default(AUDIT_RETENTION_DAYS),
     BYOC_AUDIT_LOCAL_MIB: z.coerce.number().min(0.001).default(64),
+    /** The control plane; without one the cluster registers nowhere and sends nothing. */
+    CONTROL_PLANE_URL: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
+    /** PEM file with the authorities that its certificate is verified against, instead of the built-in ones. */
+    BYOC_CONTROL_PLANE_CA: z.string().min(1).optional(),
+    /** How long the control plane may take no heartbeats before somebody is told. */
+    BYOC_CONTROL_PLANE_LOST_SECONDS: z.coerce.number().min(1).default(90),
+    /** Labels of the cluster for the control plane: `team=shop,stage=prod`. */
+    BYOC_LABELS: z.string().transform(parseLabels).optional(),
     /** Kubernetes: the kubeconfig's context to use, where it is not the current one. */
     BYOC_KUBE_CONTEXT: z.string().min(1).optional(),
     LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
@@ -75,8 +83,16 @@ export interface WorkerConfig {
     readonly localDays: number;
     readonly localBytes: number;
   };
+  readonly controlPlane: ControlPlaneSettings | undefined;
   readonly kubeContext: string | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+}
+
+export interface ControlPlaneSettings {
+  readonly url: string;
+  readonly caPath: string | undefined;
+  readonly lostAfterMs: number;
+  readonly labels: Readonly<Record<string, string>>;
 }
 
 /** @throws {ConnectorError} CONFIG_INVALID, naming every setting that is wrong. */
@@ -122,9 +138,31 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
       localDays: settings.BYOC_AUDIT_LOCAL_DAYS,
       localBytes: settings.BYOC_AUDIT_LOCAL_MIB * 1024 * 1024,
     },
+    controlPlane: settings.CONTROL_PLANE_URL
+      ? {
+          url: settings.CONTROL_PLANE_URL,
+          caPath: settings.BYOC_CONTROL_PLANE_CA,
+          lostAfterMs: settings.BYOC_CONTROL_PLANE_LOST_SECONDS * 1000,
+          labels: settings.BYOC_LABELS ?? {},
+        }
+      : undefined,
     kubeContext: settings.BYOC_KUBE_CONTEXT,
     logLevel: settings.LOG_LEVEL,
   };
+}
+
+const LABEL = /^([A-Za-z0-9][-\w./]{0,252})=([-\w.]{0,63})$/;
+
+/** Names and values as Kubernetes takes them for labels. */
+function parseLabels(text: string, { addIssue }: { addIssue(message: string): void }): Record<string, string> {
+  const labels: [string, string][] = [];
+  for (const one of text.split(',')) {
+    const [, name, value] = LABEL.exec(one.trim()) ?? [];
+    if (name === undefined || value === undefined)
+      addIssue(`holds ${JSON.stringify(one)}; labels are name=value, with commas between`);
+    else labels.push([name, value]);
+  }
+  return Object.fromEntries(labels);
 }
 
 function encryptionOf(settings: z.infer<typeof settingsSchema>): Encryption | undefined {

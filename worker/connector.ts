@@ -1,9 +1,12 @@
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client } from '@temporalio/client';
 import { bundleWorkflowCode, DefaultLogger, Worker } from '@temporalio/worker';
 import type { WorkerOptions } from '@temporalio/worker';
 import { KubeConfig } from '@kubernetes/client-node';
 import type { Logger } from 'pino';
+import type { TokenSource } from '../activities/control-plane/channel.ts';
+import { vaultTokens } from '../activities/control-plane/interim-identity.ts';
 import { createActivities } from '../activities/index.ts';
 import { createKubeApi } from '../activities/kubernetes/kube-api.ts';
 import { createMask } from '../activities/kubernetes/mask.ts';
@@ -27,10 +30,12 @@ import { dataConverter } from '../client/data-converter/index.ts';
 import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
+import { openAlerts } from './alerts.ts';
 import { openAuditTrail } from './audit-trail.ts';
 import { createAuditUpkeep, createReadActivities } from './audit-upkeep.ts';
 import { watchKeys, watchVault } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
+import { createControlPlaneLink } from './control-plane-link.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
 import { clusterSchedules, reconcileSchedules } from './schedules.ts';
@@ -66,7 +71,14 @@ export async function createConnector(
   const now = () => new Date();
 
   const api = createKubeApi(kubeConfigOf(config));
-  const audit = await openAuditTrail({ config, version: VERSION, api, logger });
+  const alerts = await openAlerts({
+    clusterId,
+    writer: config.writer,
+    folder: config.controlPlane && join(config.dataDir, 'alerts'),
+    count: () => undefined,
+    logger,
+  });
+  const audit = await openAuditTrail({ config, version: VERSION, api, logger, alerts });
   const temporal = await connectTemporal(env);
   const { connection, namespace } = temporal;
   const client = new Client({ connection, namespace, dataConverter });
@@ -144,6 +156,24 @@ export async function createConnector(
     audit,
     logger,
   });
+  const link =
+    config.controlPlane &&
+    (await createControlPlaneLink({
+      settings: config.controlPlane,
+      clusterId,
+      writer: config.writer,
+      roles: ['registration', 'execution'],
+      identity: identityOf(config),
+      connection,
+      namespace,
+      client,
+      searchAttributes,
+      api,
+      policy,
+      audit,
+      alerts,
+      logger,
+    }));
   await reconcileSchedules(client.schedule, clusterSchedules(clusterId));
   logger.info({ taskQueue, namespace, searchAttributes }, 'ready');
 
@@ -151,10 +181,12 @@ export async function createConnector(
     temporal,
     async run() {
       try {
-        await Promise.all([worker.run(), upkeep.run()]);
+        await Promise.all([worker.run(), upkeep.run(), link?.run()]);
       } finally {
         await policyWatch.close();
         await audit.close();
+        await alerts.close();
+        await link?.close();
         await Promise.all([api.close(), vault?.close(), connection.close()]);
         logger.info('stopped');
       }
@@ -162,6 +194,7 @@ export async function createConnector(
     shutdown() {
       worker.shutdown();
       upkeep.shutdown();
+      link?.shutdown();
     },
   };
 }
@@ -191,6 +224,11 @@ function keySourceOf(vault: Vault | undefined, { cosignKey, clusterId }: WorkerC
 function approverSourceOf(vault: Vault | undefined, { approversPath, clusterId }: WorkerConfig): ApproverSource {
   if (approversPath) return fileApproverSource(approversPath);
   return vault ? cachedKeySource(vaultApproverSource({ vault, clusterId })) : NO_APPROVERS;
+}
+
+function identityOf({ vault }: WorkerConfig): TokenSource {
+  if (vault) return vaultTokens(vault);
+  throw new ConnectorError('CONFIG_INVALID', 'CONTROL_PLANE_URL is set; VAULT_ADDR must be too.');
 }
 
 function kubeConfigOf({ kubeContext }: WorkerConfig): KubeConfig {

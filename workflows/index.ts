@@ -1,3 +1,5 @@
 export { auditRead, auditRetention, auditUpload } from './audit-upkeep.ts';
 export { executeWpk } from './execute-wpk.ts';
+export { heartbeat } from './heartbeat.ts';
 export { reconcile } from './reconcile.ts';
+export { registration } from './registration.ts';

@@ -139,6 +139,7 @@ function problemAnswers(codes: readonly ProblemCode[]): [string, object][] {
 
 /** OpenAPI 3.1 takes JSON Schema 2020-12 as it is. */
 function jsonSchema(schema: z.ZodType): object {
-  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
-  return rest;
+  const generated = z.toJSONSchema(schema, { io: 'input' });
+  delete generated.$schema; // the document says it once
+  return generated;
 }

@@ -1,0 +1,76 @@
+import { createRemoteJWKSet, errors, jwtVerify } from 'jose';
+import type { JWTPayload } from 'jose';
+import { CLUSTER_CLAIM, CONTROL_PLANE_AUDIENCE, INSIGHT_AUDIENCE } from '../../domain/control-plane.ts';
+import { Refusal } from './refusal.ts';
+
+export interface TokenOptions {
+  /** Base address of the Vault whose identity engine issues the tokens. */
+  readonly vaultAddress: string;
+  /** How long a key that Vault publishes no longer may still be accepted, ms. */
+  readonly keysMaxAgeMs: number;
+}
+
+/** What a good token says. */
+export interface Caller {
+  readonly clusterId: string;
+  /** The services that the token is for. */
+  readonly audiences: readonly string[];
+  /** When the token was issued, seconds since the epoch. */
+  readonly issuedAt: number;
+}
+
+/** Never `none`, and nothing symmetric: a published key must not be usable to sign. */
+const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
+/** A key that is not known is looked for at Vault, but not for each request with a made-up key id. */
+const KEYS_COOLDOWN_MS = 1_000;
+const CLOCK_TOLERANCE_SECONDS = 30;
+
+/**
+ * Verifies JWTs against the keys that Vault publishes: signature, issuer, audience, expiry, and that it names a cluster.
+ * @see https://developer.hashicorp.com/vault/docs/secrets/identity/identity-token
+ */
+export function createTokenVerifier({ vaultAddress, keysMaxAgeMs }: TokenOptions) {
+  const issuer = `${vaultAddress}/v1/identity/oidc`;
+  const keys = createRemoteJWKSet(new URL(`${issuer}/.well-known/keys`), {
+    cacheMaxAge: keysMaxAgeMs,
+    cooldownDuration: KEYS_COOLDOWN_MS,
+    timeoutDuration: 3_000,
+  });
+
+  return async (authorization: string | undefined): Promise<Caller> => {
+    const token = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization ?? '')?.[1];
+    if (token === undefined) throw new Refusal('unauthenticated', 'no bearer token');
+    const payload = await verified(() =>
+      jwtVerify(token, keys, {
+        issuer,
+        audience: [CONTROL_PLANE_AUDIENCE, INSIGHT_AUDIENCE],
+        algorithms: ALGORITHMS,
+        clockTolerance: CLOCK_TOLERANCE_SECONDS,
+        requiredClaims: ['exp', 'iat', 'sub'],
+      }),
+    );
+    const clusterId = payload[CLUSTER_CLAIM];
+    if (typeof clusterId !== 'string' || clusterId === '') throw new Refusal('unauthenticated', 'it names no cluster');
+    return { clusterId, audiences: [payload.aud ?? []].flat(), issuedAt: payload.iat ?? 0 };
+  };
+}
+
+async function verified(verify: () => Promise<{ readonly payload: JWTPayload }>): Promise<JWTPayload> {
+  try {
+    return (await verify()).payload;
+  } catch (error) {
+    // Only what is wrong with the token itself is its bearer's fault.
+    const isToken =
+      error instanceof errors.JWTExpired ||
+      error instanceof errors.JWTClaimValidationFailed ||
+      error instanceof errors.JWTInvalid ||
+      error instanceof errors.JWSInvalid ||
+      error instanceof errors.JWSSignatureVerificationFailed ||
+      error instanceof errors.JOSEAlgNotAllowed ||
+      error instanceof errors.JOSENotSupported ||
+      error instanceof errors.JWKSNoMatchingKey ||
+      error instanceof errors.JWKSMultipleMatchingKeys;
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Refusal(isToken ? 'unauthenticated' : 'unavailable', why);
+  }
+}
