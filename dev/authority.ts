@@ -1,3 +1,4 @@
+import 'reflect-metadata'; // @peculiar/x509 does not load without it
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 

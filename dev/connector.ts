@@ -3,6 +3,7 @@ import { extname, join } from 'node:path';
 import { generateKeyPair } from '../client/sign.ts';
 import type { ConnectorServices } from './environment.ts';
 import { DEV_CLUSTER, environmentOf } from './environment.ts';
+import type { VaultCall } from './identity.ts';
 import { prepareIdentity } from './identity.ts';
 import { Program, untilHealthy } from './process.ts';
 import type { ControlPlaneService } from './servers/control-plane.ts';
@@ -92,8 +93,24 @@ async function linkEnvironment(
   clusterId: string,
 ): Promise<Record<string, string>> {
   if (!controlPlane) return {};
-  const login = await prepareIdentity(services.vault, { clusterId });
-  return { CONTROL_PLANE_URL: controlPlane.url, BYOC_CONTROL_PLANE_CA: controlPlane.caFile, ...login };
+  const { address, token } = services.vault;
+  const call: VaultCall = async (method, path, body) => {
+    const headers = { 'X-Vault-Token': token };
+    const answer = await fetch(`${address}/v1/${path}`, {
+      method,
+      headers,
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    if (!answer.ok) throw new Error(`Vault answered ${answer.status} to ${path}`);
+    return answer.status === 204 ? undefined : answer.json();
+  };
+  const { roleId, secretId } = await prepareIdentity(call, { clusterId });
+  return {
+    CONTROL_PLANE_URL: controlPlane.url,
+    BYOC_CONTROL_PLANE_CA: controlPlane.caFile,
+    VAULT_ROLE_ID: roleId,
+    VAULT_SECRET_ID: secretId,
+  };
 }
 
 function prepared(

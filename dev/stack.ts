@@ -89,7 +89,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     vault: startVault,
     s3: () => startSeaweedFs(host),
     kubernetes: () => startKubernetes(host),
-    controlPlane: async () => startControlPlaneServer(host, (await startVault()).address),
+    controlPlane: async () => startControlPlaneServer(host, await startVault()),
   };
   const stop = async () => {
     await host.stopAll();

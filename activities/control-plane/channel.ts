@@ -149,20 +149,20 @@ function refusal(status: number, text: string, clockOffsetMs = 0): ConnectorErro
 
 function unavailable(detail: string, error?: unknown): ConnectorError {
   // Only the kind of error: the rest of it may hold requests, and with them the token.
-  const cause = error instanceof Error ? new Error(`${error.name}: ${codeOf(error) ?? 'no code'}`) : undefined;
+  const cause = error === undefined ? undefined : new Error(`${textAt(error, 'name')}: ${textAt(error, 'code')}`);
   return new ConnectorError('CONTROL_PLANE_UNAVAILABLE', detail, cause && { cause });
 }
 
 function whyNot(error: unknown): string {
   if (error instanceof errors.ResponseExceededMaxSizeError) return `It answered more than ${MAX_ANSWER_BYTES} bytes.`;
-  const code = codeOf(error) ?? '';
+  const code = textAt(error, 'code');
   if (/CERT|SIGNATURE|SELF_SIGNED/.test(code)) return `Its certificate is not trusted here (${code}).`;
-  return error instanceof Error && error.name === 'TimeoutError' ? 'It did not answer in time.' : '';
+  return textAt(error, 'name') === 'TimeoutError' ? 'It did not answer in time.' : '';
 }
 
-function codeOf(error: unknown): string | undefined {
-  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : undefined;
+function textAt(error: unknown, name: 'name' | 'code'): string {
+  const value = typeof error === 'object' && error !== null ? (error as Record<string, unknown>)[name] : undefined;
+  return typeof value === 'string' ? value : '';
 }
 
 /** In seconds, or as a date (RFC 9110, section 10.2.3). */

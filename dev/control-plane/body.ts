@@ -50,7 +50,8 @@ async function unpacked(packed: Buffer): Promise<Buffer> {
   try {
     return await unpack(packed, { maxOutputLength: MAX_UNPACKED_BYTES });
   } catch (error) {
-    const isTooLarge = error instanceof RangeError; // ERR_BUFFER_TOO_LARGE
+    const isTooLarge =
+      typeof error === 'object' && error !== null && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE';
     throw new Refusal(isTooLarge ? 'too-large' : 'malformed', String(error));
   }
 }

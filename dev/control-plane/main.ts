@@ -9,6 +9,7 @@ const settings = z
     /** The SQLite file. */
     DATABASE: z.string().min(1),
     VAULT_ADDR: z.url(),
+    VAULT_CACERT: z.string().min(1).optional(),
     /** PEM files. */
     TLS_CERT: z.string().min(1),
     TLS_KEY: z.string().min(1),
@@ -21,6 +22,7 @@ const server = await startControlPlane({
   file: settings.DATABASE,
   tls: { cert: readFileSync(settings.TLS_CERT, 'utf8'), key: readFileSync(settings.TLS_KEY, 'utf8') },
   vaultAddress: settings.VAULT_ADDR,
+  vaultCa: settings.VAULT_CACERT && readFileSync(settings.VAULT_CACERT, 'utf8'),
   operatorToken: settings.OPERATOR_TOKEN,
   onRefused: (line) => process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), ...line })}\n`),
 });

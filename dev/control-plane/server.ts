@@ -20,19 +20,16 @@ import { describeCluster, describeClusters } from './overview.ts';
 import { RateLimit } from './rate-limit.ts';
 import { Refusal } from './refusal.ts';
 import { Store } from './store.ts';
-import type { Caller } from './tokens.ts';
+import type { Caller, TokenOptions } from './tokens.ts';
 import { createTokenVerifier } from './tokens.ts';
 
-export interface ControlPlaneOptions {
+export interface ControlPlaneOptions extends TokenOptions {
   /** 0 for any free one. */
   readonly port: number;
   /** Certificate and key in PEM; plain HTTP, on loopback, where they are left out. */
   readonly tls?: { readonly cert: string; readonly key: string };
   /** The SQLite file. */
   readonly file: string;
-  readonly vaultAddress: string;
-  /** How long a signing key that Vault withdrew may still be accepted, ms. */
-  readonly keysMaxAgeMs?: number;
   /** For `/clusters`: who reads and revokes here is no connector. */
   readonly operatorToken: string;
   readonly minimumVersion?: string;
@@ -67,10 +64,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const { minimumVersion, liveness = LIVENESS_MS } = options;
   const store = new Store(options.file);
   const guard = new HeadGuard(store);
-  const verify = createTokenVerifier({
-    vaultAddress: options.vaultAddress,
-    keysMaxAgeMs: options.keysMaxAgeMs ?? 30_000,
-  });
+  const verify = createTokenVerifier(options);
   const limit = new RateLimit(options.requestsPerMinute ?? 600);
   const answer = (): Answer => ({
     time: new Date().toISOString(),

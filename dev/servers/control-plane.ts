@@ -17,8 +17,14 @@ export interface ControlPlaneService {
   readonly operatorToken: string;
 }
 
+/** Where a Vault is, and the PEM file of its authority where it has one of its own. */
+interface VaultAt {
+  readonly address: string;
+  readonly caFile?: string;
+}
+
 /** Starts the reference control plane, which takes tokens of the stack's Vault. */
-export async function startControlPlaneServer(host: Host, vaultAddress: string): Promise<ControlPlaneService> {
+export async function startControlPlaneServer(host: Host, vault: VaultAt): Promise<ControlPlaneService> {
   const folder = host.folderOf('control-plane');
   await mkdir(folder, { recursive: true });
   const authority = await createAuthority();
@@ -37,7 +43,8 @@ export async function startControlPlaneServer(host: Host, vaultAddress: string):
       env: {
         PORT: `${ports.api}`,
         DATABASE: join(folder, 'control-plane.db'),
-        VAULT_ADDR: vaultAddress,
+        VAULT_ADDR: vault.address,
+        ...(vault.caFile !== undefined && { VAULT_CACERT: vault.caFile }),
         TLS_CERT: files.cert,
         TLS_KEY: files.key,
         OPERATOR_TOKEN: operatorToken,
