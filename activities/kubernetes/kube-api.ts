@@ -106,10 +106,10 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
 
   async function sendOnce(sent: Sent, renew: boolean): Promise<{ status: number; retryAfter: string; text: string }> {
     const { tls, headers } = await source.current(renew);
-    const query = sent.query ? `?${new URLSearchParams(sent.query).toString()}` : '';
+    const query = new URLSearchParams(sent.query).toString();
     const options: Dispatcher.RequestOptions = {
       method: sent.method,
-      path: `${base}${sent.path}${query}`,
+      path: `${base}${sent.path}${query && `?${query}`}`,
       headers: { accept: 'application/json', ...headers, ...sent.headers },
       ...(sent.body === undefined ? {} : { body: sent.body }),
       ...(sent.signal ? { signal: sent.signal } : {}),

@@ -141,7 +141,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     }
     const found = store.cluster(id);
     if (!found) throw new Refusal('not-registered', id);
-    if (request.method === 'DELETE' && action === undefined) {
+    if (request.method === 'POST' && action === 'forget') {
       store.forget(id);
       return { status: 200, body: {} };
     }

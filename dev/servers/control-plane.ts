@@ -78,9 +78,14 @@ export async function headsAt(service: Access, clusterId: string): Promise<strin
   return (await ask(service, `/clusters/${clusterId}/heads`)).text;
 }
 
-/** Has all tokens refused that were issued to a cluster until now. */
-export async function revokeTokens({ url, ca, operatorToken }: Access, clusterId: string): Promise<void> {
-  await post(`${url}/clusters/${clusterId}/revoke`, {}, { ca, token: operatorToken });
+/** `revoke` has all tokens refused that were issued to the cluster until now, `forget` its registration forgotten. */
+export async function order(
+  { url, ca, operatorToken }: Access,
+  clusterId: string,
+  what: 'revoke' | 'forget',
+): Promise<void> {
+  const { ok, status } = await post(`${url}/clusters/${clusterId}/${what}`, {}, { ca, token: operatorToken });
+  if (!ok) throw new Error(`The control plane answered ${status} to its operator.`);
 }
 
 function ask({ url, ca, operatorToken }: Access, path: string) {

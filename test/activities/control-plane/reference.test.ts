@@ -6,7 +6,7 @@ import { request } from 'undici';
 import type { TokenSource } from '../../../activities/control-plane/channel.ts';
 import { createControlPlane } from '../../../activities/control-plane/client.ts';
 import type { ControlPlane } from '../../../activities/control-plane/client.ts';
-import { clusterAt, headsAt, revokeTokens } from '../../../dev/servers/control-plane.ts';
+import { clusterAt, headsAt, order } from '../../../dev/servers/control-plane.ts';
 import type { Services } from '../../../dev/stack.ts';
 import type { AuditHead } from '../../../domain/audit.ts';
 import { signHead } from '../../../domain/audit-head.ts';
@@ -173,7 +173,7 @@ describe('a token', () => {
 
   it('that the operator of the control plane revoked is refused, and one that is issued later is not', async () => {
     const { clusterId, client, identity } = await registeredCluster();
-    await revokeTokens(services.controlPlane, clusterId);
+    await order(services.controlPlane, clusterId, 'revoke');
     expect((await asyncErrorOf(() => client.beat(heartbeatOf(clusterId)))).code).toBe('CONTROL_PLANE_DENIED');
     expect(await denied(await identity.token(), clusterId)).toContain('401');
 
