@@ -38,10 +38,9 @@ export class Spool<T> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const spool = new Spool<T>(options, []);
     for (const file of (await readdir(folder)).filter((name) => name.endsWith('.json')).sort()) {
-      const value = await readFile(join(folder, file), 'utf8').then(
-        (text) => parse(JSON.parse(text)),
-        () => undefined,
-      );
+      const value = await readFile(join(folder, file), 'utf8')
+        .then((text) => parse(JSON.parse(text)))
+        .catch(() => undefined);
       if (value === undefined) await spool.#drop(file);
       else spool.#items.push({ file, value });
     }
@@ -57,10 +56,12 @@ export class Spool<T> {
     // Never the same twice, and in the order of its calls whatever the clock does.
     this.#lastAt = Math.max(Date.now(), this.#lastAt + 1);
     const file = `${String(this.#lastAt).padStart(15, '0')}-${hash('sha256', id, 'hex').slice(0, 16)}.json`;
-    this.#items.push({ file, value });
+    const item = { file, value };
+    this.#items.push(item);
     const oldest = this.#items.splice(0, Math.max(0, this.#items.length - this.#options.maxItems));
-    for (const item of oldest) await this.#drop(item.file);
+    for (const { file: dropped } of oldest) await this.#drop(dropped);
     await replaceFile(this.#options.folder, file, JSON.stringify(value));
+    if (!this.#items.includes(item)) await this.#remove(file); // it was delivered meanwhile
   }
 
   /**
