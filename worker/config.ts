@@ -11,7 +11,7 @@ import { isPrivateAddress } from '../domain/private-address.ts';
 /** Settings of the worker, all from the environment; `TEMPORAL_*` are read by @temporalio/envconfig. */
 const settingsSchema = z
   .object({
-    /** Name of the cluster: what packages are addressed to. */
+    /** Name of the cluster: what packages are addressed to. In development the node's name where it is left out. */
     BYOC_CLUSTER_ID: z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'must be a DNS label'),
     /** Where the audit log is kept. */
     BYOC_DATA_DIR: z.string().min(1),
@@ -106,7 +106,7 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   }
   // An empty variable is how shells and charts say "not set".
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
-  const parsed = settingsSchema.safeParse(given);
+  const parsed = settingsSchema.safeParse({ ...clusterOfNode(given), ...given });
   if (!parsed.success) {
     const wrong = parsed.error.issues.map(({ path, message, code }) => {
       const missing = code === 'invalid_type' && !(String(path[0]) in given);
@@ -149,6 +149,14 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
     kubeContext: settings.BYOC_KUBE_CONTEXT,
     logLevel: settings.LOG_LEVEL,
   };
+}
+
+/** In production each node of a cluster would pass for another one. */
+function clusterOfNode(given: NodeJS.ProcessEnv): { readonly BYOC_CLUSTER_ID?: string } {
+  if (given['NODE_ENV'] === 'production') return {};
+  const name = (given['NODE_NAME'] ?? hostname()).toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
+  const label = name.replace(/^-/, '').slice(0, 63).replace(/-$/, '');
+  return label === '' ? {} : { BYOC_CLUSTER_ID: label };
 }
 
 const LABEL = /^([A-Za-z0-9][-\w./]{0,252})=([-\w.]{0,63})$/;

@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { alertTypeOf, ALERTS, codeIn } from '../../domain/alerts.ts';
 import { AUDIT_CATALOGUE, isAuditEventType } from '../../domain/audit-catalogue.ts';
@@ -42,5 +44,16 @@ describe('an entry of the audit log', () => {
 describe('an alert', () => {
   it.each(Object.entries(ALERTS))('of type %s is told in one sentence', (_, { summary }) => {
     expect(summary).toMatch(/^[A-Z][^.]+\.$/);
+  });
+});
+
+describe('docs/control-plane.md', () => {
+  it('shows every alert with its severity', async () => {
+    const text = await readFile(join(import.meta.dirname, '../../docs/control-plane.md'), 'utf8');
+    const shown = [...text.matchAll(/^\| `([a-z-]+)` \| (critical|warning|info) \|/gm)].map(([, type, severity]) => [
+      type,
+      severity,
+    ]);
+    expect(shown).toEqual(Object.entries(ALERTS).map(([type, { severity }]) => [type, severity]));
   });
 });

@@ -1,6 +1,7 @@
 import { readdir, readFile, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { startWorker } from '../../dev/connector.ts';
 import type { ClusterDetails } from '../../dev/control-plane/overview.ts';
 import { clusterAt, headsAt, order } from '../../dev/servers/control-plane.ts';
 import type { Stack } from '../../dev/stack.ts';
@@ -43,7 +44,7 @@ describe('the link to the control plane', () => {
     until(what, async () => {
       await trigger('heartbeat');
       const cluster = await known();
-      return cluster && is(cluster) ? cluster : undefined;
+      return cluster && (await is(cluster)) ? cluster : undefined;
     });
   const submitDenied = () => connector.submit({ clusterId: 'another-cluster' });
   const waiting = () => readdir(join(connector.prepared.folder, 'data', 'alerts'));
@@ -102,6 +103,42 @@ describe('the link to the control plane', () => {
       expect(policies).toMatchObject({ overlap: 'SKIP', catchupWindow });
     }
   });
+
+  it('beats once for the whole cluster however many pods run, with the heads of all writers', async () => {
+    const folder = join(connector.prepared.folder, 'second');
+    const env = { ...connector.prepared.env, BYOC_WRITER: 'worker-1', BYOC_DATA_DIR: join(folder, 'data') };
+    const second = await startWorker({ ...connector.prepared, folder, env });
+    try {
+      const chains = ['worker-0', 'worker-1'].map((writer) => `${connector.clusterId}.${writer}`);
+      await beatUntil('the heads of both', async () => {
+        const heads = JSON.parse(await headsAt(stack.controlPlane, connector.clusterId)) as {
+          head: { chain: string };
+        }[];
+        return chains.every((chain) => heads.some(({ head }) => head.chain === chain));
+      });
+      const { schedule } = connector.client.client;
+      const handle = schedule.getHandle(scheduleIdOf(connector.clusterId, 'heartbeat'));
+      /** Beats of which the control plane knows, and those that the schedule has had, none under way. */
+      const counted = () =>
+        until('no beat to be under way', async () => {
+          const { numActionsTaken, runningActions } = (await handle.describe()).info;
+          return runningActions.length === 0 && { taken: numActionsTaken, beats: (await known())?.beats.length ?? 0 };
+        });
+      const before = await counted();
+      const writers = new Set<string | undefined>();
+      for (let times = 0; times < 6; times++) {
+        const { beats } = await counted();
+        await trigger('heartbeat');
+        writers.add((await knownAs('the next beat', (cluster) => cluster.beats.length > beats)).lastBeat?.writer);
+      }
+      const after = await counted();
+      expect(after.taken - before.taken).toBeGreaterThanOrEqual(6);
+      expect(after.beats - before.beats).toBe(after.taken - before.taken);
+      console.log(`6 beats of two pods were sent by ${[...writers].join(' and ')}`);
+    } finally {
+      await second.stop();
+    }
+  }, 90_000);
 
   it('tells of a denied package as soon as it is, with nothing that came from outside', async () => {
     const { wpkId } = await submitDenied();
