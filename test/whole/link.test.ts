@@ -1,5 +1,6 @@
 import { readdir, readFile, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { startWorker } from '../../dev/connector.ts';
 import type { ClusterDetails } from '../../dev/control-plane/overview.ts';
@@ -116,25 +117,18 @@ describe('the link to the control plane', () => {
         }[];
         return chains.every((chain) => heads.some(({ head }) => head.chain === chain));
       });
-      const { schedule } = connector.client.client;
-      const handle = schedule.getHandle(scheduleIdOf(connector.clusterId, 'heartbeat'));
-      /** Beats of which the control plane knows, and those that the schedule has had, none under way. */
-      const counted = () =>
-        until('no beat to be under way', async () => {
-          const { numActionsTaken, runningActions } = (await handle.describe()).info;
-          return runningActions.length === 0 && { taken: numActionsTaken, beats: (await known())?.beats.length ?? 0 };
-        });
-      const before = await counted();
+      const first = (await known())?.beats.length ?? 0;
       const writers = new Set<string | undefined>();
-      for (let times = 0; times < 6; times++) {
-        const { beats } = await counted();
+      for (let beats = first; beats < first + 6;) {
         await trigger('heartbeat');
-        writers.add((await knownAs('the next beat', (cluster) => cluster.beats.length > beats)).lastBeat?.writer);
+        const cluster = await knownAs('the next beat', (one) => one.beats.length > beats);
+        writers.add(cluster.lastBeat?.writer);
+        beats = cluster.beats.length;
       }
-      const after = await counted();
-      expect(after.taken - before.taken).toBeGreaterThanOrEqual(6);
-      expect(after.beats - before.beats).toBe(after.taken - before.taken);
-      console.log(`6 beats of two pods were sent by ${[...writers].join(' and ')}`);
+      await sleep(1_000);
+      // The schedule itself may have had one or two meanwhile; two pods that beat for themselves would have made twelve.
+      expect((await known())?.beats.length).toBeLessThanOrEqual(first + 8);
+      console.log(`the beats of two pods were sent by ${[...writers].join(' and ')}`);
     } finally {
       await second.stop();
     }
@@ -169,6 +163,7 @@ describe('the link to the control plane', () => {
   }, 90_000);
 
   it('keeps alerts while the control plane is away, over a restart too, and delivers them in order', async () => {
+    const lostAt = Date.now();
     await stack.kill('control-plane');
     await submitDenied();
     await until('the first alert to wait', async () => (await waiting()).length > 0);
@@ -188,8 +183,9 @@ describe('the link to the control plane', () => {
     const { alerts } = await beatUntil('the alerts', (cluster) =>
       cluster.alerts.some(({ type }) => type === 'control-plane-lost'),
     );
-    const types = alerts.map(({ type }) => type).slice(-2);
-    expect(types).toEqual(['package-denied', 'control-plane-lost']);
+    // The worker that was started meanwhile found it lost too.
+    const [first, ...others] = alerts.filter(({ at }) => Date.parse(at) > lostAt).map(({ type }) => type);
+    expect([first, new Set(others)]).toEqual(['package-denied', new Set(['control-plane-lost'])]);
     expect(await until('nothing to wait', async () => (await waiting()).length === 0)).toBe(true);
   }, 120_000);
 
