@@ -49,6 +49,15 @@ function progressIn({ heartbeatDetails }: PendingActivity): Progress | undefined
 function waitingIn({ activityType, attempt, lastFailure }: PendingActivity): Waiting | undefined {
   if (!lastFailure || (attempt ?? 0) < 2) return undefined;
   const code = lastFailure.applicationFailureInfo?.type;
-  const failure = isErrorCode(code) ? `${code}: ${ERRORS[code].sentence}` : (lastFailure.message ?? 'unknown');
+  const known = isErrorCode(code) ? `${code}: ${ERRORS[code].sentence}` : (lastFailure.message ?? 'unknown');
+  const waitingFor = waitingForIn(lastFailure);
+  const failure = waitingFor === undefined ? known : `${known} ${waitingFor}`;
   return { activity: activityType?.name ?? '', attempt: attempt ?? 0, failure };
+}
+
+/** What an attempt said that waits for others, as detailsOf() in activities/index.ts leaves it. */
+function waitingForIn({ applicationFailureInfo }: NonNullable<PendingActivity['lastFailure']>): string | undefined {
+  const [payload] = applicationFailureInfo?.details?.payloads ?? [];
+  const details = payload && defaultPayloadConverter.fromPayload<{ waitingFor?: unknown } | null>(payload);
+  return typeof details?.waitingFor === 'string' ? details.waitingFor : undefined;
 }

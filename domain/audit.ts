@@ -31,6 +31,8 @@ export const AUDIT_EVENTS = {
   'package.rolled-back': 'A step failed, and what was done before it was undone.',
   'package.stopped': 'Somebody pulled the emergency stop.',
   'package.cut-off': 'Its run was ended from outside: terminated, reset, timed out, or wiped from Temporal.',
+  'freeze.set': 'Execution is frozen in the whole cluster; detail says who says so, why, and how it was noticed.',
+  'freeze.lifted': 'Packages may be executed again; detail says who says so and why.',
   'call.refused': 'Somebody called what they may not call, or with what cannot be read.',
   'policy.loaded': 'A worker uses this policy from now on; detail holds its digest.',
   'policy.broken': 'The policy cannot be read, so nothing runs until it is repaired; detail says what is wrong where.',

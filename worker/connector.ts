@@ -25,9 +25,11 @@ import { createVault } from '../activities/vault/vault.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
 import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import type { FreezeState } from '../domain/freeze.ts';
 import { taskQueueOf, VERSION } from '../domain/names.ts';
 import { openAuditTrail } from './audit-trail.ts';
 import type { WorkerConfig } from './config.ts';
+import { openHalting } from './halting.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
 import { connectTemporal, registeredSearchAttributes } from './temporal.ts';
@@ -46,6 +48,8 @@ const TOLD = {
 /** A worker with everything it stands on. */
 export interface Connector {
   readonly temporal: TemporalAccess;
+  /** Whether execution is frozen, as this worker knows it. */
+  freeze(): FreezeState;
   /** Works until the process is told to end or `shutdown` is called, then drains and frees everything. */
   run(): Promise<void>;
   shutdown(): void;
@@ -67,11 +71,13 @@ export async function createConnector(
   const client = new Client({ connection, namespace, dataConverter });
   const searchAttributes = await registeredSearchAttributes(temporal);
 
-  const api = createKubeApi(kubeConfigOf(config));
+  const kubeConfig = kubeConfigOf(config);
+  const api = createKubeApi(kubeConfig);
   const state = createStateRecords(api);
   const mask = createMask(await sharedKey(api, MASKING_KEY));
   const planner = createPlanner({ api, sha256, mask });
-  const writer = createWriter({ api, planner });
+  const halting = await openHalting(config, kubeConfig, audit, logger);
+  const writer = createWriter({ api: halting.guard(api), planner });
   const vault = config.vault && createVault(config.vault);
   const policy = policySource(config.policyPath, sha256);
   const admit = createAdmission({ clusterId, keys: keySourceOf(vault, config), policy, sha256, now });
@@ -86,6 +92,8 @@ export async function createConnector(
     claims: new Claims(state),
     planner,
     writer,
+    executor: halting.executor,
+    freeze: halting.freeze,
     audit,
     uploadAudit: audit.upload,
     onEnded: audit.uploadLater,
@@ -102,6 +110,7 @@ export async function createConnector(
         err: error,
       };
       if (trouble === 'away') logger.warn(about, 'something is away; the activity will be tried again');
+      else if (trouble === 'waiting') logger.debug(about, 'a package waits');
       else logger.error({ alert: trouble, ...about }, TOLD[trouble]);
     },
   });
@@ -131,11 +140,13 @@ export async function createConnector(
 
   return {
     temporal,
+    freeze: halting.freeze,
     async run() {
       try {
         await worker.run();
       } finally {
         await policyWatch.close();
+        await halting.close();
         await audit.close();
         await Promise.all([api.close(), vault?.close(), connection.close()]);
         logger.info('stopped');

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { ConnectorError } from '../../domain/errors.ts';
+import type { ExecutorLease, FreezeData } from '../../domain/freeze.ts';
+import { freezeNameOf } from '../../domain/freeze.ts';
 import { FIELD_MANAGER, STATE_NAMESPACE } from '../../domain/names.ts';
 import { describeObject } from '../../domain/plan.ts';
 import type { ExecutionReport } from '../../domain/status.ts';
@@ -144,16 +146,87 @@ export function createStateRecords(api: KubeApi): StateRecords {
       return new Map(own.map((record) => [record.metadata.name, dataOf(record)]));
     },
 
-    remove: (name) =>
-      asConnectorError(async () => {
-        const body = toJsonBody({ apiVersion: 'v1', kind: 'DeleteOptions' });
-        const path = `${RECORDS_PATH}/${name}`;
-        try {
-          await api.write({ method: 'DELETE', path, query: {}, contentType: 'application/json', body });
-        } catch (error) {
-          if (!(error instanceof ApiStatusError && error.isNotFound)) throw error;
-        }
-      }),
+    remove: (name) => removeOwn(api, `${RECORDS_PATH}/${name}`),
+  };
+}
+
+/**
+ * Sets or lifts the freeze, whatever it is now; the object is made where it is missing.
+ * @param fieldManager under which name: managed fields tell who froze
+ * @returns the resourceVersion that the freeze has from now on
+ * @throws {ConnectorError} KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN, WRITE_REFUSED
+ */
+export async function writeFreeze(
+  api: KubeApi,
+  clusterId: string,
+  data: FreezeData,
+  fieldManager: string,
+): Promise<string> {
+  const name = freezeNameOf(clusterId);
+  const body = toJsonBody({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, labels: OWN_LABELS }, data });
+  // In an emergency nobody asks whose fields they are.
+  const query = { fieldManager, force: 'true' };
+  const contentType = 'application/apply-patch+yaml';
+  const call = { method: 'PATCH', path: `${RECORDS_PATH}/${name}`, query, contentType, body } as const;
+  return versionOf(await asConnectorError(() => inState(api, () => api.write(call)))).resourceVersion;
+}
+
+/** Leases in which executors say that they are at work, in the state namespace. */
+export interface ExecutorLeases {
+  /** Makes or renews a Lease. */
+  publish(lease: ExecutorLease): Promise<void>;
+  /** Those of one cluster. */
+  list(): Promise<ExecutorLease[]>;
+  remove(name: string): Promise<void>;
+}
+
+const LEASES_PATH = `/apis/coordination.k8s.io/v1/namespaces/${STATE_NAMESPACE}/leases`;
+const CLUSTER_LABEL = 'neuralops.io/executor-of';
+const ANNOTATIONS = {
+  freezeSeen: 'neuralops.io/freeze-seen',
+  mayWrite: 'neuralops.io/may-write',
+  writesInFlight: 'neuralops.io/writes-in-flight',
+} as const;
+
+/** More pods than that are in no cluster. */
+const MAX_LEASES = 20_000;
+
+/** All methods throw KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN or WRITE_REFUSED. */
+export function createExecutorLeases(api: KubeApi, clusterId: string): ExecutorLeases {
+  return {
+    async publish({ name, holder, durationSeconds, freezeSeen, mayWrite, writesInFlight, renewed }) {
+      const annotations = {
+        [ANNOTATIONS.freezeSeen]: freezeSeen,
+        [ANNOTATIONS.mayWrite]: String(mayWrite),
+        [ANNOTATIONS.writesInFlight]: String(writesInFlight),
+      };
+      const metadata = { name, labels: { ...OWN_LABELS, [CLUSTER_LABEL]: clusterId }, annotations };
+      const spec = { holderIdentity: holder, leaseDurationSeconds: durationSeconds, renewTime: renewed };
+      const body = toJsonBody({ apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec });
+      const query = { fieldManager: FIELD_MANAGER, force: 'true' };
+      const contentType = 'application/apply-patch+yaml';
+      const call = { method: 'PATCH', path: `${LEASES_PATH}/${name}`, query, contentType, body } as const;
+      await asConnectorError(() => inState(api, () => api.write(call)));
+    },
+
+    async list() {
+      const leases = await api.list(LEASES_PATH, {
+        atMost: MAX_LEASES,
+        labelSelector: `${CLUSTER_LABEL}=${clusterId}`,
+      });
+      if (!leases) throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'There are too many Leases to list.');
+      return leases.map(({ metadata, spec }) => ({
+        name: metadata.name,
+        holder: String(at(spec, 'holderIdentity') ?? ''),
+        durationSeconds: Number(at(spec, 'leaseDurationSeconds') ?? 0),
+        freezeSeen: metadata.annotations?.[ANNOTATIONS.freezeSeen] ?? '0',
+        mayWrite: metadata.annotations?.[ANNOTATIONS.mayWrite] !== 'false',
+        writesInFlight: Number(metadata.annotations?.[ANNOTATIONS.writesInFlight] ?? 1),
+        renewed: String(at(spec, 'renewTime') ?? ''),
+      }));
+    },
+
+    remove: (name) => removeOwn(api, `${LEASES_PATH}/${name}`),
   };
 }
 
@@ -166,15 +239,32 @@ function isStaleAnswer(cause: unknown): boolean {
   return cause instanceof ApiStatusError && cause.isStale;
 }
 
-/** Creates an object in the state namespace, which is made where it is missing; false where the object is there already. */
-async function createInState(api: KubeApi, path: string, object: unknown): Promise<boolean> {
+/** Removes an object of the connector's own; one that is gone already is no error. */
+function removeOwn(api: KubeApi, path: string): Promise<void> {
+  return asConnectorError(async () => {
+    const body = toJsonBody({ apiVersion: 'v1', kind: 'DeleteOptions' });
+    try {
+      await api.write({ method: 'DELETE', path, query: {}, contentType: 'application/json', body });
+    } catch (error) {
+      if (!(error instanceof ApiStatusError && error.isNotFound)) throw error;
+    }
+  });
+}
+
+/** Creates an object in the state namespace; false where the object is there already. */
+function createInState(api: KubeApi, path: string, object: unknown): Promise<boolean> {
+  return inState(api, () => post(api, path, object));
+}
+
+/** Writes into the state namespace, which is made where it is missing. */
+async function inState<T>(api: KubeApi, write: () => Promise<T>): Promise<T> {
   try {
-    return await post(api, path, object);
+    return await write();
   } catch (error) {
     if (!(error instanceof ApiStatusError && error.isNotFound)) throw error;
     const metadata = { name: STATE_NAMESPACE, labels: OWN_LABELS };
     await post(api, '/api/v1/namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata });
-    return post(api, path, object);
+    return write();
   }
 }
 

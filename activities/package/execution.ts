@@ -6,6 +6,7 @@ import { policyDenials, resultDenials } from '../../domain/policy.ts';
 import type { ExecutionReport, Progress } from '../../domain/status.ts';
 import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import type { ExecutionOptions, ExecutionProgress, GrowingReport } from '../kubernetes/execution-types.ts';
+import type { Executor } from '../kubernetes/executor.ts';
 import type { DryRun, Planner } from '../kubernetes/planner.ts';
 import type { Writer } from '../kubernetes/writer.ts';
 import type { Witness } from '../temporal/witness.ts';
@@ -40,6 +41,7 @@ export interface ExecutionDeps {
   readonly claims: Claims;
   readonly planner: Planner;
   readonly writer: Writer;
+  readonly executor: Executor;
   readonly witness: Witness;
   readonly prove: StatementProver;
   readonly sequences: Sequences;
@@ -75,6 +77,15 @@ export async function executePlan(
   input: ExecuteInput,
   context: ExecutionContext,
 ): Promise<ExecuteOutcome> {
+  const end = await deps.executor.begin();
+  try {
+    return await execute(deps, input, context);
+  } finally {
+    end();
+  }
+}
+
+async function execute(deps: ExecutionDeps, input: ExecuteInput, context: ExecutionContext): Promise<ExecuteOutcome> {
   const { caller, signal } = context;
   const wpkId = packageOf(caller, deps.clusterId);
   const claim = await deps.claims.read(wpkId);
@@ -89,6 +100,8 @@ export async function executePlan(
   if (resumed && claim.executing !== input.planDigest) {
     throw new ConnectorError('PLAN_CHANGED', 'Another plan of this package was begun.');
   }
+  const frozen = await frozenNow(deps, wpkId, resumed);
+  if (frozen) return frozen;
   const { plan, dryRun } = await makePlan(deps.planner, deps.sha256, admitted, signal);
   if (!resumed && plan.digest !== input.planDigest) return { outcome: 'plan-changed' };
 
@@ -107,13 +120,14 @@ export async function executePlan(
   }
 
   const report: GrowingReport = { steps: [] };
+  const { halt } = deps.executor;
   try {
     await deps.writer.execute({
       wpk,
       dryRun,
       approved: new Set(input.binding.objects),
       resumed,
-      signal,
+      signal: AbortSignal.any([signal, halt]),
       report,
       beforeWrite: () => assertStillAllowed(deps.policy, admitted, dryRun),
       onStep: async (step) => {
@@ -124,7 +138,7 @@ export async function executePlan(
       onProgress: (progress) => context.onProgress(progressOf(wpk, progress)),
     });
   } catch (error) {
-    if (context.stopRequested()) {
+    if (context.stopRequested() || halt.aborted) {
       await deps.claims.markEnded(wpkId, 'stopped');
       return { outcome: 'stopped', report };
     }
@@ -134,6 +148,25 @@ export async function executePlan(
   }
   await deps.claims.markEnded(wpkId, 'succeeded');
   return { outcome: 'succeeded', report };
+}
+
+/**
+ * A package that was begun ends where it is when the cluster is frozen, whoever froze it; one that was not waits.
+ * @throws {ConnectorError} FROZEN, FREEZE_UNKNOWN
+ */
+async function frozenNow(
+  { executor, claims }: ExecutionDeps,
+  wpkId: string,
+  begun: boolean,
+): Promise<ExecuteOutcome | undefined> {
+  try {
+    await executor.assertMayWrite();
+    return undefined;
+  } catch (error) {
+    if (!begun || !executor.halt.aborted) throw error;
+    await claims.markEnded(wpkId, 'stopped');
+    return { outcome: 'stopped', report: { steps: [] } };
+  }
 }
 
 /** A policy that changes while a package is carried out decides at the next write. */

@@ -10,6 +10,7 @@ import { registerPackages } from './packages.ts';
 import { registerPlan } from './plan.ts';
 import { registerRisk } from './risk.ts';
 import { registerPolicy } from './policy.ts';
+import { registerStop } from './stop.ts';
 import { registerVerify } from './verify.ts';
 import { registerVotes } from './votes.ts';
 
@@ -33,6 +34,7 @@ registerRisk(program);
 registerPolicy(program);
 registerPackages(program);
 registerVotes(program);
+registerStop(program);
 registerAudit(program);
 
 process.once('SIGINT', () => process.exit(130));

@@ -7,7 +7,7 @@ import type { ConnectorClient } from '../connector-client.ts';
 import type { PackageView } from '../package-view.ts';
 import { toInteger } from './arguments.ts';
 import { bundleBeside, readInput } from './files.ts';
-import { columns, print, printAs, say } from './output.ts';
+import { columns, printAs, say } from './output.ts';
 import { packageLines, phaseText, planLines, progressText } from './render.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { withClient, withCluster, withFormat } from './settings.ts';
@@ -20,7 +20,6 @@ export function registerPackages(program: Command): void {
   listCommand(program);
   showCommand(program);
   watchCommand(program);
-  stopCommand(program);
 }
 
 function submitCommand(program: Command): void {
@@ -88,20 +87,6 @@ function watchCommand(program: Command): void {
     .argument('<id>', 'id of the package')
     .addHelpText('after', '\nExample:\n  byoc watch 01JD0000000000000000000000 --cluster prod-eu-1')
     .action((id: string, options: Options) => withClient(options, (client) => follow(client, id, options)));
-}
-
-function stopCommand(program: Command): void {
-  withCluster(program.command('stop'))
-    .description('emergency stop of one package: it halts where it is and stays there')
-    .argument('<id>', 'id of the package')
-    .addHelpText('after', '\nExample:\n  byoc stop 01JD0000000000000000000000 --cluster prod-eu-1')
-    .action(async (id: string, options: ClusterOptions) => {
-      await withClient(options, async (client) => {
-        const { phase } = await client.stop(id);
-        print(phase);
-        if (phase !== 'stopped') say(`It had already ended as ${phase}.`);
-      });
-    });
 }
 
 /** Tells every change on stderr and the end on stdout. */

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { KubeConfig } from '@kubernetes/client-node';
 import type { Command } from 'commander';
 import { createKubeApi } from '../../activities/kubernetes/kube-api.ts';
 import { createMask } from '../../activities/kubernetes/mask.ts';
@@ -14,7 +13,7 @@ import { readInput } from './files.ts';
 import { printAs, say } from './output.ts';
 import { planLines } from './render.ts';
 import type { FormatOptions } from './settings.ts';
-import { withFormat } from './settings.ts';
+import { kubeConfigOf, withFormat } from './settings.ts';
 
 /** `byoc plan FILE`: what a package would do to the cluster of the current kubeconfig. Submits and writes nothing. */
 export function registerPlan(program: Command): void {
@@ -28,7 +27,7 @@ export function registerPlan(program: Command): void {
       const bytes = await readInput(file);
       const wpk = parseWpk(bytes);
       const policy = await policySource(options.policy, sha256)();
-      const api = createKubeApi(kubeConfig(options.context));
+      const api = createKubeApi(kubeConfigOf(options.context));
       try {
         // A key of this run alone: masks can be compared within one plan, and with nothing else. Where Secrets change,
         // or under another policy, the digest is therefore not the one that the cluster will ask approval for.
@@ -52,11 +51,4 @@ export function registerPlan(program: Command): void {
         await api.close();
       }
     });
-}
-
-function kubeConfig(context: string | undefined): KubeConfig {
-  const config = new KubeConfig();
-  config.loadFromDefault();
-  if (context) config.setCurrentContext(context);
-  return config;
 }

@@ -1,3 +1,4 @@
+import { KubeConfig } from '@kubernetes/client-node';
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { ConnectorError } from '../../domain/errors.ts';
@@ -23,13 +24,26 @@ export function withFormat(command: Command): Command {
   );
 }
 
+/** @throws {ConnectorError} USAGE */
+export function clusterOf({ cluster }: ClusterOptions): string {
+  if (!cluster) throw new ConnectorError('USAGE', 'Say which cluster: --cluster ID, or BYOC_CLUSTER_ID.');
+  return cluster;
+}
+
+/** The kubeconfig as kubectl finds it, with the context that is meant. */
+export function kubeConfigOf(context: string | undefined): KubeConfig {
+  const config = new KubeConfig();
+  config.loadFromDefault();
+  if (context) config.setCurrentContext(context);
+  return config;
+}
+
 /** Connects, does the work and closes, whatever happens. */
 export async function withClient<T>(
   options: ClusterOptions,
   work: (client: ConnectorClient) => Promise<T>,
 ): Promise<T> {
-  if (!options.cluster) throw new ConnectorError('USAGE', 'Say which cluster: --cluster ID, or BYOC_CLUSTER_ID.');
-  const client = await ConnectorClient.connect(options.cluster, process.env);
+  const client = await ConnectorClient.connect(clusterOf(options), process.env);
   try {
     return await work(client);
   } finally {

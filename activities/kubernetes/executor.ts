@@ -1,0 +1,208 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ConnectorError } from '../../domain/errors.ts';
+import type { FreezeState } from '../../domain/freeze.ts';
+import { describeFreeze } from '../../domain/freeze.ts';
+import type { FreezeWatch } from './freeze-watch.ts';
+import type { KubeApi } from './kube-api.ts';
+import { msSince, NEVER, thisMoment } from './moment.ts';
+import type { ExecutorLeases } from './writer.ts';
+
+/** Whoever stops the cluster waits this long for an executor that says nothing any more. */
+const LEASE_SECONDS = 6;
+const RENEW_MS = 1_000;
+/** How many renewals are left out before the Lease is given up. */
+const IDLE_ROUNDS = 2;
+/** Writes under way at a time, of all packages together: more wait here, where the freeze still holds them back. */
+const MAX_IN_FLIGHT = 16;
+
+export interface ExecutorOptions {
+  /** Name of its Lease: one process alone ever has it. */
+  readonly name: string;
+  /** The worker, as it calls itself. */
+  readonly holder: string;
+  readonly leases: ExecutorLeases;
+  readonly freeze: FreezeWatch;
+  readonly onTrouble: (error: unknown) => void;
+  readonly now: () => Date;
+}
+
+/**
+ * What this process needs in order to write: while it has something to execute it holds a Lease of its own, and every
+ * single write passes here. Nothing passes while execution is frozen, while nobody can tell, or without a valid Lease:
+ * whoever has frozen the cluster may take a Lease that is not renewed for an executor that writes nothing any more.
+ */
+export class Executor {
+  private readonly options: ExecutorOptions;
+  private executing = 0;
+  private inFlight = 0;
+  private readonly slots = new Slots(MAX_IN_FLIGHT);
+  /** When the renewal was sent that the current Lease is valid from. */
+  private renewedAt = NEVER;
+  private publishing: Promise<void> | undefined;
+  /** Until the Lease is removed again; undefined while there is none. */
+  private holding: Promise<void> | undefined;
+  private readonly closed = new AbortController();
+
+  constructor(options: ExecutorOptions) {
+    this.options = options;
+  }
+
+  /**
+   * Says that something is executed from now on, and makes sure that nothing older than that decides whether it may.
+   * @returns what to call when it has ended
+   * @throws {ConnectorError} KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN, WRITE_REFUSED
+   */
+  async begin(): Promise<() => void> {
+    this.executing += 1;
+    let ended = false;
+    const end = () => {
+      if (!ended) this.executing -= 1;
+      ended = true;
+    };
+    try {
+      // In this order: who freezes after looking for Leases, and finds none, has frozen before this look.
+      if (msSince(this.renewedAt) > RENEW_MS) await this.publish();
+      await this.options.freeze.look();
+    } catch (error) {
+      end();
+      throw error;
+    }
+    return end;
+  }
+
+  /** Aborts when execution is frozen. */
+  get halt(): AbortSignal {
+    return this.options.freeze.halt;
+  }
+
+  /**
+   * Looks where it is not known whether execution is frozen.
+   * @throws {ConnectorError} FROZEN, FREEZE_UNKNOWN
+   */
+  async assertMayWrite(): Promise<void> {
+    const { freeze } = this.options;
+    if (freeze.state().state === 'unknown') await freeze.look();
+    this.assertMayWriteNow();
+  }
+
+  /**
+   * Lets one write pass, or throws what `assertMayWrite` throws. What has passed is awaited by whoever freezes.
+   * @param write sends at once: what could wait has waited here
+   */
+  async pass<T>(write: () => Promise<T>): Promise<T> {
+    await this.slots.take();
+    try {
+      await this.assertMayWrite();
+      return await this.count(write);
+    } finally {
+      this.slots.free();
+    }
+  }
+
+  private assertMayWriteNow(): void {
+    assertOpen(this.options.freeze.state());
+    if (msSince(this.renewedAt) >= LEASE_SECONDS * 1_000) {
+      throw new ConnectorError('FREEZE_UNKNOWN', 'The Lease of this executor has run out.');
+    }
+  }
+
+  private async count<T>(write: () => Promise<T>): Promise<T> {
+    this.assertMayWriteNow(); // and nothing comes between this and the write
+    this.inFlight += 1;
+    try {
+      return await write();
+    } finally {
+      this.inFlight -= 1;
+      if (this.inFlight === 0 && this.halt.aborted) this.acknowledge();
+    }
+  }
+
+  /** Tells whoever froze the cluster where this executor stands; to be called when the freeze changes. */
+  acknowledge(): void {
+    if (this.holding) this.publish().catch((error: unknown) => this.options.onTrouble(error));
+  }
+
+  /** Gives the Lease up; call when nothing is executed any more. */
+  async close(): Promise<void> {
+    this.closed.abort();
+    await this.holding;
+  }
+
+  /** One renewal at a time; what changes while one is on its way is told by the next. */
+  private async publish(): Promise<void> {
+    await this.publishing?.catch(() => undefined);
+    this.publishing ??= this.publishOnce().finally(() => (this.publishing = undefined));
+    await this.publishing;
+  }
+
+  private async publishOnce(): Promise<void> {
+    const { name, holder, leases, freeze, now } = this.options;
+    const sentAt = thisMoment();
+    await leases.publish({
+      name,
+      holder,
+      durationSeconds: LEASE_SECONDS,
+      freezeSeen: freeze.seen,
+      mayWrite: freeze.state().state === 'open',
+      writesInFlight: this.inFlight,
+      renewed: microTime(now()),
+    });
+    this.renewedAt = sentAt;
+    this.holding ??= this.hold().finally(() => (this.holding = undefined));
+  }
+
+  /** Renews the Lease while something is executed, and a little longer: packages come in rows. */
+  private async hold(): Promise<void> {
+    const { freeze, leases, name, onTrouble } = this.options;
+    const signal = this.closed.signal;
+    freeze.isBusy = true;
+    for (let idleRounds = 0; idleRounds < IDLE_ROUNDS && !signal.aborted;) {
+      await sleep(RENEW_MS, undefined, { signal }).catch(() => undefined);
+      if (this.executing > 0 && !signal.aborted) await this.publish().catch(onTrouble);
+      while (this.publishing) await this.publishing.catch(() => undefined);
+      idleRounds = this.executing > 0 ? 0 : idleRounds + 1;
+    }
+    freeze.isBusy = false;
+    this.renewedAt = NEVER; // before the Lease is gone, so that nothing passes without one
+    const removed = leases.remove(name);
+    this.publishing = removed; // who begins now publishes after that
+    await removed.catch(onTrouble);
+    if (this.publishing === removed) this.publishing = undefined;
+  }
+}
+
+/** So many at a time; the others wait in order. */
+class Slots {
+  private left: number;
+  private readonly waiting: (() => void)[] = [];
+
+  constructor(count: number) {
+    this.left = count;
+  }
+
+  async take(): Promise<void> {
+    if (this.left > 0) this.left -= 1;
+    else await new Promise<void>((resolve) => this.waiting.push(resolve));
+  }
+
+  free(): void {
+    const next = this.waiting.shift();
+    if (next) next();
+    else this.left += 1;
+  }
+}
+
+/** The API through which packages are executed: each write of it passes the executor. */
+export function throughExecutor(api: KubeApi, executor: Executor): KubeApi {
+  return { ...api, write: (call) => executor.pass(() => api.write(call)) };
+}
+
+function assertOpen(state: FreezeState): void {
+  if (state.state === 'frozen') throw new ConnectorError('FROZEN', `It is frozen ${describeFreeze(state)}.`);
+  if (state.state === 'unknown') throw new ConnectorError('FREEZE_UNKNOWN', `The freeze is not known: ${state.why}.`);
+}
+
+/** RFC 3339 with six digits, as Leases have it. */
+function microTime(date: Date): string {
+  return date.toISOString().replace('Z', '000Z');
+}
