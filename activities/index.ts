@@ -24,6 +24,7 @@ import type { Claims } from './package/claims.ts';
 import type { ExecuteInput, ExecuteOutcome } from './package/execution.ts';
 import { executePlan, ExecutionFailed } from './package/execution.ts';
 import { makePlan } from './package/planning.ts';
+import type { Locks } from './package/locks.ts';
 import type { Reconciled, ReconcileDeps } from './package/reconcile.ts';
 import { reconcileClaims } from './package/reconcile.ts';
 import type { AuditWriter, RunEvent, VoteEvent } from './package/records.ts';
@@ -72,6 +73,7 @@ export interface ActivityDeps {
   readonly planner: Planner;
   readonly writer: Writer;
   readonly executor: Executor;
+  readonly locks: Locks;
   /** Whether execution is frozen, as far as is known here. */
   readonly freeze: () => FreezeState;
   readonly audit: AuditWriter;
@@ -259,7 +261,7 @@ export function createActivities(deps: ActivityDeps): Activities {
       const stop = keepAlive();
       try {
         await assertHome(currentCaller());
-        const { clusterId, claims, witness, now } = deps;
+        const { clusterId, claims, locks, witness, now } = deps;
         const record: ReconcileDeps['record'] = async (wpkId, { workflowId, runId, wpkDigest }, detail) => {
           const records = new PackageRecords(audit, sha256, { workflowId, runId }, { wpk: wpkId, wpkDigest });
           await records.write('package.cut-off', 'failed', detail);
@@ -267,7 +269,7 @@ export function createActivities(deps: ActivityDeps): Activities {
           const error = new ConnectorError('RUN_CUT_OFF');
           deps.onTrouble({ trouble: 'cut-off', activity: 'reconcilePackages', caller, error });
         };
-        return await reconcileClaims({ clusterId, claims, witness, now, record });
+        return await reconcileClaims({ clusterId, claims, locks, witness, now, record });
       } catch (error) {
         return fail('reconcilePackages', undefined, error);
       } finally {

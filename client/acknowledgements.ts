@@ -1,5 +1,5 @@
 import type { ExecutorLease } from '../domain/freeze.ts';
-import { hasAcknowledged } from '../domain/freeze.ts';
+import { hasAcknowledged, LeaseObserver } from '../domain/freeze.ts';
 
 /** What became of one executor after the cluster was frozen. */
 export interface ExecutorFate {
@@ -20,9 +20,6 @@ export interface AcknowledgementOptions {
 }
 
 const POLL_MS = 50;
-/** On top of a Lease's duration, for the way of its last renewal. */
-const SPARE_MS = 500;
-
 /**
  * Waits until every executor has acknowledged a freeze, or its Lease has run out. Executors that come later need not be
  * asked: they look at the freeze after they have made their Lease, and before anything else.
@@ -34,21 +31,14 @@ export async function acknowledgements({
 }: AcknowledgementOptions): Promise<readonly ExecutorFate[]> {
   const startedAt = performance.now();
   const fates = new Map<string, ExecutorFate>();
-  // A Lease has run out when it does not change for its whole duration: clocks of other machines are not to be trusted.
-  const seen = new Map<string, { readonly renewed: string; readonly at: number }>();
+  const observer = new LeaseObserver();
   let open: ReadonlyMap<string, ExecutorLease> = byName(await list());
   for (;;) {
     const now = performance.now();
     const isOver = now - startedAt >= withinMs;
     for (const [name, lease] of open) {
-      const last = seen.get(name);
-      if (last?.renewed !== lease.renewed) seen.set(name, { renewed: lease.renewed, at: now });
-      const unchangedMs = now - (seen.get(name)?.at ?? now);
-      const fate = hasAcknowledged(lease, frozenAt)
-        ? 'acknowledged'
-        : unchangedMs > lease.durationSeconds * 1_000 + SPARE_MS
-          ? 'expired'
-          : 'silent';
+      const hasExpired = observer.hasExpired(lease, now);
+      const fate = hasAcknowledged(lease, frozenAt) ? 'acknowledged' : hasExpired ? 'expired' : 'silent';
       fates.set(name, { holder: lease.holder, fate, writesInFlight: fate === 'silent' ? lease.writesInFlight : 0 });
     }
     const silent = [...open.keys()].filter((name) => fates.get(name)?.fate === 'silent');

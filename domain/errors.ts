@@ -93,6 +93,7 @@ export const ERRORS = {
   FREEZE_UNKNOWN: away('Whether execution is frozen cannot be told at the moment, so nothing is written.'),
   FREEZE_DENIES: denied(403, 'Execution is frozen in this cluster, and the policy refuses packages meanwhile.'),
   FREEZE_UNACKNOWLEDGED: away('Not every executor of the cluster has acknowledged the freeze.'),
+  EXECUTOR_LAPSED: away('The executor was out of touch for too long; a new attempt goes on.'),
   OBJECTS_LOCKED: away('Another work package is working on the same objects.'),
   NOT_READY: no(504, 'An object did not become ready in time.'),
 

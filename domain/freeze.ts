@@ -76,6 +76,25 @@ export function hasAcknowledged(
   return !mayWrite && writesInFlight === 0 && !isOlder(freezeSeen, frozenAt);
 }
 
+/** On top of a Lease's duration, ms: for the way of its last renewal. */
+const SPARE_MS = 500;
+
+/**
+ * Tells Leases that have run out: those that do not change for their whole duration while somebody looks. What time they
+ * say is not asked, because clocks of other machines may be wrong.
+ */
+export class LeaseObserver {
+  private readonly seen = new Map<string, { readonly renewed: string; readonly atMs: number }>();
+
+  /** @param nowMs by a clock that never goes back */
+  hasExpired({ name, renewed, durationSeconds }: ExecutorLease, nowMs: number): boolean {
+    const last = this.seen.get(name);
+    if (last?.renewed === renewed) return nowMs - last.atMs > durationSeconds * 1_000 + SPARE_MS;
+    this.seen.set(name, { renewed, atMs: nowMs });
+    return false;
+  }
+}
+
 /** Whether one resourceVersion of an object is older than another one of it. */
 export function isOlder(version: string, than: string): boolean {
   return asNumber(version) < asNumber(than);

@@ -11,6 +11,7 @@ import { createPlanner } from '../activities/kubernetes/planner.ts';
 import { createStateRecords, createWriter, sharedKey } from '../activities/kubernetes/writer.ts';
 import { createAdmission } from '../activities/package/admission.ts';
 import { Claims } from '../activities/package/claims.ts';
+import { Locks } from '../activities/package/locks.ts';
 import { Sequences } from '../activities/package/sequences.ts';
 import { createStatementProver } from '../activities/package/statements.ts';
 import { policySource } from '../activities/policy/load-policy.ts';
@@ -83,21 +84,38 @@ export async function createConnector(
   const admit = createAdmission({ clusterId, keys: keySourceOf(vault, config), policy, sha256, now });
   const prove = createStatementProver({ approvers: approverSourceOf(vault, config), policy, now });
 
+  const claims = new Claims(state);
+  const witness = createWitness(client.workflow);
+  const locks = new Locks({
+    clusterId,
+    records: state,
+    leases: halting.leases,
+    sha256,
+    isOver: async (wpkId, runId) => {
+      const claim = await claims.read(wpkId);
+      if (!claim || claim.runId !== runId || claim.ended !== undefined) return true;
+      return (await witness.fateOf({ workflowId: claim.workflowId, runId })) !== 'running';
+    },
+    onTrouble: (err) => logger.warn({ err }, 'what a package held could not be given back; it is tried again'),
+    now,
+  });
+
   const activities = createActivities({
     clusterId,
     taskQueue,
     searchAttributes,
     sha256,
     admit,
-    claims: new Claims(state),
+    claims,
     planner,
     writer,
     executor: halting.executor,
+    locks,
     freeze: halting.freeze,
     audit,
     uploadAudit: audit.upload,
     onEnded: audit.uploadLater,
-    witness: createWitness(client.workflow),
+    witness,
     prove,
     sequences: new Sequences(state, sha256, clusterId),
     policy,

@@ -6,6 +6,7 @@ import type { FreezeVersion } from '../activities/kubernetes/freeze-watch.ts';
 import { FreezeWatch } from '../activities/kubernetes/freeze-watch.ts';
 import type { KubeApi } from '../activities/kubernetes/kube-api.ts';
 import { createKubeApi } from '../activities/kubernetes/kube-api.ts';
+import type { ExecutorLeases } from '../activities/kubernetes/writer.ts';
 import { createExecutorLeases, createStateRecords } from '../activities/kubernetes/writer.ts';
 import { FreezeRecords } from '../activities/package/freeze-records.ts';
 import type { AuditWriter } from '../activities/package/records.ts';
@@ -17,6 +18,8 @@ import type { WorkerConfig } from './config.ts';
 /** What halts this worker: the freeze of the cluster, and the executor that lets writes pass while there is none. */
 export interface Halting {
   readonly executor: Executor;
+  /** Of this and other executors. */
+  readonly leases: ExecutorLeases;
   /** The freeze as this worker knows it, for status and health. */
   freeze(): FreezeState;
   /** The API server with every write subject to the freeze. */
@@ -42,6 +45,7 @@ export async function openHalting(
   const onTrouble = (err: unknown) => logger.warn({ err }, 'the state of the freeze could not be told or recorded');
   const records = new FreezeRecords({ clusterId, records: createStateRecords(api), audit, sha256, onTrouble });
   await records.install();
+  const leases = createExecutorLeases(api, clusterId);
   let wasFrozen = false;
   const freeze = new FreezeWatch({
     api,
@@ -61,7 +65,7 @@ export async function openHalting(
   const executor: Executor = new Executor({
     name: `byoc-executor-${sha256(`${clusterId} ${writer} ${randomUUID()}`).slice(-32)}`,
     holder: writer,
-    leases: createExecutorLeases(api, clusterId),
+    leases,
     freeze,
     onTrouble,
     now,
@@ -69,6 +73,7 @@ export async function openHalting(
   await freeze.start();
   return {
     executor,
+    leases,
     freeze: () => freeze.state(KNOWN_FOR_MS),
     guard: (reads) => throughExecutor({ ...reads, write: (call) => writes.write(call) }, executor),
     async close() {

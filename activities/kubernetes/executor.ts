@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { FreezeState } from '../../domain/freeze.ts';
@@ -16,7 +17,7 @@ const IDLE_ROUNDS = 2;
 const MAX_IN_FLIGHT = 16;
 
 export interface ExecutorOptions {
-  /** Name of its Lease: one process alone ever has it. */
+  /** How the names of its Leases begin: one process alone ever has them. */
   readonly name: string;
   /** The worker, as it calls itself. */
   readonly holder: string;
@@ -36,6 +37,10 @@ export class Executor {
   private executing = 0;
   private inFlight = 0;
   private readonly slots = new Slots(MAX_IN_FLIGHT);
+  /** Counts the Leases that this process has had; a Lease that ran out is never taken up again. */
+  private tenure = 0;
+  /** Under which of them the work that calls was begun. */
+  private readonly tenures = new AsyncLocalStorage<number>();
   /** When the renewal was sent that the current Lease is valid from. */
   private renewedAt = NEVER;
   private publishing: Promise<void> | undefined;
@@ -48,26 +53,21 @@ export class Executor {
   }
 
   /**
-   * Says that something is executed from now on, and makes sure that nothing older than that decides whether it may.
-   * @returns what to call when it has ended
-   * @throws {ConnectorError} KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN, WRITE_REFUSED
+   * Does work that may write. Nothing older than its beginning decides whether it may; should this executor be out of
+   * touch for so long that its Lease runs out, nothing of this work passes any more, whatever the executor gets later.
+   * @param work gets the name of the Lease
+   * @throws {ConnectorError} KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN, WRITE_REFUSED, EXECUTOR_LAPSED
    */
-  async begin(): Promise<() => void> {
+  async during<T>(work: (leaseName: string) => Promise<T>): Promise<T> {
     this.executing += 1;
-    let ended = false;
-    const end = () => {
-      if (!ended) this.executing -= 1;
-      ended = true;
-    };
     try {
       // In this order: who freezes after looking for Leases, and finds none, has frozen before this look.
       if (msSince(this.renewedAt) > RENEW_MS) await this.publish();
       await this.options.freeze.look();
-    } catch (error) {
-      end();
-      throw error;
+      return await this.tenures.run(this.tenure, () => work(this.leaseName));
+    } finally {
+      this.executing -= 1;
     }
-    return end;
   }
 
   /** Aborts when execution is frozen. */
@@ -76,8 +76,8 @@ export class Executor {
   }
 
   /**
-   * Looks where it is not known whether execution is frozen.
-   * @throws {ConnectorError} FROZEN, FREEZE_UNKNOWN
+   * Asks whether the work that calls may write, and looks where that is not known.
+   * @throws {ConnectorError} FROZEN, FREEZE_UNKNOWN, EXECUTOR_LAPSED
    */
   async assertMayWrite(): Promise<void> {
     const { freeze } = this.options;
@@ -101,9 +101,15 @@ export class Executor {
 
   private assertMayWriteNow(): void {
     assertOpen(this.options.freeze.state());
-    if (msSince(this.renewedAt) >= LEASE_SECONDS * 1_000) {
-      throw new ConnectorError('FREEZE_UNKNOWN', 'The Lease of this executor has run out.');
-    }
+    if (this.hasLapsed || this.tenures.getStore() !== this.tenure) throw new ConnectorError('EXECUTOR_LAPSED');
+  }
+
+  private get hasLapsed(): boolean {
+    return msSince(this.renewedAt) >= LEASE_SECONDS * 1_000;
+  }
+
+  private get leaseName(): string {
+    return `${this.options.name}-${this.tenure}`;
   }
 
   private async count<T>(write: () => Promise<T>): Promise<T> {
@@ -136,10 +142,12 @@ export class Executor {
   }
 
   private async publishOnce(): Promise<void> {
-    const { name, holder, leases, freeze, now } = this.options;
+    const { holder, leases, freeze, now } = this.options;
+    const isNew = this.hasLapsed;
+    if (isNew) this.tenure += 1;
     const sentAt = thisMoment();
     await leases.publish({
-      name,
+      name: this.leaseName,
       holder,
       durationSeconds: LEASE_SECONDS,
       freezeSeen: freeze.seen,
@@ -147,13 +155,15 @@ export class Executor {
       writesInFlight: this.inFlight,
       renewed: microTime(now()),
     });
+    // Confirmed too late it has run out in the meantime, and others may have acted on that.
+    if (!isNew && this.hasLapsed) throw new ConnectorError('EXECUTOR_LAPSED');
     this.renewedAt = sentAt;
     this.holding ??= this.hold().finally(() => (this.holding = undefined));
   }
 
   /** Renews the Lease while something is executed, and a little longer: packages come in rows. */
   private async hold(): Promise<void> {
-    const { freeze, leases, name, onTrouble } = this.options;
+    const { freeze, leases, onTrouble } = this.options;
     const signal = this.closed.signal;
     freeze.isBusy = true;
     for (let idleRounds = 0; idleRounds < IDLE_ROUNDS && !signal.aborted;) {
@@ -164,7 +174,7 @@ export class Executor {
     }
     freeze.isBusy = false;
     this.renewedAt = NEVER; // before the Lease is gone, so that nothing passes without one
-    const removed = leases.remove(name);
+    const removed = leases.remove(this.leaseName);
     this.publishing = removed; // who begins now publishes after that
     await removed.catch(onTrouble);
     if (this.publishing === removed) this.publishing = undefined;

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { ExecutorLease, FreezeData } from '../../domain/freeze.ts';
 import { freezeNameOf } from '../../domain/freeze.ts';
@@ -53,13 +54,13 @@ export interface StateRecords {
   /** Creates a record that must not exist; resolves to false where one does. */
   create(name: string, data: RecordData): Promise<boolean>;
   read(name: string): Promise<RecordData | undefined>;
-  /** Sets fields of an existing record. */
-  merge(name: string, data: RecordData): Promise<void>;
+  /** Sets fields of an existing record, and removes those that are null. */
+  merge(name: string, data: RecordChange): Promise<void>;
   /**
    * Sets fields by what a record says, made where it is missing; nobody else's change comes in between.
    * @param change gets the record as it is, perhaps more than once, and gives what to set; undefined changes nothing
    */
-  amend(name: string, change: (record: RecordData | undefined) => RecordData | undefined): Promise<void>;
+  amend(name: string, change: (record: RecordData | undefined) => RecordChange | undefined): Promise<void>;
   /** The records whose names start so, by name. */
   list(prefix: string): Promise<ReadonlyMap<string, RecordData>>;
   /** Removes a record; one that is gone already is no error. */
@@ -67,9 +68,12 @@ export interface StateRecords {
 }
 
 export type RecordData = Readonly<Record<string, string>>;
+export type RecordChange = Readonly<Record<string, string | null>>;
 
 /** How often a record is read anew because somebody else changed it. */
 const MAX_AMENDMENTS = 20;
+
+const AMENDMENT_PAUSE_MS = 10;
 
 /** More records than that were never meant to be in one cluster. */
 const MAX_RECORDS = 100_000;
@@ -106,7 +110,7 @@ export function createStateRecords(api: KubeApi): StateRecords {
       const metadata = { name, labels: OWN_LABELS };
       return createInState(api, RECORDS_PATH, { apiVersion: 'v1', kind: 'ConfigMap', metadata, data });
     });
-  const merge = (name: string, data: RecordData, metadata?: { readonly resourceVersion: string }) =>
+  const merge = (name: string, data: RecordChange, metadata?: { readonly resourceVersion: string }) =>
     asConnectorError(async () => {
       const query = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict' };
       const contentType = 'application/merge-patch+json';
@@ -130,11 +134,12 @@ export function createStateRecords(api: KubeApi): StateRecords {
         if (!data) return;
         try {
           if (record) return await merge(name, data, { resourceVersion: versionOf(record).resourceVersion });
-          if (await create(name, data)) return;
+          if (await create(name, withoutNulls(data))) return;
         } catch (error) {
           const isStale = error instanceof ConnectorError && isStaleAnswer(error.cause);
           if (!isStale || attempt === MAX_AMENDMENTS) throw error;
         }
+        await sleep(Math.random() * attempt * AMENDMENT_PAUSE_MS); // or all who try would go on in step
       }
     },
 
@@ -233,6 +238,10 @@ export function createExecutorLeases(api: KubeApi, clusterId: string): ExecutorL
 function dataOf(record: KubeObject): RecordData {
   const data = at(record, 'data');
   return isRecord(data) ? (data as RecordData) : {}; // a ConfigMap's data are texts
+}
+
+function withoutNulls(change: RecordChange): RecordData {
+  return Object.fromEntries(Object.entries(change).filter((entry): entry is [string, string] => entry[1] !== null));
 }
 
 function isStaleAnswer(cause: unknown): boolean {

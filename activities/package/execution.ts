@@ -14,6 +14,8 @@ import type { Admission, AdmittedWpk } from './admission.ts';
 import type { Caller } from './authorization.ts';
 import { assertApproved, assertCaller, assertClaim, assertPlan, packageOf } from './authorization.ts';
 import type { Claims, ExecutionEnd } from './claims.ts';
+import { exclusively } from './exclusive.ts';
+import type { Locks } from './locks.ts';
 import { makePlan } from './planning.ts';
 import type { PolicySource } from '../policy/load-policy.ts';
 import type { PackageRecords } from './records.ts';
@@ -42,6 +44,7 @@ export interface ExecutionDeps {
   readonly planner: Planner;
   readonly writer: Writer;
   readonly executor: Executor;
+  readonly locks: Locks;
   readonly witness: Witness;
   readonly prove: StatementProver;
   readonly sequences: Sequences;
@@ -77,26 +80,51 @@ export async function executePlan(
   input: ExecuteInput,
   context: ExecutionContext,
 ): Promise<ExecuteOutcome> {
-  const end = await deps.executor.begin();
-  try {
-    return await execute(deps, input, context);
-  } finally {
-    end();
-  }
+  return deps.executor.during((executor) => executeAlone(deps, input, context, executor));
 }
 
-async function execute(deps: ExecutionDeps, input: ExecuteInput, context: ExecutionContext): Promise<ExecuteOutcome> {
+/** @param executor name of the Lease under which it is executed */
+async function executeAlone(
+  deps: ExecutionDeps,
+  input: ExecuteInput,
+  context: ExecutionContext,
+  executor: string,
+): Promise<ExecuteOutcome> {
   const { caller, signal } = context;
   const wpkId = packageOf(caller, deps.clusterId);
   const claim = await deps.claims.read(wpkId);
-  const resumed = claim?.executing !== undefined;
-  const admitted = await deps.admit(input.signed, { begun: resumed, fresh: true });
+  const begun = claim?.executing !== undefined;
+  const admitted = await deps.admit(input.signed, { begun, fresh: true });
   const { wpk, wpkDigest } = admitted;
   assertCaller(caller, deps.clusterId, wpk.metadata.id);
   assertClaim(claim, caller, wpkDigest);
   assertPlan(deps.sha256, input, wpkDigest);
 
   if (claim.ended !== undefined) return endedBefore(claim.ended);
+  if (!begun) await deps.executor.assertMayWrite(); // what is frozen holds nothing up
+  const onWait = (waitingFor: string) => context.onProgress(waitingProgress(wpk, waitingFor));
+  const progress = { begun };
+  const request = { wpk, runId: caller.runId, executor, signal, onWait, isBegun: () => progress.begun };
+  return exclusively(deps.locks, request, () => carryOut(deps, input, context, admitted, progress));
+}
+
+/** @param progress told when the package is begun: from then on it keeps its objects until it has ended */
+async function carryOut(
+  deps: ExecutionDeps,
+  input: ExecuteInput,
+  context: ExecutionContext,
+  admitted: AdmittedWpk,
+  progress: { begun: boolean },
+): Promise<ExecuteOutcome> {
+  const { caller, signal } = context;
+  const { wpk, wpkDigest } = admitted;
+  const wpkId = wpk.metadata.id;
+  // Another attempt may have gone on while this one waited for the objects.
+  const claim = await deps.claims.read(wpkId);
+  assertClaim(claim, caller, wpkDigest);
+  if (claim.ended !== undefined) return endedBefore(claim.ended);
+  const resumed = claim.executing !== undefined;
+  progress.begun = resumed;
   if (resumed && claim.executing !== input.planDigest) {
     throw new ConnectorError('PLAN_CHANGED', 'Another plan of this package was begun.');
   }
@@ -116,6 +144,7 @@ async function execute(deps: ExecutionDeps, input: ExecuteInput, context: Execut
     await records.write('package.approved', 'succeeded', decided, { planDigest, key: planDigest });
     await deps.uploadAudit();
     await deps.sequences.advance(wpk);
+    progress.begun = true;
     await deps.claims.markExecuting(wpkId, planDigest);
   }
 
@@ -213,6 +242,11 @@ async function recordStep(
   const key = `${finished.id}/${attempt}`;
   const outcome = finished.outcome === 'partial' ? 'failed' : 'succeeded';
   await records.write('step.finished', outcome, { ...finished }, { key, planDigest });
+}
+
+function waitingProgress({ steps }: Wpk, waitingFor: string): Progress {
+  const since = new Date().toISOString();
+  return { step: '', index: 0, of: steps.length, done: 0, total: 0, since, waitingFor };
 }
 
 function progressOf({ steps }: Wpk, { step, done, total, waitingFor }: ExecutionProgress): Progress {

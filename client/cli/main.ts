@@ -1,18 +1,8 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../../domain/names.ts';
-import { registerAudit } from './audit.ts';
-import { registerCheck } from './check.ts';
-import { registerDev } from './dev.ts';
 import { reportError } from './output.ts';
-import { registerPack } from './pack.ts';
-import { registerPackages } from './packages.ts';
-import { registerPlan } from './plan.ts';
-import { registerRisk } from './risk.ts';
-import { registerPolicy } from './policy.ts';
 import { registerStop } from './stop.ts';
-import { registerVerify } from './verify.ts';
-import { registerVotes } from './votes.ts';
 
 const program = new Command('byoc')
   .description('Signed work packages for your own cluster: pack, check, submit, approve, stop, audit.')
@@ -25,17 +15,10 @@ const program = new Command('byoc')
       '\nTemporal is found as every Temporal client finds it: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS_…',
   );
 
-registerDev(program);
-registerPack(program);
-registerCheck(program);
-registerVerify(program);
-registerPlan(program);
-registerRisk(program);
-registerPolicy(program);
-registerPackages(program);
-registerVotes(program);
 registerStop(program);
-registerAudit(program);
+// Loading the others takes as long as stopping a cluster may.
+const isEmergency = process.argv[2] === 'stop' || process.argv[2] === 'resume';
+if (!isEmergency) (await import('./commands.ts')).registerCommands(program);
 
 process.once('SIGINT', () => process.exit(130));
 // A reader that went away (`byoc list | head`) is no error.

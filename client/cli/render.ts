@@ -103,6 +103,7 @@ export function packageLines(untrusted: PackageView): string[] {
 export function progressText({ progress }: Pick<PackageView, 'progress'>): string {
   if (!progress) return '';
   const { step, index, of, done, total, waitingFor } = progress;
+  if (index === 0) return `waiting for ${printable(waitingFor ?? 'its turn')}`;
   const what = waitingFor ? `waiting for ${printable(waitingFor)}` : `${done} of ${total} objects`;
   return `step ${index} of ${of} (${step}): ${what}`;
 }

@@ -2,7 +2,7 @@ import { KubeConfig } from '@kubernetes/client-node';
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { ConnectorError } from '../../domain/errors.ts';
-import { ConnectorClient } from '../connector-client.ts';
+import type { ConnectorClient } from '../connector-client.ts';
 import type { Format } from './output.ts';
 
 /** Options that several commands share. */
@@ -43,6 +43,8 @@ export async function withClient<T>(
   options: ClusterOptions,
   work: (client: ConnectorClient) => Promise<T>,
 ): Promise<T> {
+  // Loaded here, because whoever freezes a cluster must not wait for it.
+  const { ConnectorClient } = await import('../connector-client.ts');
   const client = await ConnectorClient.connect(clusterOf(options), process.env);
   try {
     return await work(client);

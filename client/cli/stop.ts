@@ -83,16 +83,18 @@ async function stopAll(options: StopOptions): Promise<void> {
   const { reason, output, timeout } = options;
   if (!reason) throw new ConnectorError('USAGE', 'Say why: --reason TEXT.');
   const clusterId = clusterOf(options);
+  const { promise: frozen, resolve: onFrozen } = Promise.withResolvers<undefined>();
   const freezing = half(() =>
     withKubeApi(options, async (api) => {
       const data = { frozen: 'true', reason, by: options.as };
-      const frozenAt = await writeFreeze(api, clusterId, data, BYOC_FIELD_MANAGER);
+      // Loading Temporal's client takes longer than this: what halts the cluster goes first, whatever comes of it.
+      const frozenAt = await writeFreeze(api, clusterId, data, BYOC_FIELD_MANAGER).finally(() => onFrozen(undefined));
       say('Frozen; waiting for the executors.');
       const { list } = createExecutorLeases(api, clusterId);
       return acknowledgements({ list, frozenAt, withinMs: timeout * 1_000 });
     }),
   );
-  const cancelling = half(() => withClient(options, (client) => client.stopExecuting()));
+  const cancelling = frozen.then(() => half(() => withClient(options, (client) => client.stopExecuting())));
   const [executors, cancelled] = await Promise.all([freezing, cancelling]);
 
   const told = {
