@@ -5,8 +5,10 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { print, printAs, reportError, say } from '../client/cli/output.ts';
 import { startStack } from '../dev/stack.ts';
 import { ConnectorError } from '../domain/errors.ts';
-import type { BenchContext } from './pipeline.ts';
+import { AUDIT_NOTES, benchAudit } from './audit.ts';
+import type { BenchContext } from './compare.ts';
 import { benchPipeline, PIPELINE_NOTES } from './pipeline.ts';
+import { benchPlan, PLAN_NOTES } from './plan.ts';
 import type { Comparison } from './table.ts';
 import { isMet, ratioOf, renderTable } from './table.ts';
 
@@ -14,13 +16,21 @@ interface Benchmark {
   readonly about: string;
   readonly notes: readonly string[];
   readonly run: (context: BenchContext) => Promise<Comparison[]>;
+  /** The same for one that needs nothing but this machine. */
+  readonly runAlone?: undefined;
 }
 
-const BENCHMARKS: ReadonlyMap<string, Benchmark> = new Map([
+interface LoneBenchmark extends Omit<Benchmark, 'run' | 'runAlone'> {
+  readonly runAlone: (context: Omit<BenchContext, 'stack'> & { readonly stateDir: string }) => Promise<Comparison[]>;
+}
+
+const BENCHMARKS: ReadonlyMap<string, Benchmark | LoneBenchmark> = new Map<string, Benchmark | LoneBenchmark>([
   [
     'pipeline',
     { about: 'whole packages and signatures, against cosign and kubectl', notes: PIPELINE_NOTES, run: benchPipeline },
   ],
+  ['plan', { about: 'dry runs with differences and risk, against kubectl diff', notes: PLAN_NOTES, run: benchPlan }],
+  ['audit', { about: 'the audit log: durable appends and verifying', notes: AUDIT_NOTES, runAlone: benchAudit }],
 ]);
 
 /** Fewer say nothing about a 95th percentile. */
@@ -63,26 +73,33 @@ function list(): void {
   for (const [name, { about }] of BENCHMARKS) print(`${name}  ${about}`);
 }
 
-async function measure(benchmark: Benchmark, { rounds, output }: Options): Promise<void> {
+async function measure(benchmark: Benchmark | LoneBenchmark, { rounds, output }: Options): Promise<void> {
   // The servers end with this process, so there is nothing to wait for.
   process.once('SIGINT', () => process.exit(130));
-  const stateDir = join(import.meta.dirname, '..', '.byoc', 'bench');
-  const onProgress = (part: string, message: string) => say(`${part.padEnd(12)} ${message}`);
   // Taken before anything of ours runs: what else keeps the machine busy is in every figure.
   const machine = machineFacts();
+  const startedAt = performance.now();
+  const results = await run(benchmark, rounds);
+  const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1);
+  const rated = results.map((one) => ({ ...one, ratio: ratioOf(one), met: isMet(one) }));
+  printAs(output, { machine, rounds, notes: benchmark.notes, results: rated }, () => [
+    ...renderTable(results),
+    '',
+    ...results.flatMap(({ facts = [] }) => facts),
+    ...benchmark.notes,
+    `${machine.cores} cores (${machine.processor}), load ${machine.loadBefore} before, Node ${machine.node}.`,
+    `${rounds} rounds, in turns, ${minutes} min.`,
+  ]);
+}
+
+async function run(benchmark: Benchmark | LoneBenchmark, rounds: number): Promise<Comparison[]> {
+  const stateDir = join(import.meta.dirname, '..', '.byoc', 'bench');
+  const context = { env: process.env, rounds, onProgress: say };
+  if (benchmark.runAlone) return benchmark.runAlone({ ...context, stateDir });
+  const onProgress = (part: string, message: string) => say(`${part.padEnd(12)} ${message}`);
   const stack = await startStack({ stateDir, env: process.env, onProgress });
   try {
-    const startedAt = performance.now();
-    const results = await benchmark.run({ stack, env: process.env, rounds, onProgress: say });
-    const minutes = ((performance.now() - startedAt) / 60_000).toFixed(1);
-    const rated = results.map((one) => ({ ...one, ratio: ratioOf(one), met: isMet(one) }));
-    printAs(output, { machine, rounds, notes: benchmark.notes, results: rated }, () => [
-      ...renderTable(results),
-      '',
-      ...benchmark.notes,
-      `${machine.cores} cores (${machine.processor}), load ${machine.loadBefore} before, Node ${machine.node}.`,
-      `${rounds} rounds, in turns, ${minutes} min.`,
-    ]);
+    return await benchmark.run({ ...context, stack });
   } finally {
     await stack.stop();
   }

@@ -10,13 +10,13 @@ import type { Change } from './changes.ts';
 import { configMapChange } from './changes.ts';
 import type { RunningConnector } from './connectors.ts';
 import { startApart, startInProcess } from './connectors.ts';
+import type { BenchContext } from './compare.ts';
+import { compare, THEIRS } from './compare.ts';
 import type { Contestant } from './interleave.ts';
-import { interleave } from './interleave.ts';
 import { packageRun } from './package-run.ts';
 import type { Toolbox } from './shell.ts';
 import { cosignVerify, kubectlDiffAndApply, openToolbox, shellPipeline } from './shell.ts';
 import type { Comparison } from './table.ts';
-import { ratioOf } from './table.ts';
 
 const FEW_OBJECTS = 5;
 const MANY_OBJECTS = 1_000;
@@ -24,13 +24,9 @@ const MANY_OBJECTS = 1_000;
 /** How many times faster than what a user does today the connector has to be. */
 const TARGETS = { few: 2, many: 3, verify16KiB: 100, verify1MiB: 30 };
 
-/** The first round creates the objects and the second is the first to update them; both are warm-up on all sides. */
-const WARM_UP = 3;
-
 /** Where packages come from: a client and a worker in one process, or each in its own. */
 const EAGER = 'eager start';
 const REMOTE = 'remote submit';
-const THEIRS = 'theirs';
 
 /** What a reader of the table must know to believe it. */
 export const PIPELINE_NOTES: readonly string[] = [
@@ -39,15 +35,6 @@ export const PIPELINE_NOTES: readonly string[] = [
   `${MANY_OBJECTS} ConfigMaps: theirs is kubectl diff and apply; ours has a vote in it, sent as soon as there is a plan.`,
   'Eager start: client and worker share a process and a connection. Remote submit: each has its own.',
 ];
-
-export interface BenchContext {
-  readonly stack: Stack;
-  /** The environment of this process; the settings of the connector that runs in it are added. */
-  readonly env: NodeJS.ProcessEnv;
-  /** Timed rounds of each comparison. */
-  readonly rounds: number;
-  readonly onProgress: (message: string) => void;
-}
 
 /** Measures the pipeline against what a user would do without it: whole packages, small and large, and signatures alone. */
 export async function benchPipeline(context: BenchContext): Promise<Comparison[]> {
@@ -129,23 +116,4 @@ function inProcessVerify(name: string, { privateKeyPem, publicKeyPem }: KeyPair,
   const keys = parsePublicKeys(publicKeyPem, 'bench');
   const verify = async () => void verifyBundle({ payload, bundle, keys, now: new Date() });
   return { name, prepare: () => Promise.resolve(verify) };
-}
-
-/** Times all contestants in one go and compares each of ours with theirs. */
-async function compare(
-  { rounds, onProgress }: BenchContext,
-  what: string,
-  target: number,
-  contestants: readonly Contestant[],
-): Promise<Comparison[]> {
-  const total = WARM_UP + rounds;
-  const times = await interleave(contestants, { warmUp: WARM_UP, timed: rounds }, (round) => {
-    onProgress(`${what}: round ${round + 1} of ${total}${round < WARM_UP ? ' (warm-up)' : ''}`);
-  });
-  const theirs = times.get(THEIRS);
-  if (!theirs) throw new Error('there is nothing to compare with');
-  times.delete(THEIRS);
-  const comparisons = [...times].map(([name, ours]) => ({ what: `${what} (${name})`, ours, theirs, target }));
-  for (const one of comparisons) onProgress(`${one.what}: ${ratioOf(one).toFixed(1)} times faster`);
-  return comparisons;
 }

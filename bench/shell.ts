@@ -7,14 +7,28 @@ import type { Stack } from '../dev/stack.ts';
 import type { Change } from './changes.ts';
 import type { Contestant } from './interleave.ts';
 
-/** The tools that a user would take instead, and where their files are. */
-export interface Toolbox {
-  readonly cosign: string;
-  readonly kubectl: string;
+/** Where commands run that a user would take instead. */
+export interface Shell {
   readonly env: Record<string, string>;
+  /** Their files. */
   readonly folder: string;
+}
+
+/** A shell that signs and verifies, too. */
+export interface Toolbox extends Shell {
+  readonly cosign: string;
   readonly privateKeyPem: string;
   readonly publicKeyPath: string;
+}
+
+/** A shell with `kubectl`. */
+export async function openShell(stack: Stack, env: NodeJS.ProcessEnv): Promise<Shell> {
+  const folder = join(stack.stateDir, 'shell');
+  await mkdir(folder, { recursive: true });
+  const { kubectl, kubeconfig } = stack.kubernetes;
+  const path = [dirname(kubectl), env['PATH'] ?? '/usr/bin:/bin'].join(':');
+  // A home of its own: kubectl keeps what it learned of the API server there, warm as a user's is.
+  return { env: { PATH: path, HOME: folder, KUBECONFIG: kubeconfig }, folder };
 }
 
 /** @param keys the pair that signs the files of the shell's side, as it signs the packages of ours */
@@ -23,21 +37,34 @@ export async function openToolbox(
   env: NodeJS.ProcessEnv,
   keys: { readonly privateKeyPem: string; readonly publicKeyPem: string },
 ): Promise<Toolbox> {
-  const folder = join(stack.stateDir, 'shell');
-  await mkdir(folder, { recursive: true });
-  const publicKeyPath = join(folder, 'cosign.pub');
+  const shell = await openShell(stack, env);
+  const publicKeyPath = join(shell.folder, 'cosign.pub');
   await writeFile(publicKeyPath, keys.publicKeyPem);
   const cosign = await stack.tool('cosign');
-  const { kubectl, kubeconfig } = stack.kubernetes;
-  const path = [dirname(cosign), dirname(kubectl), env['PATH'] ?? '/usr/bin:/bin'].join(':');
-  // A home of its own: kubectl keeps what it learned of the API server there, warm as a user's is.
-  const own = { PATH: path, HOME: folder, KUBECONFIG: kubeconfig };
-  return { cosign, kubectl, env: own, folder, privateKeyPem: keys.privateKeyPem, publicKeyPath };
+  const own = { ...shell.env, PATH: `${dirname(cosign)}:${shell.env['PATH']}` };
+  return { ...shell, cosign, env: own, privateKeyPem: keys.privateKeyPem, publicKeyPath };
 }
 
 /** `kubectl diff` ends with 1 where there are differences, which is no failure. */
 const DIFF_AND_APPLY = '{ kubectl diff --server-side -f "$F" || [ $? -eq 1 ]; } && kubectl apply --server-side -f "$F"';
 const VERIFY = 'cosign verify-blob --key "$KEY" --bundle "$F.sigstore.json" --insecure-ignore-tlog "$F"';
+
+/** Times looking alone, at files that differ from what is in the cluster. */
+export function kubectlDiff(name: string, shell: Shell, change: Change): Contestant {
+  return {
+    name,
+    async prepare(round) {
+      const file = await writeManifests(shell, change, round);
+      return () => run(shell, ['sh', '-c', 'kubectl diff --server-side -f "$F"; [ $? -eq 1 ]'], { F: file });
+    },
+  };
+}
+
+/** Brings the objects of a change into the cluster, for one manager of fields. */
+export async function kubectlApply(shell: Shell, change: Change, round: number, fieldManager: string): Promise<void> {
+  const file = await writeManifests(shell, change, round);
+  await run(shell, ['kubectl', 'apply', '--server-side', '--field-manager', fieldManager, '-f', file], {});
+}
 
 /** Times the whole pipeline as a user would write it: verify, look, apply, note down. */
 export function shellPipeline(name: string, tools: Toolbox, change: Change): Contestant {
@@ -72,6 +99,12 @@ export function cosignVerify(name: string, tools: Toolbox, bytes: Uint8Array): C
   };
 }
 
+async function writeManifests({ folder }: Shell, change: Change, round: number): Promise<string> {
+  const file = join(folder, `${change.namespace}.yaml`);
+  await writeFile(file, change.manifests(round));
+  return file;
+}
+
 async function writeSigned({ folder, privateKeyPem }: Toolbox, name: string, bytes: Uint8Array): Promise<string> {
   const file = join(folder, name);
   await writeFile(file, bytes);
@@ -80,8 +113,8 @@ async function writeSigned({ folder, privateKeyPem }: Toolbox, name: string, byt
 }
 
 /** Resolves when the command has succeeded; what it prints goes nowhere, as fast as that is. */
-async function run(tools: Toolbox, [command = '', ...args]: string[], more: Record<string, string>): Promise<void> {
-  const child = spawn(command, args, { env: { ...tools.env, ...more }, stdio: ['ignore', 'ignore', 'pipe'] });
+async function run(shell: Shell, [command = '', ...args]: string[], more: Record<string, string>): Promise<void> {
+  const child = spawn(command, args, { env: { ...shell.env, ...more }, stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
   const [code] = (await once(child, 'close')) as [number | null];

@@ -7,6 +7,8 @@ export interface Comparison {
   readonly theirs: Summary;
   /** How many times faster ours has to be, by the medians. */
   readonly target: number;
+  /** What else was measured, a line each. */
+  readonly facts?: readonly string[];
 }
 
 /** How many times faster ours is, by the medians. */

@@ -5,9 +5,12 @@ import { join } from 'node:path';
 import { ConnectorError } from '../domain/errors.ts';
 import type { AuditFile } from './audit-verify.ts';
 
+/** Logs, and what was signed of them. */
+const PATTERNS = ['**/*.jsonl', '**/*.head.json', '**/*.manifest.json'];
+
 /**
- * The audit files among local paths: files as given, folders with every `.jsonl` below them. What was set aside after a
- * crash (`.torn-…`) was never part of the log and is left out.
+ * The audit files among local paths: files as given, folders with every log, signed head and manifest below them. What
+ * was set aside after a crash (`.torn-…`) was never part of the log and is left out.
  * @throws {ConnectorError} FILE_UNREADABLE
  */
 export async function localAuditFiles(paths: readonly string[]): Promise<AuditFile[]> {
@@ -15,7 +18,7 @@ export async function localAuditFiles(paths: readonly string[]): Promise<AuditFi
   for (const path of paths) {
     try {
       if (!(await stat(path)).isDirectory()) names.push(path);
-      else for await (const name of glob('**/*.jsonl', { cwd: path })) names.push(join(path, name));
+      else for await (const name of glob(PATTERNS, { cwd: path })) names.push(join(path, name));
     } catch (cause) {
       throw new ConnectorError('FILE_UNREADABLE', `${path} is not there, or may not be read.`, { cause });
     }

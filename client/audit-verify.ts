@@ -4,16 +4,20 @@ import { AUDIT_MAX_LINE_BYTES, parseRangeName } from '../domain/audit.ts';
 import type { Digest } from '../domain/digest.ts';
 import type { Line } from '../domain/line-splitter.ts';
 import { LineSplitter } from '../domain/line-splitter.ts';
+import type { Checkpoint, Evidence } from './audit-evidence.ts';
+import { EvidenceReader } from './audit-evidence.ts';
+import type { HeadKeys } from './audit-keys.ts';
+import { EventCounter } from './event-counter.ts';
 import { sha256 } from './sha256.ts';
 
 /**
- * Verifies audit logs offline, with nothing but the files: no key, no server. Reads as a stream, in constant memory.
+ * Verifies audit logs offline, with nothing but the files: no server. Reads as a stream, in constant memory.
  *
- * What it cannot see, because an unkeyed chain cannot show it: a tail that was cut off between two lines, and a
- * log that was rewritten as a whole. `head` of each chain is for comparing with what others remember of it.
+ * A chain of hashes alone cannot show a tail that was cut off between two lines, or a log that was rewritten as a whole:
+ * signed heads and manifests of days (`.json`) among the files do, as far as they reach.
  */
 
-/** Anything that holds lines of an audit log. */
+/** Anything that holds lines of an audit log, or, where its name ends in `.json`, what somebody signed of one. */
 export interface AuditFile {
   /** As a person finds it again: a path, or `s3://bucket/key`. */
   readonly name: string;
@@ -23,9 +27,14 @@ export interface AuditFile {
 
 /**
  * `altered`: not what was hashed · `malformed`: no line that the log wrote · `torn`: the last line has no end ·
- * `unprotected`: the bucket would let somebody delete or replace it · `replaced`: there is more than one version of it.
+ * `unprotected`: the bucket would let somebody delete or replace it · `replaced`: there is more than one version of it ·
+ * `truncated`: it ends before an entry that somebody signed · `rewritten`: an entry is not the one that was signed ·
+ * `unsigned`: keys are given, and no head of the chain is signed by one · `bad-head`, `bad-manifest`: they don't hold.
  */
-export type AuditProblemKind = ChainFindingKind | 'altered' | 'malformed' | 'torn' | 'unprotected' | 'replaced';
+export type AuditProblemKind =
+  | ChainFindingKind
+  | ('altered' | 'malformed' | 'torn' | 'unprotected' | 'replaced')
+  | ('truncated' | 'rewritten' | 'unsigned' | 'bad-head' | 'bad-manifest');
 
 export interface AuditProblem {
   readonly kind: AuditProblemKind;
@@ -47,12 +56,19 @@ export interface AuditChainSummary {
   readonly to: string;
   /** Hash of the last entry. */
   readonly head: Digest;
+  /** The newest head of it whose signature was checked: up to there nothing was cut off or rewritten. */
+  readonly signed?: { readonly seq: number; readonly time: string; readonly keyId: Digest };
 }
 
 export interface AuditReport {
   /** False on any doubt, also when there was nothing to verify. */
   readonly ok: boolean;
   readonly chains: readonly AuditChainSummary[];
+  /** Entries that tell an event that another one tells too, as a retry on another pod does; undefined above millions. */
+  readonly repeated: number | undefined;
+  /** Signed heads and manifests that were found and compared. */
+  readonly heads: number;
+  readonly manifests: number;
   /** In the order of chains and lines: the first one is the first bad entry. At most `MAX_PROBLEMS`. */
   readonly problems: readonly AuditProblem[];
   /** All of them, also those above `MAX_PROBLEMS`. */
@@ -64,21 +80,31 @@ export const MAX_PROBLEMS = 1000;
 export interface VerifyOptions {
   /** Accept chains that begin after their first entry, as local folders do whose old files were removed. */
   readonly partial?: boolean;
+  /** Public keys of those who may sign heads; with them every chain must have a signed one. */
+  readonly keys?: HeadKeys;
 }
 
 /** Verifies files, in whatever order they are given. */
 export async function verifyAudit(files: readonly AuditFile[], options: VerifyOptions = {}): Promise<AuditReport> {
-  const verifier = new Verifier(options.partial ?? false);
-  const parts: Part[] = [];
-  for (const file of files) parts.push(await beginningOf(file));
-  for (const chain of [...new Set(parts.map((part) => part.chain))].sort()) {
-    const ofChain = parts.filter((part) => part.chain === chain).sort((a, b) => a.seq - b.seq);
-    await verifier.verifyChain(chain, ofChain);
-  }
+  const evidence = new EvidenceReader(options.keys);
+  const isEvidence = ({ name }: AuditFile) => name.endsWith('.json');
+  for (const file of files.filter(isEvidence)) await evidence.read(file);
+  const chains = await chainsOf(files.filter((file) => !isEvidence(file)));
+  const verifier = new Verifier(options, evidence.conclude());
+  for (const [chain, parts] of chains) await verifier.verifyChain(chain, parts);
   return verifier.report();
 }
 
-interface Part {
+/** The chains in the order of their names, and the files of each in the order of its entries. */
+export async function chainsOf(files: readonly AuditFile[]): Promise<[string, Part[]][]> {
+  const parts: Part[] = [];
+  for (const file of files) parts.push(await beginningOf(file));
+  const chains = Map.groupBy(parts, ({ chain }) => chain);
+  const sorted = [...chains].sort(([a], [b]) => (a < b ? -1 : 1));
+  return sorted.map(([chain, ofChain]) => [chain, ofChain.sort((a, b) => a.seq - b.seq)]);
+}
+
+export interface Part {
   readonly file: AuditFile;
   readonly chain: string;
   readonly seq: number;
@@ -93,7 +119,7 @@ async function beginningOf(file: AuditFile): Promise<Part> {
   return { file, chain: '', seq: 0 };
 }
 
-async function* linesOf(file: AuditFile): AsyncGenerator<Line> {
+export async function* linesOf(file: AuditFile): AsyncGenerator<Line> {
   for await (const batch of batchesOf(file)) yield* batch;
 }
 
@@ -109,24 +135,72 @@ type Place = Required<Pick<AuditProblem, 'file' | 'line' | 'chain'>>;
 
 class Verifier {
   readonly #partial: boolean;
+  readonly #mustBeSigned: boolean;
+  readonly #evidence: Evidence;
+  readonly #events = new EventCounter();
   readonly #chains: AuditChainSummary[] = [];
+  readonly #seen = new Set<string>();
   #problems: AuditProblem[] = [];
   #problemCount = 0;
+  /** What is still to be compared in the chain at hand. */
+  #ahead: readonly Checkpoint[] = [];
+  #next = 0;
+  #signed: AuditChainSummary['signed'];
 
-  constructor(partial: boolean) {
+  constructor({ partial = false, keys }: VerifyOptions, evidence: Evidence) {
     this.#partial = partial;
+    this.#mustBeSigned = keys !== undefined;
+    this.#evidence = evidence;
   }
 
   async verifyChain(chain: string, parts: readonly Part[]): Promise<void> {
+    this.#seen.add(chain);
+    this.#ahead = this.#evidence.checkpoints.get(chain) ?? [];
+    this.#next = 0;
+    this.#signed = undefined;
     let state = emptyChain(chain);
     for (const { file } of parts) state = await this.#verifyFile(file, state);
     const { first, last, entries } = state;
     if (!first) return;
+    this.#addTruncation(
+      chain,
+      this.#ahead.slice(this.#next).filter(({ seq }) => seq > last.seq),
+      `entry ${last.seq}`,
+    );
+    if (this.#mustBeSigned && !this.#ahead.some(({ signed }) => signed)) {
+      const expected = 'a head of this chain that is signed by one of the given keys';
+      this.#add({ kind: 'unsigned', file: parts.at(-1)?.file.name ?? '', chain, expected, found: 'none' });
+    }
     const [numbers, times] = [
       { firstSeq: first.seq, lastSeq: last.seq },
       { from: first.time, to: last.time },
     ];
-    this.#chains.push({ chain, entries, ...numbers, ...times, head: last.hash });
+    const signed = this.#signed ? { signed: this.#signed } : {};
+    this.#chains.push({ chain, entries, ...numbers, ...times, head: last.hash, ...signed });
+  }
+
+  /** @param beyond what is known of entries that are not there */
+  #addTruncation(chain: string, beyond: readonly Checkpoint[], found: string): void {
+    const furthest = beyond.at(-1);
+    if (!furthest) return;
+    const expected = `entry ${furthest.seq}, of which there is a ${furthest.signed ? 'signed ' : ''}head`;
+    this.#add({ kind: 'truncated', file: furthest.file, chain, expected, found: `${found} as the last one` });
+  }
+
+  /** Holds an entry against what is known of it from elsewhere. */
+  #compare(place: Place, seq: number, hash: Digest): void {
+    for (;;) {
+      const checkpoint = this.#ahead[this.#next];
+      if (!checkpoint || checkpoint.seq > seq) return;
+      this.#next += 1;
+      if (checkpoint.seq < seq) continue;
+      if (checkpoint.hash === hash) {
+        if (checkpoint.signed) this.#signed = { seq, ...checkpoint.signed };
+        continue;
+      }
+      const expected = `${checkpoint.hash}, as ${checkpoint.file} says`;
+      this.#add({ ...place, kind: 'rewritten', expected, found: hash });
+    }
   }
 
   async #verifyFile(file: AuditFile, before: ChainState): Promise<ChainState> {
@@ -163,6 +237,10 @@ class Verifier {
     }
     const { state: next, finding } = continueChain(state, checked, this.#partial);
     if (finding) this.#addFinding(place, finding, checked.entry.seq);
+    if (next.last.hash === checked.hash) {
+      this.#events.add(checked.entry.eventId);
+      this.#compare(place, checked.entry.seq, checked.hash);
+    }
     return next;
   }
 
@@ -186,7 +264,19 @@ class Verifier {
   }
 
   report(): AuditReport {
-    const ok = this.#problemCount === 0 && this.#chains.length > 0;
-    return { ok, chains: this.#chains, problems: this.#problems, problemCount: this.#problemCount };
+    for (const [chain, checkpoints] of this.#evidence.checkpoints) {
+      if (!this.#seen.has(chain)) this.#addTruncation(chain, checkpoints, 'nothing');
+    }
+    for (const problem of this.#evidence.problems) this.#add(problem);
+    const { heads, manifests } = this.#evidence;
+    return {
+      ok: this.#problemCount === 0 && this.#chains.length > 0,
+      chains: this.#chains,
+      repeated: this.#events.repeated,
+      heads,
+      manifests,
+      problems: this.#problems,
+      problemCount: this.#problemCount,
+    };
   }
 }

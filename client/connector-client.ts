@@ -2,7 +2,10 @@ import { Client, Connection, WorkflowFailedError, WorkflowNotFoundError } from '
 import type { ConnectionLike, WorkflowExecutionInfo } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { ulid } from 'ulid';
 import type { Approve, Reject } from '../domain/approvals.ts';
+import type { AuditRead } from '../domain/audit-read.ts';
+import { AUDIT_READ } from '../domain/audit-read.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { EXECUTE_WPK, SEARCH_ATTRIBUTES, taskQueueOf, workflowIdOf } from '../domain/names.ts';
 import type { Plan } from '../domain/plan.ts';
@@ -210,6 +213,18 @@ export class ConnectorClient {
       // Terminated or timed out by somebody in Temporal: no result was left.
       return { phase: 'failed', wpkId, approvers: [], error: { code: 'INTERNAL', message: error.message } };
     }
+  }
+
+  /** Has a worker of the cluster record that somebody reads its audit log; resolves once that is in the log. */
+  async recordAuditRead(read: AuditRead): Promise<void> {
+    const start = () =>
+      this.client.workflow.execute(AUDIT_READ, {
+        args: [read],
+        workflowId: `audit-read/${this.clusterId}/${ulid()}`,
+        taskQueue: taskQueueOf(this.clusterId, 'execution'),
+        workflowExecutionTimeout: ANSWERED_WITHIN_MS,
+      });
+    await this.call('', () => this.answered(start));
   }
 
   /** Waits for what was asked, and not awaited, to come to its end. */

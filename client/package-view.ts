@@ -10,6 +10,8 @@ export interface Waiting {
   readonly attempt: number;
   /** What the last attempt failed with: code and public sentence. */
   readonly failure: string;
+  /** False where nothing is wrong, and it only waits for others. */
+  readonly isWrong: boolean;
 }
 
 /** A package as people and programs see it: the workflow's own status, and what Temporal knows of its activity. */
@@ -52,7 +54,8 @@ function waitingIn({ activityType, attempt, lastFailure }: PendingActivity): Wai
   const known = isErrorCode(code) ? `${code}: ${ERRORS[code].sentence}` : (lastFailure.message ?? 'unknown');
   const waitingFor = waitingForIn(lastFailure);
   const failure = waitingFor === undefined ? known : `${known} ${waitingFor}`;
-  return { activity: activityType?.name ?? '', attempt: attempt ?? 0, failure };
+  const isWrong = waitingFor === undefined;
+  return { activity: activityType?.name ?? '', attempt: attempt ?? 0, failure, isWrong };
 }
 
 /** What an attempt said that waits for others, as detailsOf() in activities/index.ts leaves it. */

@@ -137,8 +137,11 @@ export function readVote(decision: Decision, via: Receipt['via'], argument: unkn
     return { decision, malformed: { code: 'APPROVAL_MALFORMED', why } };
   }
   const { approver, planDigest, comment, reason, statement } = parsed.data as z.infer<typeof voteFields>;
-  if (isSigned && (JSON.stringify(statement) ?? '').length > MAX_STATEMENT_CHARS) {
-    return { decision, malformed: { code: 'APPROVAL_MALFORMED', why: 'The signed statement is too long.' } };
+  if (isSigned && !isShort(statement)) {
+    return {
+      decision,
+      malformed: { code: 'APPROVAL_MALFORMED', why: 'The signed statement is too long or too deep.' },
+    };
   }
   // A lone surrogate has no canonical form: it could be neither hashed nor recorded.
   const said = (decision === 'approve' ? comment : reason)?.trim().toWellFormed();
@@ -149,6 +152,15 @@ export function readVote(decision: Decision, via: Receipt['via'], argument: unkn
     ...(said ? { comment: said } : {}),
     ...(isSigned ? { statement } : {}),
   };
+}
+
+/** What is nested too deeply to be written can't be measured either, and must not throw. */
+function isShort(statement: unknown): boolean {
+  try {
+    return JSON.stringify(statement).length <= MAX_STATEMENT_CHARS;
+  } catch {
+    return false;
+  }
 }
 
 /** Which form the argument of `decide` must have; one that says neither is malformed as either. */
@@ -180,7 +192,14 @@ export function judgeVote(
 ): VoteRecord {
   const vote = voteIn(message, proof, receipt);
   const refused = message.malformed ?? refusalOfStatement(message, proof, receipt, context) ?? refusalOf(vote, context);
-  return { ...vote, ...receipt, ...(refused && { refused }) };
+  return { ...vote, ...receipt, ...(refused && { refused: briefly(refused) }) };
+}
+
+const MAX_WHY_CHARS = 300;
+
+/** A reason may quote what was sent: it must neither outgrow a message nor lack a canonical form. */
+export function briefly({ code, why }: VoteRefusal): VoteRefusal {
+  return { code, why: (why.length > MAX_WHY_CHARS ? `${why.slice(0, MAX_WHY_CHARS)}…` : why).toWellFormed() };
 }
 
 /** Of a signed vote what was signed counts, and whose key it was; nothing of what stands beside it. */

@@ -81,6 +81,7 @@ export const ERRORS = {
   APPROVAL_KEY_UNTRUSTED: no(403, 'The vote is signed by a key that does not count.'),
   APPROVAL_STATEMENT_MISMATCH: no(409, 'The signed statement is about something else.'),
   APPROVAL_TIME_INVALID: no(403, 'The signed time of the vote lies in the future.'),
+  APPROVAL_SUPERSEDED: no(409, 'A newer vote of the same person counts.'),
   APPROVERS_UNAVAILABLE: away("The approvers' keys cannot be read at the moment."),
   APPROVAL_MISSING: denied(403, 'The work package lacks the approvals that it needs.'),
   CALLER_UNTRUSTED: denied(403, 'The call does not come from the workflow of this work package.'),

@@ -33,3 +33,23 @@ export function workflowIdOf(clusterId: string, wpkId: string): string {
 export function taskQueueOf(clusterId: string, role: Role): string {
   return `byoc.${clusterId}.${role}`;
 }
+
+/** The queue for what only the process with this writer's log on its disk can do. */
+export function auditQueueOf(clusterId: string, writer: string): string {
+  return `byoc.${clusterId}.audit.${writer}`;
+}
+
+/** Id of a Temporal Schedule; those that each writer has of its own end in the writer's name. */
+export function scheduleIdOf(clusterId: string, name: string, writer?: string): string {
+  return ['byoc', clusterId, name, ...(writer === undefined ? [] : [writer])].join('/');
+}
+
+/** The chain that a writer begins with. */
+export function chainOf(clusterId: string, writer: string): string {
+  return `${clusterId}.${writer}`;
+}
+
+/** The Lease in which a writer publishes its head, in the state namespace. */
+export function leaseNameOf(clusterId: string, writer: string): string {
+  return `byoc-audit-${clusterId}.${writer}`;
+}

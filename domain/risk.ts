@@ -24,11 +24,16 @@ export const RISK_RULES: readonly RiskRule[] = [
   ...ROLLOUT_RULES,
 ];
 
-/** The rules on a plan as a whole. `declared` has the level that the author gives. */
+const MANY = { id: 'many-objects', level: 'medium', sentence: `More than ${MANY_OBJECTS} objects change.` } as const;
+const REFUSED = { id: 'refused', level: 'high', sentence: 'The API server refuses a part of the package.' } as const;
+/** Has the level that the author gives. */
+const DECLARED = { id: 'declared', sentence: 'The author declares a risk above low.' } as const;
+
+/** The rules on a plan as a whole. */
 export const PLAN_RULES: readonly (Pick<RiskRule, 'id' | 'sentence'> & { readonly level?: RiskLevel })[] = [
-  { id: 'many-objects', level: 'medium', sentence: `More than ${MANY_OBJECTS} objects change.` },
-  { id: 'refused', level: 'high', sentence: 'The API server refuses a part of the package.' },
-  { id: 'declared', sentence: 'The author declares a risk above low.' },
+  MANY,
+  REFUSED,
+  DECLARED,
 ];
 
 /**
@@ -43,10 +48,10 @@ export function computeRisk(
 ): Risk {
   const findings = findRisks(subjects);
   for (const { object, message } of problems) {
-    findings.push({ rule: 'refused', level: 'high', message: `${describeObject(object)}: ${message}`, object });
+    findings.push({ rule: REFUSED.id, level: REFUSED.level, message: `${describeObject(object)}: ${message}`, object });
   }
   if (declared !== 'low') {
-    findings.push({ rule: 'declared', level: declared, message: `the author declares the risk as ${declared}` });
+    findings.push({ rule: DECLARED.id, level: declared, message: `the author declares the risk as ${declared}` });
   }
   // Two steps on one object may say the same of it.
   const distinct = [...new Map(findings.map((finding) => [`${finding.rule} ${finding.message}`, finding])).values()];
@@ -85,7 +90,7 @@ function findRisks(subjects: readonly RiskSubject[]): RiskFinding[] {
   });
   if (changed.length > MANY_OBJECTS) {
     const message = `${changed.length} objects change; more than ${MANY_OBJECTS} are hard to review`;
-    findings.push({ rule: 'many-objects', level: 'medium', message });
+    findings.push({ rule: MANY.id, level: MANY.level, message });
   }
   return findings;
 }

@@ -1,89 +1,236 @@
-import { randomUUID } from 'node:crypto';
+import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { openContinuedLog } from '../activities/audit/continued-log.ts';
+import { createHeadKey } from '../activities/audit/head-key.ts';
 import type { AuditLog } from '../activities/audit/log.ts';
-import { openAuditLog } from '../activities/audit/log.ts';
+import type { RetentionResult } from '../activities/audit/retention.ts';
+import { removeSealedFiles } from '../activities/audit/retention.ts';
+import type { UploadResult } from '../activities/audit/upload.ts';
 import { createUploader } from '../activities/audit/upload.ts';
+import type { KubeApi } from '../activities/kubernetes/kube-api.ts';
+import type { HeadLease, HeadLeases } from '../activities/kubernetes/writer.ts';
+import { createHeadLeases, sharedKey } from '../activities/kubernetes/writer.ts';
+import type { Admission } from '../activities/package/admission.ts';
+import type { Bucket } from '../activities/s3/bucket.ts';
 import { openBucket } from '../activities/s3/bucket.ts';
+import { checkHead, parseHeadKeys } from '../client/audit-keys.ts';
 import { sha256 } from '../client/sha256.ts';
-import type { AuditEvent } from '../domain/audit.ts';
+import type { AuditHead } from '../domain/audit.ts';
 import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
+import type { HeadKey } from '../domain/audit-head.ts';
+import { parseSignedHead } from '../domain/audit-head.ts';
+import { canonicalJson } from '../domain/digest.ts';
+import { ConnectorError } from '../domain/errors.ts';
+import { chainOf, leaseNameOf, STATE_NAMESPACE } from '../domain/names.ts';
+import { publishHeads } from './audit-heads.ts';
+import { describeUpload, UploadOutage } from './audit-outage.ts';
+import type { Record } from './audit-watch.ts';
+import { onceId } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
 
 /** The audit log of this worker and its way into the customer's bucket. */
 export interface AuditTrail extends Pick<AuditLog, 'append'> {
+  readonly record: Record;
+  readonly leases: HeadLeases;
+  /** An admission that also asks what the policy wants of the log. It throws POLICY_DENIED, S3_UNAVAILABLE too. */
+  guard(admit: Admission): Admission;
   /**
-   * Puts what was written so far into the bucket; without a bucket there is nothing to do.
-   * @throws {ConnectorError} S3_UNAVAILABLE, AUDIT_BROKEN
+   * To be called before the first write of a package: puts what was written so far into the bucket, where there is one,
+   * and makes sure that the disk has room for what the package will have to record.
+   * @throws {ConnectorError} AUDIT_UNAVAILABLE, S3_UNAVAILABLE, AUDIT_BROKEN
    */
-  upload(): Promise<void>;
-  /** The same without waiting; what fails is told in the log and tried again with the next package. */
+  secure(): Promise<void>;
+  upload(): Promise<Pick<UploadResult, 'objects' | 'manifests'>>;
+  /** The same without waiting; what fails is told in the log and tried again later. */
   uploadLater(): void;
+  removeFiles(): Promise<RetentionResult>;
   close(): Promise<void>;
 }
 
+export interface AuditTrailOptions {
+  readonly config: WorkerConfig;
+  readonly version: string;
+  /** With the rights for the state namespace. */
+  readonly api: KubeApi;
+  readonly logger: Logger;
+}
+
+/** The Secret with the key that heads are signed with. */
+const HEAD_KEY = 'byoc-audit-key';
 /** How long after the end of a package the rest of its entries goes to the bucket. */
 const UPLOAD_AFTER_MS = 500;
+/** Room that a package must find on the disk before it is begun: far more than any package records. */
+const ROOM_BYTES = 4 * 1024 * 1024;
 
 const now = () => new Date();
 
 /** Opens the trail and records that a worker began. */
-export async function openAuditTrail(
-  config: WorkerConfig,
-  about: { version: string },
-  logger: Logger,
-): Promise<AuditTrail> {
+export async function openAuditTrail({ config, version, api, logger }: AuditTrailOptions): Promise<AuditTrail> {
+  const { clusterId, writer } = config;
   const dir = join(config.dataDir, 'audit');
-  const log = await openAuditLog({ dir, chain: `${config.clusterId}.${config.writer}`, now, sha256 });
+  const key = createHeadKey(await sharedKey(api, HEAD_KEY));
+  const leases = createHeadLeases(api);
+  const lease = { name: leaseNameOf(clusterId, writer), clusterId, holder: writer };
+  const published = headIn(await leases.read(lease.name), key, logger);
+  const { log, lost } = await openContinuedLog({ dir, chain: chainOf(clusterId, writer), now, sha256 }, published);
+  const { chain } = log.head();
+
+  let failing = false;
+  const append: AuditLog['append'] = async (event) => {
+    try {
+      const receipt = await log.append(event);
+      if (failing) logger.info('the audit log is written again');
+      failing = false;
+      return receipt;
+    } catch (error) {
+      if (!failing) logger.error({ alert: 'audit-unavailable', err: error }, 'the audit log cannot be written');
+      failing = true;
+      throw error;
+    }
+  };
+  const record: Record = async (type, detail, more = {}) => {
+    const actor = { id: writer, proof: 'system' } as const;
+    await append({ eventId: onceId(type), type, actor, outcome: 'succeeded', detail, ...more });
+  };
+
   const bucket = config.s3 && openBucket(config.s3);
-  const uploader =
-    bucket &&
-    createUploader({
-      bucket,
-      prefix: `byoc/${config.clusterId}`,
-      dir,
-      log,
-      retention: { mode: 'COMPLIANCE', days: AUDIT_RETENTION_DAYS },
-      now,
-      sha256,
-    });
+  const store = bucket && openStore(bucket, { config, dir, log, key });
+  const outage = new UploadOutage(config.audit.uploadAlertAfterMs);
 
   const upload = async () => {
-    const { warnings = [] } = (await uploader?.uploadPending()) ?? {};
-    for (const warning of warnings) logger.warn({ alert: 'audit-unprotected' }, warning);
+    if (!store) return { objects: [], manifests: [] };
+    try {
+      const result = await store.uploader.uploadPending();
+      outage.over();
+      for (const warning of result.warnings) logger.warn({ alert: 'audit-unprotected' }, warning);
+      for (const { type, detail, eventId } of describeUpload(chain, result)) await record(type, detail, { eventId });
+      return result;
+    } catch (error) {
+      const late = outage.failed(error, log.head().seq);
+      if (late) {
+        logger.error({ alert: 'audit-upload-late', ...late, err: error }, 'the audit log has waited too long for S3');
+        await record('audit.upload-late', late, { outcome: 'failed' });
+      }
+      throw error;
+    }
   };
   let waiting: NodeJS.Timeout | undefined;
   const uploadOrTell = () =>
     upload().catch((error: unknown) => {
       logger.error({ alert: 'audit-not-uploaded', err: error }, 'the audit log could not be uploaded');
     });
-  // Packages that end together share an upload, and none of them waits for it.
-  const uploadLater = () => {
-    waiting ??= setTimeout(() => {
-      waiting = undefined;
-      void uploadOrTell();
-    }, UPLOAD_AFTER_MS);
-  };
-  const record = (type: 'worker.started' | 'worker.stopped', detail: AuditEvent['detail']) =>
-    log.append({
-      eventId: `${type}/${randomUUID()}`,
-      type,
-      actor: { id: config.writer, proof: 'system' },
-      outcome: 'succeeded',
-      detail,
-    });
 
-  await record('worker.started', { ...about, bucket: config.s3?.bucket ?? null });
+  const objectLock = await tellProtection(bucket, logger);
+  if (lost) {
+    logger.error({ alert: 'audit-lost', ...lost, chain }, 'the disk lost the end of the audit log; a new chain begins');
+    const found = { seq: lost.found.seq, hash: lost.found.hash };
+    await record('audit.chain-begun', { after: lost.after, found }, { outcome: 'failed' });
+  }
+  await record('worker.started', {
+    version,
+    bucket: config.s3?.bucket ?? null,
+    objectLock,
+    headKey: key.keyId,
+    settings: sha256(canonicalJson(withoutSecrets(config))),
+  });
+  await record('secret.read', { store: 'kubernetes', paths: [`${STATE_NAMESPACE}/${HEAD_KEY}`] });
+  const heads = publishHeads({ log, key, leases, lease, logger });
+
   return {
-    append: (event) => log.append(event),
+    append,
+    record,
+    leases,
     upload,
-    uploadLater,
+    guard: (admit) => async (signed, options) => {
+      const admitted = await admit(signed, options);
+      if (admitted.policy.policy.audit.requireObjectLock && !(await bucket?.hasObjectLock())) {
+        throw new ConnectorError('POLICY_DENIED', 'The policy wants an audit bucket with Object Lock.');
+      }
+      return admitted;
+    },
+    async secure() {
+      const { bavail, bsize } = await statfs(dir);
+      if (bavail * bsize < ROOM_BYTES) {
+        logger.error({ alert: 'audit-unavailable', freeBytes: bavail * bsize }, 'the disk of the audit log is full');
+        throw new ConnectorError('AUDIT_UNAVAILABLE', `Less than ${ROOM_BYTES} bytes are free.`);
+      }
+      await upload();
+    },
+    // Packages that end together share an upload, and none of them waits for it.
+    uploadLater() {
+      waiting ??= setTimeout(() => {
+        waiting = undefined;
+        void uploadOrTell();
+      }, UPLOAD_AFTER_MS);
+    },
+    async removeFiles() {
+      const result = (await store?.removeFiles()) ?? { removed: [], keptBytes: 0 };
+      for (const why of ['age', 'size'] as const) {
+        const files = result.removed.filter((one) => one.why === why).map(({ file }) => file);
+        if (files.length > 0) await record('audit.files-removed', { why, files });
+      }
+      if (result.keptBytes > config.audit.localBytes) {
+        logger.warn({ alert: 'audit-disk', keptBytes: result.keptBytes }, 'the audit log takes more disk than it may');
+      }
+      return result;
+    },
     async close() {
-      await record('worker.stopped', about);
+      await record('worker.stopped', { version });
       clearTimeout(waiting);
       await uploadOrTell();
+      await heads.close();
       await log.close();
       bucket?.close();
     },
   };
+}
+
+/** Where this writer's chain was last said to end; what its own key did not sign is nobody's word. */
+function headIn(lease: HeadLease | undefined, key: HeadKey, logger: Logger): AuditHead | undefined {
+  if (!lease) return undefined;
+  const signed = parseSignedHead(lease.head);
+  if (signed && checkHead(signed, parseHeadKeys(key.publicKeyPem, 'the audit key')) === 'good') return signed.head;
+  logger.error({ alert: 'audit-head-forged', lease: lease.name }, 'the published audit head is not signed by our key');
+  return undefined;
+}
+
+interface StoreOptions {
+  readonly config: WorkerConfig;
+  readonly dir: string;
+  readonly log: AuditLog;
+  readonly key: HeadKey;
+}
+
+function openStore(bucket: Bucket, { config, dir, log, key }: StoreOptions) {
+  const common = { bucket, prefix: `byoc/${config.clusterId}`, dir, now, sha256 };
+  const retention = { mode: 'COMPLIANCE', days: AUDIT_RETENTION_DAYS } as const;
+  const limits = { days: config.audit.localDays, bytes: config.audit.localBytes };
+  const { chain } = log.head();
+  return {
+    uploader: createUploader({ ...common, log, key, retention }),
+    removeFiles: () => removeSealedFiles({ ...common, chain, limits }),
+  };
+}
+
+/** @returns whether the log cannot be deleted where it is kept; null where that is not known */
+async function tellProtection(bucket: Bucket | undefined, logger: Logger): Promise<boolean | null> {
+  const unprotected = { alert: 'audit-unprotected' };
+  if (!bucket) {
+    logger.warn(unprotected, 'No S3_BUCKET is set: the audit log is on this disk alone and can be deleted.');
+    return false;
+  }
+  try {
+    const isLocked = await bucket.hasObjectLock();
+    if (!isLocked) logger.warn(unprotected, `Bucket ${bucket.name} has no Object Lock: its audit log can be deleted.`);
+    return isLocked;
+  } catch (error) {
+    logger.warn({ ...unprotected, err: error }, `Bucket ${bucket.name} cannot be asked for its Object Lock.`);
+    return null;
+  }
+}
+
+function withoutSecrets({ vault, ...config }: WorkerConfig): unknown {
+  const plain = { ...config, ...(vault && { vault: { address: vault.address, auth: vault.auth.method } }) };
+  return JSON.parse(JSON.stringify(plain)); // without what is undefined
 }

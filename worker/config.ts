@@ -1,15 +1,12 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import type { BucketOptions, Encryption } from '../activities/s3/bucket.ts';
 import type { VaultAuth, VaultSettings } from '../activities/vault/vault.ts';
 import { refuseSkipVerify } from '../activities/vault/vault.ts';
+import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
 import { ConnectorError } from '../domain/errors.ts';
-
-/** Secrets travel encrypted or not at all; on this machine nobody else listens. */
-function isPrivate(address: string): boolean {
-  const url = URL.parse(address);
-  return url?.protocol === 'https:' || ['127.0.0.1', '[::1]', 'localhost'].includes(url?.hostname ?? '');
-}
+import { isPrivateAddress } from '../domain/private-address.ts';
 
 /** Settings of the worker, all from the environment; `TEMPORAL_*` are read by @temporalio/envconfig. */
 const settingsSchema = z
@@ -23,7 +20,7 @@ const settingsSchema = z
     /** Name of this writer's audit chain, unique in the cluster; the pod's name. */
     BYOC_WRITER: z
       .string()
-      .regex(/^[a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?$/, 'must be a DNS name')
+      .regex(/^[a-z0-9]([-a-z0-9.]{0,170}[a-z0-9])?$/, 'must be a DNS name of at most 172 characters')
       .optional(),
     /** The prebuilt workflow bundle; without one the workflows are bundled at start. */
     BYOC_WORKFLOW_BUNDLE: z.string().min(1).optional(),
@@ -33,7 +30,7 @@ const settingsSchema = z
     BYOC_APPROVERS: z.string().min(1).optional(),
     /** Sigstore trusted root (JSON), against which certificates and log entries are verified. */
     BYOC_TRUSTED_ROOT: z.string().min(1).optional(),
-    VAULT_ADDR: z.url().refine(isPrivate, 'must be https, except on this machine').optional(),
+    VAULT_ADDR: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
     VAULT_TOKEN: z.string().min(1).optional(),
     VAULT_ROLE_ID: z.string().min(1).optional(),
     VAULT_SECRET_ID: z.string().min(1).optional(),
@@ -41,6 +38,14 @@ const settingsSchema = z
     S3_BUCKET: z.string().min(1).optional(),
     AWS_ENDPOINT_URL_S3: z.url().optional(),
     AWS_REGION: z.string().min(1).default('us-east-1'),
+    /** How the bucket encrypts what is written; as it is set itself where this is left out. */
+    BYOC_S3_SSE: z.enum(['AES256', 'aws:kms']).optional(),
+    BYOC_S3_KMS_KEY_ID: z.string().min(1).optional(),
+    /** How long entries may wait for the bucket before somebody is told. */
+    BYOC_AUDIT_UPLOAD_ALERT_SECONDS: z.coerce.number().int().min(1).default(3_600),
+    /** How long uploaded entries stay on the local disk, and how much of it they may take. */
+    BYOC_AUDIT_LOCAL_DAYS: z.coerce.number().int().min(1).default(AUDIT_RETENTION_DAYS),
+    BYOC_AUDIT_LOCAL_MIB: z.coerce.number().min(0.001).default(64),
     /** Kubernetes: the kubeconfig's context to use, where it is not the current one. */
     BYOC_KUBE_CONTEXT: z.string().min(1).optional(),
     LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
@@ -48,6 +53,10 @@ const settingsSchema = z
   .refine(({ COSIGN_KEY, VAULT_ADDR }) => COSIGN_KEY ?? VAULT_ADDR, {
     path: ['VAULT_ADDR'],
     message: 'is missing, and so is COSIGN_KEY: one of them must say where the signing keys are',
+  })
+  .refine(({ BYOC_S3_SSE, BYOC_S3_KMS_KEY_ID }) => BYOC_S3_KMS_KEY_ID === undefined || BYOC_S3_SSE === 'aws:kms', {
+    path: ['BYOC_S3_KMS_KEY_ID'],
+    message: 'names a key; BYOC_S3_SSE must be aws:kms',
   });
 
 export interface WorkerConfig {
@@ -60,7 +69,12 @@ export interface WorkerConfig {
   readonly approversPath: string | undefined;
   readonly trustedRootPath: string | undefined;
   readonly vault: VaultSettings | undefined;
-  readonly s3: { readonly bucket: string; readonly endpoint: string | undefined; readonly region: string } | undefined;
+  readonly s3: Omit<BucketOptions, 'credentials'> | undefined;
+  readonly audit: {
+    readonly uploadAlertAfterMs: number;
+    readonly localDays: number;
+    readonly localBytes: number;
+  };
   readonly kubeContext: string | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
@@ -96,11 +110,27 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
     trustedRootPath: settings.BYOC_TRUSTED_ROOT,
     vault: settings.VAULT_ADDR ? { address: settings.VAULT_ADDR, auth: vaultAuth(settings) } : undefined,
     s3: settings.S3_BUCKET
-      ? { bucket: settings.S3_BUCKET, endpoint: settings.AWS_ENDPOINT_URL_S3, region: settings.AWS_REGION }
+      ? {
+          bucket: settings.S3_BUCKET,
+          endpoint: settings.AWS_ENDPOINT_URL_S3,
+          region: settings.AWS_REGION,
+          encryption: encryptionOf(settings),
+        }
       : undefined,
+    audit: {
+      uploadAlertAfterMs: settings.BYOC_AUDIT_UPLOAD_ALERT_SECONDS * 1000,
+      localDays: settings.BYOC_AUDIT_LOCAL_DAYS,
+      localBytes: settings.BYOC_AUDIT_LOCAL_MIB * 1024 * 1024,
+    },
     kubeContext: settings.BYOC_KUBE_CONTEXT,
     logLevel: settings.LOG_LEVEL,
   };
+}
+
+function encryptionOf(settings: z.infer<typeof settingsSchema>): Encryption | undefined {
+  const { BYOC_S3_SSE: algorithm, BYOC_S3_KMS_KEY_ID: keyId } = settings;
+  if (algorithm === undefined) return undefined;
+  return algorithm === 'aws:kms' ? { algorithm, keyId } : { algorithm };
 }
 
 function vaultAuth(settings: z.infer<typeof settingsSchema>): VaultAuth {

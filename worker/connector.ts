@@ -20,6 +20,7 @@ import { fileApproverSource, NO_APPROVERS, vaultApproverSource } from '../activi
 import type { KeySource } from '../activities/sigstore/keys.ts';
 import { cachedKeySource, cosignKeySource } from '../activities/sigstore/keys.ts';
 import { vaultKeySource } from '../activities/sigstore/vault-keys.ts';
+import { readTrustedRoot } from '../activities/sigstore/trusted-root.ts';
 import { createWitness } from '../activities/temporal/witness.ts';
 import type { Vault } from '../activities/vault/vault.ts';
 import { createVault } from '../activities/vault/vault.ts';
@@ -27,12 +28,15 @@ import { dataConverter } from '../client/data-converter/index.ts';
 import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { FreezeState } from '../domain/freeze.ts';
-import { taskQueueOf, VERSION } from '../domain/names.ts';
+import { STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
 import { openAuditTrail } from './audit-trail.ts';
+import { createAuditUpkeep, createReadActivities } from './audit-upkeep.ts';
+import { watchKeys, watchVault } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
 import { openHalting } from './halting.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
+import { clusterSchedules, reconcileSchedules } from './schedules.ts';
 import { connectTemporal, registeredSearchAttributes } from './temporal.ts';
 import type { TemporalAccess } from './temporal.ts';
 
@@ -66,23 +70,27 @@ export async function createConnector(
   const taskQueue = taskQueueOf(clusterId, 'execution');
   const now = () => new Date();
 
-  const audit = await openAuditTrail(config, { version: VERSION }, logger);
+  const kubeConfig = kubeConfigOf(config);
+  const api = createKubeApi(kubeConfig);
+  const audit = await openAuditTrail({ config, version: VERSION, api, logger });
   const temporal = await connectTemporal(env);
   const { connection, namespace } = temporal;
   const client = new Client({ connection, namespace, dataConverter });
   const searchAttributes = await registeredSearchAttributes(temporal);
 
-  const kubeConfig = kubeConfigOf(config);
-  const api = createKubeApi(kubeConfig);
   const state = createStateRecords(api);
+  await audit.record('secret.read', { store: 'kubernetes', paths: [`${STATE_NAMESPACE}/${MASKING_KEY}`] });
   const mask = createMask(await sharedKey(api, MASKING_KEY));
   const planner = createPlanner({ api, sha256, mask });
   const halting = await openHalting(config, kubeConfig, audit, logger);
   const writer = createWriter({ api: halting.guard(api), planner });
-  const vault = config.vault && createVault(config.vault);
+  const vault = config.vault && watchVault(createVault(config.vault), audit.record);
   const policy = policySource(config.policyPath, sha256);
-  const admit = createAdmission({ clusterId, keys: keySourceOf(vault, config), policy, sha256, now });
-  const prove = createStatementProver({ approvers: approverSourceOf(vault, config), policy, now });
+  const trustedRoot = config.trustedRootPath === undefined ? undefined : await readTrustedRoot(config.trustedRootPath);
+  const keys = watchKeys(keySourceOf(vault, config), 'packages', audit.record);
+  const approvers = watchKeys(approverSourceOf(vault, config), 'votes', audit.record);
+  const admit = audit.guard(createAdmission({ clusterId, keys, trustedRoot, policy, sha256, now }));
+  const prove = createStatementProver({ approvers, policy, now });
 
   const claims = new Claims(state);
   const witness = createWitness(client.workflow);
@@ -113,7 +121,7 @@ export async function createConnector(
     locks,
     freeze: halting.freeze,
     audit,
-    uploadAudit: audit.upload,
+    uploadAudit: audit.secure,
     onEnded: audit.uploadLater,
     witness,
     prove,
@@ -137,7 +145,7 @@ export async function createConnector(
     connection,
     namespace,
     taskQueue,
-    activities,
+    activities: { ...activities, ...createReadActivities(audit) },
     dataConverter,
     ...(await workflows(config)),
     // A stop is heard with a heartbeat's answer: send each one.
@@ -149,11 +157,21 @@ export async function createConnector(
     clusterId,
     writer: config.writer,
     audit,
-    workflows: client.workflow,
+    client,
     searchAttributes,
     logger,
   });
   const policyWatch = await watchPolicy({ path: config.policyPath, load: policy, news });
+  const upkeep = await createAuditUpkeep({
+    clusterId,
+    writer: config.writer,
+    connection,
+    namespace,
+    client,
+    audit,
+    logger,
+  });
+  await reconcileSchedules(client.schedule, clusterSchedules(clusterId));
   logger.info({ taskQueue, namespace, searchAttributes }, 'ready');
 
   return {
@@ -161,7 +179,7 @@ export async function createConnector(
     freeze: halting.freeze,
     async run() {
       try {
-        await worker.run();
+        await Promise.all([worker.run(), upkeep.run()]);
       } finally {
         await policyWatch.close();
         await halting.close();
@@ -170,7 +188,10 @@ export async function createConnector(
         logger.info('stopped');
       }
     },
-    shutdown: () => worker.shutdown(),
+    shutdown() {
+      worker.shutdown();
+      upkeep.shutdown();
+    },
   };
 }
 

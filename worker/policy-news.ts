@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import type { WorkflowClient } from '@temporalio/client';
+import type { Client } from '@temporalio/client';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import type { Logger } from 'pino';
 import type { AuditWriter } from '../activities/package/records.ts';
 import { sha256 } from '../client/sha256.ts';
-import type { AuditEvent, AuditEventType } from '../domain/audit.ts';
+import type { AuditEvent } from '../domain/audit.ts';
+import type { AuditEventType, DetailOf } from '../domain/audit-catalogue.ts';
 import type { Digest } from '../domain/digest.ts';
 import { EXECUTE_WPK, SEARCH_ATTRIBUTES, workflowIdOf } from '../domain/names.ts';
 import type { PolicyNews } from './policy-watch.ts';
@@ -12,11 +13,14 @@ import type { PolicyNews } from './policy-watch.ts';
 /** The signal that a waiting package is told of another policy with; its run makes a new plan where that matters. */
 const POLICY_CHANGED = 'policyChanged';
 
+/** How long it may take to tell all packages that wait, ms. */
+const TOLD_WITHIN_MS = 15_000;
+
 export interface PolicyNewsDeps {
   readonly clusterId: string;
   readonly writer: string;
   readonly audit: AuditWriter;
-  readonly workflows: WorkflowClient;
+  readonly client: Client;
   /** The connector's search attributes that the Temporal namespace knows. */
   readonly searchAttributes: readonly string[];
   readonly logger: Logger;
@@ -43,11 +47,11 @@ export function createPolicyNews(deps: PolicyNewsDeps): PolicyNews {
     count += 1;
   }
 
-  const record = async (
+  const record = async <T extends AuditEventType>(
     eventId: string,
-    type: AuditEventType,
+    type: T,
     outcome: AuditEvent['outcome'],
-    detail: AuditEvent['detail'],
+    detail: DetailOf<T>,
   ): Promise<void> => {
     await audit.append({ eventId, type, actor: { id: writer, proof: 'system' }, outcome, detail });
   };
@@ -75,7 +79,7 @@ export function createPolicyNews(deps: PolicyNewsDeps): PolicyNews {
 
 /** One that is missed is no danger: before the first write the policy is compared with the one of the approved plan. */
 async function tellWaiting(
-  { clusterId, workflows, searchAttributes }: PolicyNewsDeps,
+  { clusterId, client, searchAttributes }: PolicyNewsDeps,
   policyDigest: Digest,
 ): Promise<void> {
   const conditions = [
@@ -84,11 +88,14 @@ async function tellWaiting(
     `ExecutionStatus = 'Running'`,
     ...(searchAttributes.includes(SEARCH_ATTRIBUTES.phase) ? [`${SEARCH_ATTRIBUTES.phase} = 'awaiting-approval'`] : []),
   ];
-  for await (const { workflowId, runId } of workflows.list({ query: conditions.join(' AND ') })) {
-    try {
-      await workflows.getHandle(workflowId, runId).signal(POLICY_CHANGED, { policyDigest });
-    } catch (error) {
-      if (!(error instanceof WorkflowNotFoundError)) throw error; // it has ended by now
+  // Bounded, because a worker that ends waits for it.
+  await client.withDeadline(Date.now() + TOLD_WITHIN_MS, async () => {
+    for await (const { workflowId, runId } of client.workflow.list({ query: conditions.join(' AND ') })) {
+      try {
+        await client.workflow.getHandle(workflowId, runId).signal(POLICY_CHANGED, { policyDigest });
+      } catch (error) {
+        if (!(error instanceof WorkflowNotFoundError)) throw error; // it has ended by now
+      }
     }
-  }
+  });
 }

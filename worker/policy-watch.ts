@@ -53,15 +53,17 @@ export async function watchPolicy(options: PolicyWatchOptions): Promise<PolicyWa
   }
   /** One look at a time. What could not be told is told by a later one; the news report their own trouble. */
   const lookAgain = (isFirst = false) => (looking = looking.then(() => look(isFirst)).catch(() => undefined));
+  // Not put off by the next event: where the folder holds a log, there is always one.
   const lookSoon = () => {
-    clearTimeout(settling);
-    settling = setTimeout(() => void lookAgain(), settleMs);
+    settling ??= setTimeout(() => {
+      settling = undefined;
+      void lookAgain();
+    }, settleMs);
   };
 
   await lookAgain(true);
-  if (path === undefined) return { close: () => looking };
   const polling = setInterval(() => void lookAgain(), pollMs);
-  const watcher = watchFolder(dirname(path), lookSoon);
+  const watcher = path === undefined ? undefined : watchFolder(dirname(path), lookSoon);
   return {
     async close() {
       watcher?.close();

@@ -6,11 +6,13 @@ import type {
   VoteContext,
   VoteMessage,
   VoteRecord,
+  VoteRefusal,
 } from '../domain/approvals.ts';
 import { judgeVote, readVote, refusalOf, sameIdentity, tally } from '../domain/approvals.ts';
 
 /** How many votes without effect the status shows, the newest. */
 const MAX_REFUSED_VOTES = 50;
+const MAX_BARE_REJECTIONS = 50;
 
 export interface ReceivedVote {
   readonly message: VoteMessage;
@@ -30,19 +32,38 @@ export class Ballot {
 
   /** Takes a message in. It is a vote once `judge` has been told what its statement proves. */
   receive(decision: Decision, via: Receipt['via'], argument: unknown): ReceivedVote {
+    const message = readVote(decision, via, argument);
     this.underWay += 1;
-    return { message: readVote(decision, via, argument), receipt: { receivedAt: new Date().toISOString(), via } };
+    return { message, receipt: { receivedAt: new Date().toISOString(), via } };
   }
 
   /** Says what becomes of a vote. It is final once `settle` has been told that it is recorded. */
   judge({ message, receipt }: ReceivedVote, proof: StatementProof | undefined, context: VoteContext): VoteRecord {
     const judged = judgeVote(message, proof, receipt, context);
-    const isTooLate = !judged.refused && judged.decision === 'approve' && this.count(context)?.outcome === 'approved';
-    const vote = isTooLate
-      ? { ...judged, refused: { code: 'APPROVAL_CLOSED', why: 'It is approved already.' } as const }
-      : judged;
+    const refused = judged.refused ?? this.refusalByOthers(judged, context);
+    const vote = refused ? { ...judged, refused } : judged;
     this.keep(vote);
     return vote;
+  }
+
+  /** Why the votes that are there leave none for this one. */
+  private refusalByOthers(vote: VoteRecord, context: VoteContext): VoteRefusal | undefined {
+    const newer = this.votes.find(
+      (kept) =>
+        !kept.refused &&
+        Date.parse(kept.at) > Date.parse(vote.at) &&
+        kept.decision !== vote.decision &&
+        sameIdentity(kept.approver, vote.approver),
+    );
+    if (newer) return { code: 'APPROVAL_SUPERSEDED', why: `It is of ${vote.at}, the newer one of ${newer.at}.` };
+    if (vote.decision === 'reject' || this.count(context)?.outcome !== 'approved') return undefined;
+    return { code: 'APPROVAL_CLOSED', why: 'It is approved already.' };
+  }
+
+  /** Another plan takes the place of the one that was voted on: approvals of that are void, a rejection stays one. */
+  voidApprovals(): void {
+    const refused = { code: 'APPROVAL_PLAN_MISMATCH', why: 'The plan that it was for was replaced.' } as const;
+    this.votes = this.votes.map((vote) => (vote.refused || vote.decision === 'reject' ? vote : { ...vote, refused }));
   }
 
   /** What could not be recorded has no effect. */
@@ -64,7 +85,9 @@ export class Ballot {
   /** All votes that are kept, each with the reason why it has no effect now, if it has none. */
   shown(context: VoteContext): readonly VoteRecord[] {
     return this.votes.map((vote) => {
-      const refused = vote.refused ?? refusalOf(vote, { ...context, open: true });
+      // A no that was taken holds, also for the plans that come after the one that it was for.
+      const asked = vote.decision === 'reject' ? withoutPlan(vote) : vote;
+      const refused = vote.refused ?? refusalOf(asked, { ...context, open: true });
       return refused ? { ...vote, refused } : vote;
     });
   }
@@ -86,6 +109,19 @@ export class Ballot {
       kept.planDigest === vote.planDigest &&
       sameIdentity(kept.approver, vote.approver);
     const newer = this.votes.find((kept) => isSame(kept) && Date.parse(kept.at) > Date.parse(vote.at));
-    if (!newer) this.votes = [...this.votes.filter((kept) => !isSame(kept)), vote];
+    if (!newer) this.votes = this.withoutFlood([...this.votes.filter((kept) => !isSame(kept)), vote]);
   }
+
+  /** Before policy says what counts anybody's bare no is kept, under whatever name: the newest few are enough. */
+  private withoutFlood(votes: readonly VoteRecord[]): VoteRecord[] {
+    const bare = votes.filter(
+      ({ proof, decision, refused }) => proof === 'asserted' && decision === 'reject' && !refused,
+    );
+    const oldest = bare.length > MAX_BARE_REJECTIONS ? bare[0] : undefined;
+    return votes.filter((vote) => vote !== oldest);
+  }
+}
+
+function withoutPlan({ planDigest: _, ...vote }: VoteRecord): VoteRecord {
+  return vote;
 }

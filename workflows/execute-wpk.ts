@@ -9,6 +9,7 @@ import {
 import type { PlanResult } from '../activities/index.ts';
 import { ERRORS, isErrorCode } from '../domain/errors.ts';
 import type { ErrorCode } from '../domain/errors.ts';
+import type { Plan } from '../domain/plan.ts';
 import { bindingOf, describeObject } from '../domain/plan.ts';
 import type { ExecutionReport, Failure, PackageResult } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
@@ -37,7 +38,8 @@ export async function executeWpk(signed: SignedWpk): Promise<PackageResult> {
   }
   await CancellationScope.nonCancellable(async () => {
     await recordEvents({ events: [{ type: 'ended', status: run.status() }] });
-    await condition(allHandlersFinished);
+    // What still waits for a part that is away has no effect any more, and must not keep a run open that has ended.
+    if (!allHandlersFinished()) await condition(allHandlersFinished, SETTLED_WITHIN_MS);
   });
   return run.conclude();
 }
@@ -57,7 +59,9 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
 
     run.execute();
     const { plan } = planned;
-    const done = await executePackage({ signed, planDigest: plan.digest, binding: bindingOf(plan) });
+    const summary = summaryOf(run, plan);
+    const input = { signed, planDigest: plan.digest, binding: bindingOf(plan) };
+    const done = await executePackage.executeWithOptions({ summary }, [input]);
     switch (done.outcome) {
       case 'succeeded':
         return run.finish('succeeded', done.report);
@@ -74,6 +78,12 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
   }
 }
 
+/** What the Temporal UI shows beside the activity. */
+function summaryOf(run: PackageRun, { objects }: Plan): string {
+  const { steps = 0 } = run.status().facts ?? {};
+  return `carry out the approved plan: steps ${steps}, objects ${objects.length}`;
+}
+
 function unsettled(): ApplicationFailure {
   return finalFailure(
     'PLAN_CHANGED',
@@ -86,15 +96,20 @@ type NoGo = 'expired' | 'rejected' | 'outdated' | undefined;
 
 /** Waits for people, at most as long as the policy gives them and the package is valid; no answer means no. */
 async function answerOf(run: PackageRun, { requirement }: PlanResult, expiresAt: string): Promise<NoGo> {
-  if (requirement.auto) return undefined;
-  const waitMs = Math.min(requirement.timeoutSeconds * 1000, Date.parse(expiresAt) - Date.now());
-  run.awaitAnswer(new Date(Date.now() + Math.max(0, waitMs)).toISOString());
+  if (requirement.auto) return (await saysNo(run)) ? 'rejected' : undefined;
+  const wantedMs = Math.min(requirement.timeoutSeconds * 1000, Date.parse(expiresAt) - Date.now());
+  run.awaitAnswer(run.deadlineFrom(new Date(Date.now() + Math.max(0, wantedMs)).toISOString()));
+  const waitMs = Date.parse(run.deadlineFrom(expiresAt)) - Date.now();
   const inTime = waitMs > 0 && (await condition(() => run.isAnswered() || run.mustPlanAgain(), waitMs));
-  // A vote that came in time counts, also where checking and recording it ends after that.
-  if (!inTime) await condition(() => run.isSettled(), SETTLED_WITHIN_MS);
+  if (await saysNo(run)) return 'rejected';
   if (inTime && run.mustPlanAgain()) return 'outdated';
-  if (!run.isAnswered()) return 'expired';
-  return run.isRejected() ? 'rejected' : undefined;
+  return run.isAnswered() ? undefined : 'expired';
+}
+
+/** A vote that came in time counts, also where checking and recording it takes longer. */
+async function saysNo(run: PackageRun): Promise<boolean> {
+  if (!run.isSettled()) await condition(() => run.isSettled(), SETTLED_WITHIN_MS);
+  return run.isRejected();
 }
 
 /** Waits until the policy's maintenance windows let the package begin; until then people may still say no. */
@@ -105,7 +120,7 @@ async function windowOf(run: PackageRun, { requirement, window }: PlanResult, ex
   else run.awaitWindow(until);
   const waitMs = Math.max(Date.parse(until) - Date.now(), 1_000);
   await condition(() => run.isRejected() || run.mustPlanAgain(), waitMs);
-  if (run.isRejected()) return 'rejected';
+  if (await saysNo(run)) return 'rejected';
   if (Date.now() >= Date.parse(expiresAt)) return 'expired';
   return 'outdated'; // planned again, and asked again whether a window is open
 }

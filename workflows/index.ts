@@ -1,2 +1,3 @@
+export { auditRead, auditRetention, auditUpload } from './audit-upkeep.ts';
 export { executeWpk } from './execute-wpk.ts';
 export { reconcile } from './reconcile.ts';

@@ -1,6 +1,7 @@
 import { CancelledFailure, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import type { PlanResult } from '../activities/index.ts';
 import type { Decision, Receipt, StatementProof, Tally, VoteContext, VoteRecord } from '../domain/approvals.ts';
+import { isDigest } from '../domain/digest.ts';
 import { isMalformed } from '../domain/malformed.ts';
 import type { WindowState } from '../domain/maintenance-windows.ts';
 import type { Plan } from '../domain/plan.ts';
@@ -68,6 +69,8 @@ export class PackageRun {
     if (this.currentPlan && this.currentPlan.digest !== plan.digest) {
       this.previousPlan = this.currentPlan;
       this.replans += 1;
+      this.answerBy = undefined;
+      this.ballot.voidApprovals();
     }
     this.currentPlan = plan;
     this.shown = showPlan(plan, this.previousPlan);
@@ -80,6 +83,11 @@ export class PackageRun {
   awaitAnswer(answerBy: string): void {
     this.answerBy = answerBy;
     this.enter('awaiting-approval');
+  }
+
+  /** When people must have answered about the plan as it is; planning it again without a change gives no more time. */
+  deadlineFrom(answerBy: string): string {
+    return this.answerBy ?? answerBy;
   }
 
   /** Approved, but not yet: people may still say no until execution begins. */
@@ -130,7 +138,7 @@ export class PackageRun {
   policyChanged(argument: unknown): void {
     const told = typeof argument === 'object' && argument !== null && !isMalformed(argument) ? argument : {};
     const digest = 'policyDigest' in told ? told.policyDigest : undefined;
-    if (this.phase !== 'awaiting-approval' || typeof digest !== 'string') return;
+    if (this.phase !== 'awaiting-approval' || !isDigest(digest)) return;
     if (digest === this.currentPlan?.policyDigest || this.policyChanges >= MAX_POLICY_CHANGES) return;
     this.policyChanges += 1;
     this.isOutdated = true;

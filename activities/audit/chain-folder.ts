@@ -1,13 +1,18 @@
 import { createReadStream } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { z } from 'zod';
+
+import type { EntryLink } from '../../domain/audit-chain.ts';
 import { checkLine, continueChain, emptyChain } from '../../domain/audit-chain.ts';
 import { AUDIT_MAX_LINE_BYTES } from '../../domain/audit.ts';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
+import { isDigest } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { Line } from '../../domain/line-splitter.ts';
 import { LineSplitter } from '../../domain/line-splitter.ts';
+import { replaceFile } from './replace-file.ts';
 
 /** Reads what `log.ts` wrote: the folder of one chain, a file for each UTC day. */
 
@@ -53,6 +58,7 @@ export async function readTail(folder: string, chain: string, days: number, sha2
   for (let filled = 0; from > 0 && filled < days; from -= 1) if ((sizes[from - 1] ?? 0) > 0) filled += 1;
 
   const events = new Map<string, { seq: number; hash: Digest }>();
+  const removed = from === 0 ? await readRemoved(folder) : undefined;
   let state = emptyChain(chain);
   let file: ChainTail['file'];
   for (const name of names.slice(from)) {
@@ -69,7 +75,8 @@ export async function readTail(folder: string, chain: string, days: number, sha2
       const checked = checkLine(line.bytes, sha256);
       if (!checked.ok) throw broken(place, `expected ${checked.expected}, found ${checked.found}`);
       if (tornBytes > 0) throw broken(place, 'an entry follows bytes that are none');
-      const { state: next, finding } = continueChain(state, checked, from > 0);
+      if (removed && state.entries === 0) assertContinues(place, removed, checked);
+      const { state: next, finding } = continueChain(state, checked, from > 0 || removed !== undefined);
       if (finding) throw broken(place, `expected ${finding.expected}, found ${finding.found}`);
       state = next;
       events.set(checked.entry.eventId, { seq: checked.entry.seq, hash: checked.hash });
@@ -78,6 +85,37 @@ export async function readTail(folder: string, chain: string, days: number, sha2
     file = { name, goodBytes, tornBytes };
   }
   return { ...state.last, events, ...(file ? { file } : {}) };
+}
+
+/** The last entry of the files that were removed once the bucket had them; what is left begins after it. */
+export interface RemovedUpTo {
+  readonly seq: number;
+  readonly hash: Digest;
+}
+
+const REMOVED = 'removed.json';
+const removedSchema = z.strictObject({ seq: z.int().min(1), hash: z.custom<Digest>(isDigest) });
+
+/** @returns undefined where nothing was removed yet */
+export async function readRemoved(folder: string): Promise<RemovedUpTo | undefined> {
+  try {
+    return removedSchema.parse(JSON.parse(await readFile(join(folder, REMOVED), 'utf8')));
+  } catch {
+    return undefined; // then the first file must begin with the first entry
+  }
+}
+
+export async function writeRemoved(folder: string, { seq, hash }: RemovedUpTo): Promise<void> {
+  await replaceFile(folder, REMOVED, JSON.stringify({ seq, hash }));
+}
+
+/** A crash between the note and the removal leaves a file that is noted as removed: so it may begin earlier, not later. */
+function assertContinues(place: string, removed: RemovedUpTo, { entry }: { readonly entry: EntryLink }): void {
+  const due = removed.seq + 1;
+  if (entry.seq > due) throw broken(place, `expected entry ${due} or one before it, found entry ${entry.seq}`);
+  if (entry.seq === due && entry.prev !== removed.hash) {
+    throw broken(place, `expected prev ${removed.hash}, found prev ${entry.prev}`);
+  }
 }
 
 /**

@@ -1,5 +1,16 @@
 import type { FileHandle } from 'node:fs/promises';
-import { constants } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
@@ -18,19 +29,23 @@ export interface KnownFile {
 }
 
 /**
- * One day's file, of which we know how many bytes are durable. MUST NOT say that bytes are written before the disk has
- * them. MUST NOT go on after a failed sync with what the page cache shows: after one the kernel may call pages
+ * One day's file, of which we know how many bytes are durable. MUST NOT say that bytes are durable before the disk has
+ * them. MUST NOT go on after a failed write or sync with what the page cache shows: after one the kernel may call pages
  * clean that never reached the disk, so they are cut off and what is left is read again.
  */
 export class DayFile {
   readonly name: string;
-  readonly #handle: FileHandle;
+  readonly #folder: string;
+  #handle: FileHandle;
   #durableBytes: number;
+  #writtenBytes: number;
 
-  private constructor(name: string, handle: FileHandle, durableBytes: number) {
+  private constructor(folder: string, name: string, handle: FileHandle, durableBytes: number) {
+    this.#folder = folder;
     this.name = name;
     this.#handle = handle;
     this.#durableBytes = durableBytes;
+    this.#writtenBytes = durableBytes;
   }
 
   get durableBytes(): number {
@@ -45,7 +60,7 @@ export class DayFile {
     const { name, durableBytes, lastLine } = known;
     const path = join(folder, name);
     const create = durableBytes === 0 ? constants.O_CREAT : 0;
-    const handle = await open(path, constants.O_RDWR | constants.O_APPEND | constants.O_NOFOLLOW | create, 0o600);
+    const handle = await open(path, OPEN_FLAGS | create, 0o600);
     try {
       const { size } = await handle.stat();
       if (size < durableBytes) throw broken(path, `${durableBytes - size} bytes are gone from its end`);
@@ -62,32 +77,59 @@ export class DayFile {
         );
         if (sha256(buffer) !== lastLine.digest) throw broken(path, 'its last line is not the one that was written');
       }
-      return { file: new DayFile(name, handle, durableBytes), cutBytes: size - durableBytes };
+      return { file: new DayFile(folder, name, handle, durableBytes), cutBytes: size - durableBytes };
     } catch (error) {
       await handle.close();
       throw error;
     }
   }
 
+  /** Adds bytes, for now to the page cache only: a trip to another thread would cost more than the copying. */
+  write(bytes: Buffer): void {
+    for (let written = 0; written < bytes.length;) written += writeSync(this.#handle.fd, bytes, written);
+    this.#writtenBytes += bytes.length;
+  }
+
   /**
-   * Adds bytes and returns once they are durable.
-   * @throws {ConnectorError} AUDIT_BROKEN when somebody else wrote to the file, or removed it
+   * Makes durable what was written before this call; more may be written meanwhile.
+   * @returns how many bytes were put back, where somebody had deleted the file under us
+   * @throws {ConnectorError} AUDIT_BROKEN when somebody else wrote to the file or put another in its place
    */
-  async append(bytes: Buffer): Promise<void> {
-    for (let written = 0; written < bytes.length;) {
-      written += (await this.#handle.write(bytes, written)).bytesWritten;
-    }
+  async sync(): Promise<number> {
+    const upTo = this.#writtenBytes;
     await this.#handle.datasync();
-    const { size, nlink } = await this.#handle.stat();
-    if (nlink === 0) throw broken(this.name, 'it was deleted while it was being written');
-    if (size !== this.#durableBytes + bytes.length) throw broken(this.name, 'somebody else writes to it');
-    this.#durableBytes = size;
+    const { size, nlink } = fstatSync(this.#handle.fd);
+    if (size !== this.#writtenBytes) throw broken(this.name, 'somebody else writes to it');
+    const restored = nlink === 0 ? this.#restore() : 0;
+    this.#durableBytes = restored > 0 ? restored : upTo;
+    return restored;
   }
 
   async close(): Promise<void> {
     await this.#handle.close();
   }
+
+  /** What we still hold open is all there is of a deleted file. In one go: nothing may be written to it meanwhile. */
+  #restore(): number {
+    const path = join(this.#folder, this.name);
+    const bytes = Buffer.alloc(this.#writtenBytes);
+    const copy = `${path}.restored`;
+    try {
+      for (let at = 0; at < bytes.length;) at += readSync(this.#handle.fd, bytes, at, bytes.length - at, at);
+      writeFileSync(copy, bytes, { mode: 0o600, flush: true });
+      linkSync(copy, path); // which, unlike renaming, never replaces anything
+      unlinkSync(copy);
+      const folder = openSync(this.#folder, constants.O_RDONLY);
+      fsyncSync(folder);
+      closeSync(folder);
+    } catch (cause) {
+      throw broken(this.name, 'it was deleted while it was being written, and cannot be put back', cause);
+    }
+    return bytes.length;
+  }
 }
+
+const OPEN_FLAGS = constants.O_RDWR | constants.O_APPEND | constants.O_NOFOLLOW;
 
 /**
  * Copies the end of a day's file into a file of its own beside it, durably.
@@ -145,6 +187,6 @@ export async function syncFolderAndParent(folder: string): Promise<void> {
   await syncFolder(dirname(folder));
 }
 
-function broken(path: string, what: string): ConnectorError {
-  return new ConnectorError('AUDIT_BROKEN', `${path}: ${what}`);
+function broken(path: string, what: string, cause?: unknown): ConnectorError {
+  return new ConnectorError('AUDIT_BROKEN', `${path}: ${what}`, { cause });
 }

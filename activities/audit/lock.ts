@@ -27,5 +27,5 @@ export function takeLock(file: string): Lock {
     throw new ConnectorError('AUDIT_UNAVAILABLE', detail, { cause });
   }
   const held = database;
-  return { release: () => held.close() };
+  return { release: () => held.isOpen && held.close() };
 }

@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import type { AuditEntry, AuditEvent, AuditHead } from '../../domain/audit.ts';
 import { dayOf, isChainId, parseAuditEvent, sealEntry } from '../../domain/audit.ts';
+import type { DetailOf } from '../../domain/audit-catalogue.ts';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { ChainTail } from './chain-folder.ts';
@@ -15,16 +15,17 @@ import { takeLock } from './lock.ts';
 
 /**
  * The one writer of the audit log. An entry is acknowledged when it is on disk, never before; entries that are
- * appended at the same time share one sync (group commit). What fails was not acknowledged and leaves no trace
- * in the chain.
+ * appended at the same time share one sync (group commit), and the next ones are sealed and written while the disk is
+ * still busy with it. What fails was not acknowledged and leaves no trace in the chain.
  */
 
 /** Days whose events are remembered: a retry comes within the validity of a package, a day unless policy says more. */
 const REMEMBER_DAYS = 3;
 /** A bound on the memory for that: about 20 MB. The oldest are forgotten first. */
 const REMEMBER_EVENTS = 100_000;
-/** Bytes after which a group is closed, so that one sync stays short. */
+/** After so many bytes or entries a group is written, so that one sync stays short and the next group begins during it. */
 const GROUP_BYTES = 1024 * 1024;
+const GROUP_ENTRIES = 24;
 
 export interface AuditLogOptions {
   /** Folder of all chains; each has its own folder in it. */
@@ -50,6 +51,8 @@ export interface AuditLog {
   append(event: AuditEvent): Promise<Receipt>;
   /** The last durable entry. */
   head(): AuditHead;
+  /** The hash of an entry of the last days; undefined for one that is not remembered. */
+  hashAt(seq: number): Digest | undefined;
   /** Writes what is waiting, then gives the chain free. */
   close(): Promise<void>;
 }
@@ -108,12 +111,22 @@ class ChainWriter implements AuditLog {
   readonly #written: Map<string, Receipt>;
   readonly #inFlight = new Map<string, Promise<Receipt>>();
   #queue: Waiting[] = [];
+  /** Written, and not yet part of a sync. */
+  #unsynced: Sealed[] = [];
+  /** The last durable entry. */
   #end: End;
+  /** The last entry that was sealed. */
+  #tip: End;
   #known: KnownFile | undefined;
   #file: DayFile | undefined;
-  #committing: Promise<void> | undefined;
-  /** Bytes of failed attempts that were cut off, until an entry says so. */
+  #awake = false;
+  #opening = false;
+  #syncing = false;
+  #failure: ConnectorError | undefined;
+  #onIdle: (() => void) | undefined;
+  /** Bytes of failed attempts that were cut off, until an entry says so; then, until that entry is durable. */
   #cutBytes = 0;
+  #toldCutBytes = 0;
   #closed = false;
   /** Set once the file is not what we wrote: what comes after it would hide that. */
   #broken: ConnectorError | undefined;
@@ -123,7 +136,7 @@ class ChainWriter implements AuditLog {
     this.#folder = folder;
     this.#lock = lock;
     this.#written = new Map(tail.events);
-    this.#end = { seq: tail.seq, hash: tail.hash, time: tail.time };
+    this.#end = this.#tip = { seq: tail.seq, hash: tail.hash, time: tail.time };
     if (tail.file) {
       const { name, goodBytes, tornBytes } = tail.file;
       this.#known = { name, durableBytes: goodBytes, ownTail: tornBytes > 0 };
@@ -134,20 +147,24 @@ class ChainWriter implements AuditLog {
     return { chain: this.#options.chain, seq: this.#end.seq, hash: this.#end.hash };
   }
 
+  hashAt(seq: number): Digest | undefined {
+    for (const receipt of this.#written.values()) if (receipt.seq === seq) return receipt.hash;
+    return undefined;
+  }
+
   append(event: AuditEvent): Promise<Receipt> {
     const { eventId } = event;
     const before = this.#written.get(eventId);
     if (before) return Promise.resolve(before);
     const running = this.#inFlight.get(eventId);
     if (running) return running;
-    const receipt = this.#enqueue(event).finally(() => this.#inFlight.delete(eventId));
-    this.#inFlight.set(eventId, receipt);
-    return receipt;
+    const refusal = this.#closed ? new ConnectorError('AUDIT_UNAVAILABLE', 'The log is closed.') : this.#broken;
+    return refusal ? Promise.reject(refusal) : this.#enqueue(event);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#committing;
+    if (!this.#isIdle()) await new Promise<void>((resolve) => (this.#onIdle = resolve));
     await this.#file?.close();
     this.#file = undefined;
     this.#lock.release();
@@ -166,80 +183,129 @@ class ChainWriter implements AuditLog {
     await this.append(this.#repairEvent({ aside, bytes: bytes.length, digest: this.#options.sha256(bytes) }));
   }
 
-  async #enqueue(event: AuditEvent): Promise<Receipt> {
-    if (this.#closed) throw new ConnectorError('AUDIT_UNAVAILABLE', 'The log is closed.');
-    if (this.#broken) throw this.#broken;
-    const parsed = parseAuditEvent(event);
-    const time = this.#options.now().toISOString();
-    const receipt = new Promise<Receipt>((resolve, reject) => {
-      this.#queue.push({ event: parsed, time, resolve, reject });
-    });
-    this.#committing ??= this.#commitAll();
-    return receipt;
-  }
-
-  async #commitAll(): Promise<void> {
-    while (this.#queue.length > 0) {
-      // Whoever was just acknowledged may append again at once; let them join the same group.
-      await nextTurn();
-      await this.#commitGroup();
-    }
-    this.#committing = undefined; // in the same turn as the look at the queue, so that nobody is left waiting
-  }
-
-  async #commitGroup(): Promise<void> {
-    let group: Sealed[] = [];
+  #enqueue(event: AuditEvent): Promise<Receipt> {
+    const { promise, resolve, reject } = Promise.withResolvers<Receipt>();
     try {
-      if (!this.#file) await this.#reopen();
-      group = this.#takeGroup();
-      const [first, last] = [group[0], group.at(-1)];
-      if (!first || !last) return;
-      // Files never go back in time, even where the clock does: their order is the order of the chain.
-      const name = later(`${dayOf(first.time)}.jsonl`, this.#known?.name ?? '');
-      if (name !== this.#known?.name) await this.#startFile(name);
-      await this.#file?.append(Buffer.concat(group.map(({ line }) => line)));
-      this.#acknowledge(group, last);
-    } catch (cause) {
-      await this.#giveUp(group, unavailable(cause));
+      this.#queue.push({ event: parseAuditEvent(event), time: this.#options.now().toISOString(), resolve, reject });
+      this.#inFlight.set(event.eventId, promise);
+    } catch (error) {
+      reject(error);
     }
+    this.#wake();
+    return promise;
+  }
+
+  /** In the next turn: whoever was just acknowledged may append again at once, and joins the same group. */
+  #wake(): void {
+    if (this.#awake) return;
+    this.#awake = true;
+    setImmediate(() => {
+      this.#awake = false;
+      this.#proceed();
+    });
+  }
+
+  /** Does what can be done now: opens the file, or seals and writes what waits and has the disk take it. */
+  #proceed(): void {
+    try {
+      while (this.#queue.length > 0 && !this.#opening && !this.#failure) {
+        if (!this.#file && this.#known) return this.#open(() => this.#reopen());
+        // Files never go back in time, even where the clock does: their order is the order of the chain.
+        const name = later(`${dayOf(this.#queue[0]?.time ?? '')}.jsonl`, this.#known?.name ?? '');
+        if (name !== this.#known?.name) {
+          if (this.#unsynced.length > 0 || this.#syncing) return; // goes on when they are durable
+          return this.#open(() => this.#startFile(name));
+        }
+        this.#writeGroup();
+        this.#sync();
+      }
+      if (this.#isIdle()) this.#onIdle?.();
+    } catch (cause) {
+      this.#fail(cause);
+    }
+  }
+
+  #isIdle(): boolean {
+    const waiting = this.#queue.length + this.#unsynced.length;
+    return waiting === 0 && !this.#opening && !this.#syncing && !this.#failure;
+  }
+
+  #open(work: () => Promise<void>): void {
+    this.#opening = true;
+    work().then(
+      () => {
+        this.#opening = false;
+        this.#proceed();
+      },
+      (cause: unknown) => {
+        this.#opening = false;
+        this.#fail(cause);
+      },
+    );
   }
 
   /** Seals what waits, in order, up to a size and up to the end of a day. An event that can't be sealed fails alone. */
-  #takeGroup(): Sealed[] {
+  #writeGroup(): void {
     const group: Sealed[] = [];
-    let end = this.#end;
     let size = 0;
     const add = (event: AuditEvent, time: string, waiting?: Waiting) => {
-      const sealed = this.#seal(event, time, end, waiting);
+      const sealed = this.#seal(event, time, waiting);
       group.push(sealed);
-      end = { ...sealed.receipt, time };
+      this.#tip = { ...sealed.receipt, time };
       size += sealed.line.length;
     };
-    while (size < GROUP_BYTES) {
+    while (size < GROUP_BYTES && group.length < GROUP_ENTRIES) {
       const [waiting] = this.#queue;
-      if (!waiting) break;
-      if (group.length > 0 && dayOf(waiting.time) > dayOf(end.time)) break;
+      if (!waiting || (group.length > 0 && dayOf(waiting.time) > dayOf(this.#tip.time))) break;
       this.#queue.shift();
       try {
-        if (group.length === 0 && this.#cutBytes > 0) {
-          add(this.#repairEvent({ bytes: this.#cutBytes }), later(waiting.time, end.time));
+        if (this.#cutBytes > 0) {
+          add(this.#repairEvent({ bytes: this.#cutBytes }), later(waiting.time, this.#tip.time));
+          this.#toldCutBytes = this.#cutBytes;
+          this.#cutBytes = 0;
         }
-        if (waiting.time < end.time) add(clockEvent(this.#options.chain, end, waiting.time), waiting.time);
+        const { chain } = this.#options;
+        if (waiting.time < this.#tip.time) add(clockEvent(chain, this.#tip, waiting.time), waiting.time);
         add(waiting.event, waiting.time, waiting);
       } catch (error) {
-        waiting.reject(error);
+        this.#refuse(waiting, error);
       }
     }
-    return group;
+    this.#unsynced.push(...group); // before it is written: what fails midway is refused with it
+    this.#file?.write(Buffer.concat(group.map(({ line }) => line)));
   }
 
-  #seal(event: AuditEvent, time: string, end: End, waiting?: Waiting): Sealed {
+  #seal(event: AuditEvent, time: string, waiting?: Waiting): Sealed {
     const { chain, sha256 } = this.#options;
-    const seq = end.seq + 1;
-    const entry: AuditEntry = { ...event, v: 1, chain, seq, time, prev: end.hash };
+    const seq = this.#tip.seq + 1;
+    const entry: AuditEntry = { ...event, v: 1, chain, seq, time, prev: this.#tip.hash };
     const { line, hash } = sealEntry(sha256, entry);
     const { eventId } = event;
     return { eventId, receipt: { seq, hash }, time, line: Buffer.from(`${line}\n`), ...(waiting ? { waiting } : {}) };
+  }
+
+  /** Has the disk take what was written, one sync at a time: what is written meanwhile shares the next one. */
+  #sync(): void {
+    const [file, group] = [this.#file, this.#unsynced];
+    if (this.#syncing || !file || group.length === 0) return;
+    this.#unsynced = [];
+    this.#syncing = true;
+    file.sync().then(
+      (restoredBytes) => {
+        this.#syncing = false;
+        // A file that is put back holds all that was written, durably.
+        this.#acknowledge(restoredBytes > 0 ? [...group, ...this.#unsynced.splice(0)] : group);
+        if (restoredBytes > 0) this.#reportRestored(file, restoredBytes);
+        if (this.#failure) return this.#giveUp();
+        this.#sync();
+        this.#wake();
+      },
+      (cause: unknown) => {
+        this.#syncing = false;
+        this.#unsynced.unshift(...group);
+        this.#fail(cause);
+      },
+    );
   }
 
   async #startFile(name: string): Promise<void> {
@@ -250,28 +316,52 @@ class ChainWriter implements AuditLog {
     this.#known = { ...fresh, ownTail: true };
   }
 
-  #acknowledge(group: readonly Sealed[], last: Sealed): void {
-    for (const { eventId, receipt } of group) this.#written.set(eventId, receipt);
+  #acknowledge(group: readonly Sealed[]): void {
+    const last = group.at(-1);
+    if (!last || !this.#known || !this.#file) return;
+    const lastLine = { bytes: last.line.length, digest: this.#options.sha256(last.line) };
+    this.#known = { ...this.#known, durableBytes: this.#file.durableBytes, lastLine, ownTail: true };
     this.#end = { ...last.receipt, time: last.time };
-    this.#cutBytes = 0;
-    if (this.#known && this.#file) {
-      const lastLine = { bytes: last.line.length, digest: this.#options.sha256(last.line) };
-      this.#known = { ...this.#known, durableBytes: this.#file.durableBytes, lastLine, ownTail: true };
+    this.#toldCutBytes = 0;
+    for (const { eventId, receipt, waiting } of group) {
+      this.#written.set(eventId, receipt);
+      this.#inFlight.delete(eventId);
+      waiting?.resolve(receipt);
     }
     for (const [eventId] of this.#written) {
       if (this.#written.size <= REMEMBER_EVENTS) break;
       this.#written.delete(eventId);
     }
-    for (const { receipt, waiting } of group) waiting?.resolve(receipt);
   }
 
-  async #giveUp(group: readonly Sealed[], error: ConnectorError): Promise<void> {
-    if (error.code === 'AUDIT_BROKEN') this.#broken ??= error;
-    // Opened again before the next write, without anything of this group.
-    await this.#file?.close().catch(() => undefined);
+  #refuse(waiting: Waiting, error: unknown): void {
+    this.#inFlight.delete(waiting.event.eventId);
+    waiting.reject(error);
+  }
+
+  /** What a sync has begun with is heard out first: the disk may have it. */
+  #fail(cause: unknown): void {
+    this.#failure ??= unavailable(cause);
+    if (!this.#syncing) this.#giveUp();
+  }
+
+  /** Refuses everything that is not durable. The file is opened again before the next write, without any of it. */
+  #giveUp(): void {
+    const error = this.#failure;
+    if (error?.code === 'AUDIT_BROKEN') this.#broken ??= error;
+    const sealed = this.#unsynced.splice(0).flatMap(({ waiting }) => waiting ?? []);
+    const refused = [...sealed, ...this.#queue.splice(0)];
+    this.#tip = this.#end;
+    this.#cutBytes += this.#toldCutBytes;
+    this.#toldCutBytes = 0;
+    const file = this.#file;
     this.#file = undefined;
-    for (const { waiting } of group) waiting?.reject(error);
-    for (const waiting of this.#queue.splice(0)) waiting.reject(error);
+    const closed = file?.close().catch(() => undefined) ?? Promise.resolve();
+    void closed.then(() => {
+      this.#failure = undefined;
+      for (const waiting of refused) this.#refuse(waiting, error);
+      this.#proceed();
+    });
   }
 
   async #reopen(): Promise<void> {
@@ -281,10 +371,21 @@ class ChainWriter implements AuditLog {
     this.#cutBytes += cutBytes;
   }
 
-  #repairEvent(detail: AuditEvent['detail']): AuditEvent {
+  #repairEvent(detail: DetailOf<'audit.tail-repaired'>): AuditEvent {
     const { chain } = this.#options;
-    const eventId = `${chain}/tail-repaired/${this.#end.seq + 1}`;
+    const eventId = `${chain}/tail-repaired/${this.#tip.seq + 1}`;
     return { eventId, type: 'audit.tail-repaired', actor: system(chain), outcome: 'succeeded', detail };
+  }
+
+  /** What we hold open is still the deleted file: the one that was put back is opened before the next write. */
+  #reportRestored(file: DayFile, bytes: number): void {
+    this.#file = undefined;
+    file.close().catch(() => undefined);
+    const { chain } = this.#options;
+    const eventId = `${chain}/file-restored/${this.#end.seq}`;
+    const detail: DetailOf<'audit.file-restored'> = { file: file.name, bytes };
+    const event = { eventId, type: 'audit.file-restored', actor: system(chain), outcome: 'succeeded', detail } as const;
+    this.#enqueue(event).catch(() => undefined); // the next append meets the same disk
   }
 }
 

@@ -153,7 +153,7 @@ export class Executor {
       freezeSeen: freeze.seen,
       mayWrite: freeze.state().state === 'open',
       writesInFlight: this.inFlight,
-      renewed: microTime(now()),
+      renewedAt: now(),
     });
     // Confirmed too late it has run out in the meantime, and others may have acted on that.
     if (!isNew && this.hasLapsed) throw new ConnectorError('EXECUTOR_LAPSED');
@@ -210,9 +210,4 @@ export function throughExecutor(api: KubeApi, executor: Executor): KubeApi {
 function assertOpen(state: FreezeState): void {
   if (state.state === 'frozen') throw new ConnectorError('FROZEN', `It is frozen ${describeFreeze(state)}.`);
   if (state.state === 'unknown') throw new ConnectorError('FREEZE_UNKNOWN', `The freeze is not known: ${state.why}.`);
-}
-
-/** RFC 3339 with six digits, as Leases have it. */
-function microTime(date: Date): string {
-  return date.toISOString().replace('Z', '000Z');
 }

@@ -173,66 +173,7 @@ export async function writeFreeze(
   const query = { fieldManager, force: 'true' };
   const contentType = 'application/apply-patch+yaml';
   const call = { method: 'PATCH', path: `${RECORDS_PATH}/${name}`, query, contentType, body } as const;
-  return versionOf(await asConnectorError(() => inState(api, () => api.write(call)))).resourceVersion;
-}
-
-/** Leases in which executors say that they are at work, in the state namespace. */
-export interface ExecutorLeases {
-  /** Makes or renews a Lease. */
-  publish(lease: ExecutorLease): Promise<void>;
-  /** Those of one cluster. */
-  list(): Promise<ExecutorLease[]>;
-  remove(name: string): Promise<void>;
-}
-
-const LEASES_PATH = `/apis/coordination.k8s.io/v1/namespaces/${STATE_NAMESPACE}/leases`;
-const CLUSTER_LABEL = 'neuralops.io/executor-of';
-const ANNOTATIONS = {
-  freezeSeen: 'neuralops.io/freeze-seen',
-  mayWrite: 'neuralops.io/may-write',
-  writesInFlight: 'neuralops.io/writes-in-flight',
-} as const;
-
-/** More pods than that are in no cluster. */
-const MAX_LEASES = 20_000;
-
-/** All methods throw KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN or WRITE_REFUSED. */
-export function createExecutorLeases(api: KubeApi, clusterId: string): ExecutorLeases {
-  return {
-    async publish({ name, holder, durationSeconds, freezeSeen, mayWrite, writesInFlight, renewed }) {
-      const annotations = {
-        [ANNOTATIONS.freezeSeen]: freezeSeen,
-        [ANNOTATIONS.mayWrite]: String(mayWrite),
-        [ANNOTATIONS.writesInFlight]: String(writesInFlight),
-      };
-      const metadata = { name, labels: { ...OWN_LABELS, [CLUSTER_LABEL]: clusterId }, annotations };
-      const spec = { holderIdentity: holder, leaseDurationSeconds: durationSeconds, renewTime: renewed };
-      const body = toJsonBody({ apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec });
-      const query = { fieldManager: FIELD_MANAGER, force: 'true' };
-      const contentType = 'application/apply-patch+yaml';
-      const call = { method: 'PATCH', path: `${LEASES_PATH}/${name}`, query, contentType, body } as const;
-      await asConnectorError(() => inState(api, () => api.write(call)));
-    },
-
-    async list() {
-      const leases = await api.list(LEASES_PATH, {
-        atMost: MAX_LEASES,
-        labelSelector: `${CLUSTER_LABEL}=${clusterId}`,
-      });
-      if (!leases) throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'There are too many Leases to list.');
-      return leases.map(({ metadata, spec }) => ({
-        name: metadata.name,
-        holder: String(at(spec, 'holderIdentity') ?? ''),
-        durationSeconds: Number(at(spec, 'leaseDurationSeconds') ?? 0),
-        freezeSeen: metadata.annotations?.[ANNOTATIONS.freezeSeen] ?? '0',
-        mayWrite: metadata.annotations?.[ANNOTATIONS.mayWrite] !== 'false',
-        writesInFlight: Number(metadata.annotations?.[ANNOTATIONS.writesInFlight] ?? 1),
-        renewed: String(at(spec, 'renewTime') ?? ''),
-      }));
-    },
-
-    remove: (name) => removeOwn(api, `${LEASES_PATH}/${name}`),
-  };
+  return versionOf(await asConnectorError(() => inStateNamespace(api, () => api.write(call)))).resourceVersion;
 }
 
 function dataOf(record: KubeObject): RecordData {
@@ -262,11 +203,11 @@ function removeOwn(api: KubeApi, path: string): Promise<void> {
 
 /** Creates an object in the state namespace; false where the object is there already. */
 function createInState(api: KubeApi, path: string, object: unknown): Promise<boolean> {
-  return inState(api, () => post(api, path, object));
+  return inStateNamespace(api, () => post(api, path, object));
 }
 
 /** Writes into the state namespace, which is made where it is missing. */
-async function inState<T>(api: KubeApi, write: () => Promise<T>): Promise<T> {
+async function inStateNamespace<T>(api: KubeApi, write: () => Promise<T>): Promise<T> {
   try {
     return await write();
   } catch (error) {
@@ -298,4 +239,156 @@ async function asConnectorError<T>(work: () => Promise<T>): Promise<T> {
       ? new ConnectorError('OBJECT_MISSING', error.message, { cause: error })
       : error.toConnectorError('WRITE_REFUSED');
   }
+}
+
+/** What a writer of the audit log says of itself, in a Lease of its own: that it lives, and where its chain ends. */
+export interface HeadLease {
+  readonly name: string;
+  readonly clusterId: string;
+  /** The writer's name. */
+  readonly holder: string;
+  readonly renewedAt: Date;
+  /** The signed head as JSON: to whoever reads it a text from outside. */
+  readonly head: string;
+  /** PEM. */
+  readonly publicKey: string;
+}
+
+export interface HeadLeases {
+  /** Makes the Lease, or renews it. */
+  publish(lease: HeadLease): Promise<void>;
+  read(name: string): Promise<HeadLease | undefined>;
+  /** Those of one cluster id, whoever wrote them. */
+  list(clusterId: string): Promise<HeadLease[]>;
+  remove(name: string): Promise<void>;
+}
+
+const LEASES_PATH = `/apis/coordination.k8s.io/v1/namespaces/${STATE_NAMESPACE}/leases`;
+const CLUSTER_LABEL = 'neuralops.io/audit-cluster';
+const HEAD_ANNOTATION = 'neuralops.io/audit-head';
+const KEY_ANNOTATION = 'neuralops.io/audit-key';
+/** Writers that a cluster has or had: far above what any has. */
+const MAX_LEASES = 10_000;
+
+/**
+ * Opens the Leases in which audit heads are published.
+ * All methods throw KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN or WRITE_REFUSED.
+ * @param api with the rights for the state namespace
+ */
+export function createHeadLeases(api: KubeApi): HeadLeases {
+  return {
+    publish: ({ name, clusterId, holder, renewedAt, head, publicKey }) => {
+      const labels = { [CLUSTER_LABEL]: clusterId };
+      const annotations = { [HEAD_ANNOTATION]: head, [KEY_ANNOTATION]: publicKey };
+      return applyLease(
+        api,
+        { name, labels, annotations },
+        { holderIdentity: holder, renewTime: toMicroTime(renewedAt) },
+      );
+    },
+
+    async read(name) {
+      const lease = await api.get(`${LEASES_PATH}/${name}`);
+      return lease && describeLease(lease);
+    },
+
+    async list(clusterId) {
+      const labelSelector = `${CLUSTER_LABEL}=${clusterId}`;
+      const leases = await api.list(LEASES_PATH, { atMost: MAX_LEASES, labelSelector });
+      return (leases ?? []).map(describeLease);
+    },
+
+    remove: (name) =>
+      asConnectorError(async () => {
+        const contentType = 'application/json';
+        await api.write({ method: 'DELETE', path: `${LEASES_PATH}/${name}`, query: {}, contentType, body: '{}' });
+      }),
+  };
+}
+
+interface LeaseMetadata {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/** Makes a Lease of the connector's own, or renews it. Nobody else has a say in it. */
+async function applyLease(api: KubeApi, metadata: LeaseMetadata, spec: object): Promise<void> {
+  const labels = { ...OWN_LABELS, ...metadata.labels };
+  const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { ...metadata, labels }, spec };
+  const query = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict', force: 'true' };
+  const contentType = 'application/apply-patch+yaml';
+  const path = `${LEASES_PATH}/${metadata.name}`;
+  const body = toJsonBody(lease);
+  await asConnectorError(() =>
+    inStateNamespace(api, () => api.write({ method: 'PATCH', path, query, contentType, body })),
+  );
+}
+
+/** RFC 3339 with six digits, as Leases have it. */
+function toMicroTime(date: Date): string {
+  return date.toISOString().replace(/Z$/, '000Z');
+}
+
+function describeLease(lease: KubeObject): HeadLease {
+  const text = (...path: readonly string[]) => String(at(lease, ...path) ?? '');
+  return {
+    name: lease.metadata.name,
+    clusterId: text('metadata', 'labels', CLUSTER_LABEL),
+    holder: text('spec', 'holderIdentity'),
+    renewedAt: new Date(text('spec', 'renewTime')),
+    head: text('metadata', 'annotations', HEAD_ANNOTATION),
+    publicKey: text('metadata', 'annotations', KEY_ANNOTATION),
+  };
+}
+
+/** Leases in which executors say that they are at work, in the state namespace. */
+export interface ExecutorLeases {
+  /** Makes or renews a Lease. */
+  publish(lease: Omit<ExecutorLease, 'renewed'> & { readonly renewedAt: Date }): Promise<void>;
+  /** Those of one cluster. */
+  list(): Promise<ExecutorLease[]>;
+  remove(name: string): Promise<void>;
+}
+
+const EXECUTOR_LABEL = 'neuralops.io/executor-of';
+const ANNOTATIONS = {
+  freezeSeen: 'neuralops.io/freeze-seen',
+  mayWrite: 'neuralops.io/may-write',
+  writesInFlight: 'neuralops.io/writes-in-flight',
+} as const;
+
+/** All methods throw KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN or WRITE_REFUSED. */
+export function createExecutorLeases(api: KubeApi, clusterId: string): ExecutorLeases {
+  return {
+    async publish({ name, holder, durationSeconds, freezeSeen, mayWrite, writesInFlight, renewedAt }) {
+      const annotations = {
+        [ANNOTATIONS.freezeSeen]: freezeSeen,
+        [ANNOTATIONS.mayWrite]: String(mayWrite),
+        [ANNOTATIONS.writesInFlight]: String(writesInFlight),
+      };
+      const labels = { [EXECUTOR_LABEL]: clusterId };
+      const spec = { holderIdentity: holder, leaseDurationSeconds: durationSeconds, renewTime: toMicroTime(renewedAt) };
+      await applyLease(api, { name, labels, annotations }, spec);
+    },
+
+    async list() {
+      const leases = await api.list(LEASES_PATH, {
+        atMost: MAX_LEASES,
+        labelSelector: `${EXECUTOR_LABEL}=${clusterId}`,
+      });
+      if (!leases) throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'There are too many Leases to list.');
+      return leases.map(({ metadata, spec }) => ({
+        name: metadata.name,
+        holder: String(at(spec, 'holderIdentity') ?? ''),
+        durationSeconds: Number(at(spec, 'leaseDurationSeconds') ?? 0),
+        freezeSeen: metadata.annotations?.[ANNOTATIONS.freezeSeen] ?? '0',
+        mayWrite: metadata.annotations?.[ANNOTATIONS.mayWrite] !== 'false',
+        writesInFlight: Number(metadata.annotations?.[ANNOTATIONS.writesInFlight] ?? 1),
+        renewed: String(at(spec, 'renewTime') ?? ''),
+      }));
+    },
+
+    remove: (name) => removeOwn(api, `${LEASES_PATH}/${name}`),
+  };
 }

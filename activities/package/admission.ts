@@ -9,6 +9,7 @@ import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import { WPK_MAX_BYTES } from '../../domain/wpk.ts';
 import type { LoadedPolicy, PolicySource } from '../policy/load-policy.ts';
 import type { KeySource } from '../sigstore/keys.ts';
+import type { TrustedRoot } from '../sigstore/trusted-root.ts';
 import type { VerifiedSignature } from '../sigstore/verify-signature.ts';
 import { verifyBundle } from '../sigstore/verify-signature.ts';
 
@@ -25,6 +26,8 @@ export interface AdmittedWpk {
 export interface AdmissionDeps {
   readonly clusterId: string;
   readonly keys: KeySource;
+  /** What certificates and log entries are checked against; without one, bundles that bring them are refused. */
+  readonly trustedRoot: TrustedRoot | undefined;
   readonly policy: PolicySource;
   readonly sha256: Sha256;
   readonly now: () => Date;
@@ -75,13 +78,15 @@ export function createAdmission(deps: AdmissionDeps): Admission {
     const { payload, bundle } = decode(signed);
     const now = deps.now();
     const [keys, policy] = await Promise.all([deps.keys.load({ fresh }), deps.policy()]);
-    const { pinnedKeys } = policy.policy.signing;
+    const { pinnedKeys, keyless: identities } = policy.policy.signing;
+    const { trustedRoot } = deps;
     const signature = verifyBundle({
       payload,
       bundle,
       keys,
       now,
       ...(pinnedKeys && { pinnedKeys }),
+      ...(trustedRoot && { keyless: { trustedRoot, identities } }),
     });
     const wpkDigest = deps.sha256(payload);
     const { wpk, stepsDigest } = parseOnce(wpkDigest, payload);

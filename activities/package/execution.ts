@@ -2,7 +2,7 @@ import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { ConnectorError, isErrorCode } from '../../domain/errors.ts';
 import type { PlanBinding } from '../../domain/plan.ts';
 import { windowState } from '../../domain/maintenance-windows.ts';
-import { policyDenials, resultDenials } from '../../domain/policy.ts';
+import { resultDenials } from '../../domain/policy.ts';
 import type { ExecutionReport, Progress } from '../../domain/status.ts';
 import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import type { ExecutionOptions, ExecutionProgress, GrowingReport } from '../kubernetes/execution-types.ts';
@@ -158,7 +158,7 @@ async function carryOut(
       resumed,
       signal: AbortSignal.any([signal, halt]),
       report,
-      beforeWrite: () => assertStillAllowed(deps.policy, admitted, dryRun),
+      beforeWrite: policyGuard(deps, input.signed, admitted, dryRun),
       onStep: async (step) => {
         // A step before may have waited for hours: a key may be revoked and the policy may deny by now.
         if ('started' in step) await deps.admit(input.signed, { begun: true, fresh: true });
@@ -198,17 +198,23 @@ async function frozenNow(
   }
 }
 
-/** A policy that changes while a package is carried out decides at the next write. */
-async function assertStillAllowed(
-  policy: PolicySource,
-  { wpk, policy: before }: AdmittedWpk,
+/** A policy that changes while a package is carried out decides at the next write: of its contents and of who signed it. */
+function policyGuard(
+  { policy, admit }: Pick<ExecutionDeps, 'policy' | 'admit'>,
+  signed: SignedWpk,
+  admitted: AdmittedWpk,
   { writes }: DryRun,
-): Promise<void> {
-  const { policy: now, digest } = await policy();
-  if (digest === before.digest) return;
-  const changed = writes.filter(({ planned }) => planned.change !== 'unchanged').map(({ after }) => after);
-  const denials = [...policyDenials(now, wpk), ...resultDenials(now, changed)];
-  if (denials.length > 0) throw new ConnectorError('POLICY_DENIED', `${denials.join('; ')}.`);
+): () => Promise<void> {
+  let allowed = admitted.policy.digest;
+  return async () => {
+    const { policy: now, digest } = await policy();
+    if (digest === allowed) return;
+    await admit(signed, { begun: true });
+    const changed = writes.filter(({ planned }) => planned.change !== 'unchanged').map(({ after }) => after);
+    const denials = resultDenials(now, changed);
+    if (denials.length > 0) throw new ConnectorError('POLICY_DENIED', `${denials.join('; ')}.`);
+    allowed = digest;
+  };
 }
 
 /**

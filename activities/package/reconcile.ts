@@ -1,4 +1,4 @@
-import type { AuditEvent } from '../../domain/audit.ts';
+import type { DetailOf } from '../../domain/audit-catalogue.ts';
 import { workflowIdOf } from '../../domain/names.ts';
 import type { Witness } from '../temporal/witness.ts';
 import { FINISH_WITHIN_MS } from './admission.ts';
@@ -12,7 +12,7 @@ export interface ReconcileDeps {
   readonly witness: Witness;
   readonly now: () => Date;
   /** Records what was found out about a package; the same finding, told again, counts once. */
-  readonly record: (wpkId: string, claim: Claim, detail: AuditEvent['detail']) => Promise<void>;
+  readonly record: (wpkId: string, claim: Claim, detail: DetailOf<'package.cut-off'>) => Promise<void>;
 }
 
 /** What one look at the claims came to. */

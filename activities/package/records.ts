@@ -1,5 +1,6 @@
 import type { StatementProof, VoteRecord } from '../../domain/approvals.ts';
-import type { AuditEvent, AuditEventType } from '../../domain/audit.ts';
+import type { AuditEvent } from '../../domain/audit.ts';
+import type { AuditEventType, DetailOf } from '../../domain/audit-catalogue.ts';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { canonicalJson } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
@@ -50,14 +51,14 @@ export class PackageRecords {
   }
 
   /** @param key tells events of one type in one run apart. */
-  async write(
-    type: AuditEventType,
+  async write<T extends AuditEventType>(
+    type: T,
     outcome: AuditEvent['outcome'],
-    detail: AuditEvent['detail'],
+    detail: DetailOf<T>,
     more: Partial<Pick<AuditEvent, 'actor' | 'phase' | 'planDigest'>> & {
       readonly key?: string;
       /** What is known to be short enough, and worthless in parts. */
-      readonly unclipped?: AuditEvent['detail'];
+      readonly unclipped?: Partial<DetailOf<T>>;
     } = {},
   ): Promise<void> {
     const { key = '', unclipped = {}, ...fields } = more;

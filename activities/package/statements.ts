@@ -1,5 +1,6 @@
 import { parseApprovalStatement } from '../../domain/approval-statement.ts';
 import type { StatementProof } from '../../domain/approvals.ts';
+import { briefly } from '../../domain/approvals.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { PolicySource } from '../policy/load-policy.ts';
 import type { ApproverSource } from '../sigstore/approver-keys.ts';
@@ -43,6 +44,6 @@ function refusedOr(prove: () => StatementProof): StatementProof {
     return prove();
   } catch (error) {
     if (!(error instanceof ConnectorError)) throw error;
-    return { refused: { code: error.code, why: error.detail } };
+    return { refused: briefly({ code: error.code, why: error.detail }) };
   }
 }

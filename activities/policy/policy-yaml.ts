@@ -28,6 +28,12 @@ export function readPolicyYaml(text: string): PolicyYaml {
     sentence: code === 'MULTIPLE_DOCS' ? 'Another document begins here; a policy is one.' : toSentence(message),
     place: placeAt(offset),
   }));
+  if (document.directives.yaml.version !== '1.2') {
+    problems.push({
+      sentence: 'YAML 1.2 only: 1.1 reads `on`, `22:00` and dates as something else.',
+      place: placeAt(0),
+    });
+  }
   // Aliases would let a small file stand for a huge one, and hide what it says.
   visit(document, {
     Alias: (_, { range }) => {

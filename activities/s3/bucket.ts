@@ -5,6 +5,7 @@ import type {
   ListObjectVersionsCommandInput,
   ListObjectVersionsCommandOutput,
   ObjectVersion as ObjectVersionOutput,
+  PutObjectCommandInput,
 } from '@aws-sdk/client-s3';
 import {
   GetObjectCommand,
@@ -27,7 +28,14 @@ export interface BucketOptions {
   readonly endpoint?: string | undefined;
   /** The AWS SDK's own chain (environment, web identity, instance) where they are left out. */
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined;
+  /** How the server encrypts what is written; as the bucket is set where it is left out. */
+  readonly encryption?: Encryption | undefined;
 }
+
+export type Encryption =
+  | { readonly algorithm: 'AES256' }
+  /** The account's own key where none is named. */
+  | { readonly algorithm: 'aws:kms'; readonly keyId?: string | undefined };
 
 export type LockMode = 'COMPLIANCE' | 'GOVERNANCE';
 
@@ -65,7 +73,7 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 
 /** @throws {ConnectorError} CONFIG_INVALID for an endpoint without TLS; all methods throw S3_UNAVAILABLE */
-export function openBucket({ bucket, region, endpoint, credentials }: BucketOptions): Bucket {
+export function openBucket({ bucket, region, endpoint, credentials, encryption }: BucketOptions): Bucket {
   if (endpoint !== undefined) assertPrivate(endpoint);
   const client = new S3Client({
     region,
@@ -100,11 +108,12 @@ export function openBucket({ bucket, region, endpoint, credentials }: BucketOpti
         Bucket: bucket,
         Key: key,
         Body: body,
-        ContentType: 'application/x-ndjson',
+        ContentType: key.endsWith('.json') ? 'application/json' : 'application/x-ndjson',
         IfNoneMatch: '*',
         // Object Lock asks for a checksum, and the server refuses what was changed on its way.
         ChecksumSHA256: createHash('sha256').update(body).digest('base64'),
         ...(retention ? { ObjectLockMode: retention.mode, ObjectLockRetainUntilDate: retention.until } : {}),
+        ...(encryption ? encryptionFields(encryption) : {}),
       });
       try {
         const { VersionId } = await client.send(put);
@@ -150,6 +159,12 @@ export function openBucket({ bucket, region, endpoint, credentials }: BucketOpti
 
     close: () => client.destroy(),
   };
+}
+
+function encryptionFields(encryption: Encryption): Pick<PutObjectCommandInput, 'ServerSideEncryption' | 'SSEKMSKeyId'> {
+  const { algorithm } = encryption;
+  const keyId = algorithm === 'aws:kms' ? encryption.keyId : undefined;
+  return { ServerSideEncryption: algorithm, ...(keyId === undefined ? {} : { SSEKMSKeyId: keyId }) };
 }
 
 function describeVersion(from: ObjectVersionOutput | DeleteMarkerEntry, deleteMarker: boolean): ObjectVersion {

@@ -102,10 +102,11 @@ export function cosignKeySource(setting: string): KeySource {
   };
 }
 
-/** What was read, and when it was asked for: what changed since then is not in it. */
-interface Kept<Key> {
+/** What was said, and when it was asked for: what changed since then is not in it. */
+interface Answer<Key> {
   readonly askedAt: number;
-  readonly keys: readonly Key[];
+  /** Undefined where what is there is broken. */
+  readonly keys: readonly Key[] | undefined;
 }
 
 /**
@@ -119,20 +120,24 @@ export function cachedKeySource<Key extends TrustedKey>(
   source: SourceOf<Key>,
   { maxAgeMs = KEY_CACHE_MS, now = () => performance.now() }: { maxAgeMs?: number; now?: () => number } = {},
 ): SourceOf<Key> {
-  let kept: Kept<Key> | undefined;
+  let last: Answer<Key> | undefined;
   let asking: Promise<readonly Key[]> | undefined;
 
-  const stillGood = () => (kept && now() - kept.askedAt < maxAgeMs ? kept.keys : undefined);
+  const stillGood = () => (last && now() - last.askedAt < maxAgeMs ? last.keys : undefined);
+
+  /** Answers may overtake each other; the one to the later question knows more. */
+  function keep(answer: Answer<Key>): void {
+    if (!last || last.askedAt <= answer.askedAt) last = answer;
+  }
 
   async function ask(): Promise<readonly Key[]> {
     const askedAt = now();
     try {
       const keys = await source.load();
-      // Answers may overtake each other; the one to the later question knows more.
-      if (!kept || kept.askedAt <= askedAt) kept = { askedAt, keys };
+      keep({ askedAt, keys });
       return keys;
     } catch (error) {
-      if (!isAway(error)) kept = undefined;
+      if (!isAway(error)) keep({ askedAt, keys: undefined });
       throw error;
     }
   }

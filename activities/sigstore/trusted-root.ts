@@ -20,6 +20,7 @@ export function parseTrustedRoot(text: string, name: string): TrustedRoot {
   try {
     const document = RootDocument.fromJSON(JSON.parse(text));
     if (!MEDIA_TYPE.test(document.mediaType)) throw new Error('its mediaType is not that of a trusted root');
+    if (!haveStarts(document)) throw new Error('an authority is without the start of its validity');
     material = toTrustMaterial(document, noKey);
   } catch (cause) {
     throw new ConnectorError('CONFIG_INVALID', `${name} is no trusted root of Sigstore.`, { cause });
@@ -29,6 +30,13 @@ export function parseTrustedRoot(text: string, name: string): TrustedRoot {
     throw new ConnectorError('CONFIG_INVALID', `${name} names no authority at all.`);
   }
   return material;
+}
+
+/** @sigstore/verify takes an authority without a start as one that was always valid; nobody meant that. */
+function haveStarts({ tlogs, ctlogs, certificateAuthorities, timestampAuthorities }: RootDocument): boolean {
+  const logs = [...tlogs, ...ctlogs].map(({ publicKey }) => publicKey?.validFor);
+  const authorities = [...certificateAuthorities, ...timestampAuthorities].map(({ validFor }) => validFor);
+  return [...logs, ...authorities].every((validFor) => validFor?.start !== undefined);
 }
 
 /** @throws {ConnectorError} CONFIG_INVALID, also where the file cannot be read */

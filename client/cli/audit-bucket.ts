@@ -1,5 +1,6 @@
 import { openBucket } from '../../activities/s3/bucket.ts';
 import type { Bucket, ObjectVersion } from '../../activities/s3/bucket.ts';
+import { isHeadName, parseManifestName } from '../../domain/audit-head.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { AuditFile, AuditProblem } from '../audit-verify.ts';
 
@@ -39,7 +40,7 @@ export async function auditFilesIn(bucket: Bucket, folder: string, retentionDays
   const prefix = folder === '' || folder.endsWith('/') ? folder : `${folder}/`;
   const byKey = new Map<string, ObjectVersion[]>();
   for await (const version of bucket.versions(prefix)) {
-    if (version.key.endsWith('.jsonl')) byKey.set(version.key, [...(byKey.get(version.key) ?? []), version]);
+    if (isAuditFile(version.key)) byKey.set(version.key, [...(byKey.get(version.key) ?? []), version]);
   }
   const files: AuditFile[] = [];
   const problems: AuditProblem[] = [];
@@ -63,6 +64,10 @@ export async function auditFilesIn(bucket: Bucket, folder: string, retentionDays
     if (problem) problems.push({ kind: 'unprotected', file: name, ...problem });
   }
   return { files, problems };
+}
+
+function isAuditFile(key: string): boolean {
+  return key.endsWith('.jsonl') || isHeadName(key) || parseManifestName(key) !== undefined;
 }
 
 function older(a: ObjectVersion | undefined, b: ObjectVersion): ObjectVersion {

@@ -21,7 +21,7 @@ interface RiskOptions extends FormatOptions {
   readonly failOn?: RiskLevel;
 }
 
-export interface FileRisk extends Risk {
+interface FileRisk extends Risk {
   readonly file: string;
 }
 
@@ -57,7 +57,7 @@ export function registerRisk(program: Command): void {
 function riskOfSource(source: ManifestSource, namespace: string): FileRisk {
   const manifests = readManifests(source).map((manifest) => withNamespace(manifest, namespace));
   // A pipe that broke must not pass for a harmless file.
-  if (manifests.length === 0) throw new ConnectorError('MANIFEST_INVALID', `${source.name}: It holds no manifest.`);
+  if (manifests.length === 0) throw new ConnectorError('MANIFEST_INVALID', `${source.name}: There is none in it.`);
   return { file: source.name, ...riskOfManifests(manifests) };
 }
 

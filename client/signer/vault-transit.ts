@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { Agent, request } from 'undici';
 import { z } from 'zod';
 import { ConnectorError } from '../../domain/errors.ts';
+import { isPrivateAddress } from '../../domain/private-address.ts';
 import type { Signer, SignerEnv } from '../signer.ts';
 import { traitsOf } from './local-key.ts';
 
@@ -72,7 +73,9 @@ async function transitOf(env: SignerEnv): Promise<Transit> {
   if (env['VAULT_SKIP_VERIFY']) {
     throw new ConnectorError('CONFIG_INVALID', 'VAULT_SKIP_VERIFY is set; certificates are always verified. Unset it.');
   }
-  if (!address || !URL.canParse(address)) throw new ConnectorError('CONFIG_INVALID', 'VAULT_ADDR must be an address.');
+  if (!address || !isPrivateAddress(address)) {
+    throw new ConnectorError('CONFIG_INVALID', 'VAULT_ADDR must be an https address, except on this machine.');
+  }
   if (!token) throw new ConnectorError('CONFIG_INVALID', 'VAULT_TOKEN is missing.');
   const agent = new Agent({ connect: caFile ? { ca: await readCa(caFile) } : {}, keepAliveTimeout: 100 });
   return { address, token, mount: (mount || 'transit').replace(/^\/+|\/+$/g, ''), agent };

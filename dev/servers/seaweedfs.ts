@@ -24,6 +24,7 @@ export async function startSeaweedFs(host: Host): Promise<S3Service> {
   await mkdir(folder, { recursive: true });
   const accessKeyId = 'byoc-dev';
   const secretAccessKey = randomBytes(24).toString('base64url');
+  const sseKey = randomBytes(24).toString('base64url');
   const credentials = [{ accessKey: accessKeyId, secretKey: secretAccessKey }];
   const user = { name: accessKeyId, credentials, actions: ['Admin'] };
   const config = join(folder, 's3.json');
@@ -36,6 +37,8 @@ export async function startSeaweedFs(host: Host): Promise<S3Service> {
       name: 'seaweedfs',
       // Socket paths are limited to about 100 characters, so they are relative to the working directory.
       cwd: folder,
+      // Without a key of its own it refuses what is to be encrypted on the server.
+      env: { WEED_S3_SSE_KEY: sseKey },
       args: [
         ...['server', '-s3', `-dir=${folder}`, `-s3.config=${config}`, '-ip=127.0.0.1', '-ip.bind=127.0.0.1'],
         ...servers.flatMap((name) => [`-${name}.port=${ports[name]}`, `-${name}.port.grpc=${ports[grpcOf[name]]}`]),

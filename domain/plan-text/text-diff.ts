@@ -30,7 +30,10 @@ export function diffTexts(before: readonly string[], after: readonly string[]): 
 
 function middleParts(gone: readonly string[], come: readonly string[]): DiffPart[] {
   const isSmall = gone.length + come.length <= MAX_LINES;
-  const found = isSmall ? diffArrays([...gone], [...come], { maxEditLength: MAX_EDITS }) : undefined;
+  const lines = new Set(isSmall ? gone : []);
+  // Without a line in common, as most often, there is nothing to search for.
+  const isWorthIt = come.some((line) => lines.has(line));
+  const found = isWorthIt ? diffArrays([...gone], [...come], { maxEditLength: MAX_EDITS }) : undefined;
   if (!found) {
     return [
       { kind: 'remove', lines: gone },

@@ -64,8 +64,9 @@ function judgeNamespace(policy: Policy, wpk: Wpk, namespace: string): Judgement 
     return { rule: 'target.namespaces', ...deny('built-in', why) };
   }
   const why = `the namespace ${namespace} is allowed`;
-  const verdict = index === undefined ? allow('built-in', `${why}: no list limits namespaces`) : undefined;
-  return { rule: 'allow.namespaces', ...(verdict ?? allow(`/allow/namespaces/${index}`, why)) };
+  return index === undefined
+    ? { rule: 'allow.namespaces', ...allow('built-in', `${why}: no list limits namespaces`) }
+    : { rule: 'allow.namespaces', ...allow(`/allow/namespaces/${index}`, why) };
 }
 
 function judgeSize({ limits }: Policy, { steps }: Wpk): PolicyDecision[] {

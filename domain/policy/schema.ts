@@ -113,6 +113,13 @@ export const policySchema = z.strictObject({
   onFreeze: z.enum(['wait', 'deny']).default('wait'),
   /** The longest time between a package's notBefore and expiresAt. */
   maxValiditySeconds: z.int().min(60).max(2_592_000).default(86_400),
+  /** What must be true of the audit log for anything to run. */
+  audit: z
+    .strictObject({
+      /** A bucket with Object Lock, which keeps the log from being deleted. */
+      requireObjectLock: z.boolean().default(false),
+    })
+    .prefault({}),
 });
 
 /** A policy with its defaults filled in. */

@@ -40,20 +40,21 @@ export function entriesAt(value: unknown, ...path: readonly string[]): (readonly
     .flatMap((key) => (map[key] === null ? [] : [[key, map[key]] as const]));
 }
 
-/** Whether two values are the same JSON, whatever the order of their keys. */
+/** Whether two values are the same JSON, whatever the order of their keys, and with null for nothing. */
 export function same(left: unknown, right: unknown): boolean {
   const pairs: [unknown, unknown][] = [[left, right]];
   for (let pair = pairs.pop(); pair; pair = pairs.pop()) {
     const [a, b] = pair;
     if (a === b) continue;
-    if (Array.isArray(a) && Array.isArray(b) && a.length === b.length) {
+    if (Array.isArray(a) && Array.isArray(b)) {
+      if (a.length !== b.length) return false;
       for (const [index, item] of a.entries()) pairs.push([item, b[index]]);
-    } else if (isRecord(a) && isRecord(b) && Object.keys(a).length === Object.keys(b).length) {
-      for (const key of Object.keys(a)) {
-        if (!Object.hasOwn(b, key)) return false;
-        pairs.push([a[key], b[key]]);
-      }
-    } else return false;
+      continue;
+    }
+    if (!isRecord(a) || !isRecord(b)) return false;
+    const [inA, inB] = [entriesAt(a), entriesAt(b)];
+    if (inA.length !== inB.length || inA.some(([key], index) => key !== inB[index]?.[0])) return false;
+    for (const [index, [, value]] of inA.entries()) pairs.push([value, inB[index]?.[1]]);
   }
   return true;
 }

@@ -1,6 +1,6 @@
 import { at, entriesAt, inWords, isRecord, listAt, textAt } from './json-values.ts';
 import type { ChangedPod, Pod } from './pods.ts';
-import { containersOf } from './pods.ts';
+import { hasContainers } from './pods.ts';
 import type { RiskRule } from './rule.ts';
 
 /** What the pods of an object may reach, and what they run: as whom, with which Secrets, which images. */
@@ -71,7 +71,8 @@ function secretsOf({ spec }: Pod): string[] {
     if (Array.isArray(value)) for (const item of value) if (item !== null) values.push(item);
     for (const [key, inner] of entriesAt(value)) {
       if (key === 'imagePullSecrets' || FREE_KEYS.has(key)) continue;
-      values.push(inner);
+      // A pod inside a pod is judged as one of its own.
+      if (!hasContainers(inner)) values.push(inner);
       found.push(...namedBy(key, inner));
     }
   }
@@ -97,7 +98,7 @@ function tokenOf(projection: unknown): string[] {
 
 function taggedImages(pod: Pod): string[] {
   const images = [
-    ...containersOf(pod).map(({ container }) => textAt(container, 'image')),
+    ...pod.containers.map(({ container }) => textAt(container, 'image')),
     ...listAt(pod.spec, 'volumes').map((volume) => textAt(volume, 'image', 'reference')),
   ];
   return images.flatMap((image) => (image && !BY_DIGEST.test(image) ? [image] : []));

@@ -1,7 +1,6 @@
 import type { RiskLevel } from '../wpk.ts';
 import { at, entriesAt, inWord, inWords, listAt, textAt, textsAt } from './json-values.ts';
 import type { ChangedPod, Pod } from './pods.ts';
-import { containersOf } from './pods.ts';
 import type { RiskRule } from './rule.ts';
 
 /**
@@ -103,7 +102,7 @@ const CHECKS: readonly Check[] = [
     sentence: 'A container listens on a port of its node.',
     does: 'listens on ports of its node',
     find: (pod) =>
-      containersOf(pod).flatMap(({ who, container }) =>
+      pod.containers.flatMap(({ who, container }) =>
         listAt(container, 'ports').flatMap((port) => {
           const hostPort = at(port, 'hostPort');
           return hostPort === undefined || hostPort === 0 ? [] : [`${who}: ${inWord(hostPort)}`];
@@ -194,7 +193,7 @@ const CHECKS: readonly Check[] = [
     find: (pod) =>
       isWindows(pod)
         ? []
-        : containersOf(pod).flatMap(({ who, container }) =>
+        : pod.containers.flatMap(({ who, container }) =>
             at(container, 'securityContext', 'allowPrivilegeEscalation') === false
               ? []
               : [`${who}: allowPrivilegeEscalation is not false`],
@@ -240,7 +239,7 @@ const CHECKS: readonly Check[] = [
       isWindows(pod)
         ? []
         : [
-            ...containersOf(pod).flatMap(({ who, container }) =>
+            ...pod.containers.flatMap(({ who, container }) =>
               textsAt(container, 'securityContext', 'capabilities', 'drop').includes('ALL')
                 ? []
                 : [`${who}: does not drop ALL`],
@@ -293,7 +292,7 @@ interface Setting {
 
 /** What the security contexts of the pod and of its containers say that they should not. */
 function settings(pod: Pod, { of, path, isBad }: Setting): string[] {
-  const contexts = containersOf(pod).map(({ who, container }) => ({ who, context: at(container, 'securityContext') }));
+  const contexts = pod.containers.map(({ who, container }) => ({ who, context: at(container, 'securityContext') }));
   if (of === undefined) contexts.unshift({ who: 'pod', context: at(pod.spec, 'securityContext') });
   return contexts.flatMap(({ who, context }) => {
     const value = at(context, ...path);
@@ -304,7 +303,7 @@ function settings(pod: Pod, { of, path, isBad }: Setting): string[] {
 /** Containers that leave unsaid what the pod does not say for them. */
 function unset(pod: Pod, path: readonly string[], isGood: (value: unknown) => boolean): string[] {
   if (isGood(at(pod.spec, 'securityContext', ...path))) return [];
-  return containersOf(pod).flatMap(({ who, container }) =>
+  return pod.containers.flatMap(({ who, container }) =>
     at(container, 'securityContext', ...path) === undefined ? [`${who}: ${path.join('.')} is not set`] : [],
   );
 }
@@ -314,7 +313,7 @@ function badSeccompProfiles(pod: Pod): string[] {
 }
 
 function addedCapabilities(pod: Pod, allowed: ReadonlySet<unknown>): string[] {
-  return containersOf(pod).flatMap(({ who, container }) =>
+  return pod.containers.flatMap(({ who, container }) =>
     listAt(container, 'securityContext', 'capabilities', 'add').flatMap((capability) =>
       allowed.has(capability) ? [] : [`${who}: ${inWord(capability)}`],
     ),
@@ -326,7 +325,7 @@ function calledHosts(pod: Pod): string[] {
     ...['livenessProbe', 'readinessProbe', 'startupProbe'].map((probe) => [probe]),
     ...['postStart', 'preStop'].map((hook) => ['lifecycle', hook]),
   ];
-  return containersOf(pod).flatMap(({ who, container }) =>
+  return pod.containers.flatMap(({ who, container }) =>
     handlers.flatMap((handler) =>
       ['httpGet', 'tcpSocket'].flatMap((call) => {
         const host = at(container, ...handler, call, 'host');

@@ -1,5 +1,5 @@
 import { toPointer } from '../json-pointer.ts';
-import { at, isRecord, listAt, same, textAt } from './json-values.ts';
+import { at, entriesAt, isRecord, listAt, same, textAt } from './json-values.ts';
 
 /** A pod, or the template of one, wherever an object holds it. */
 export interface Pod {
@@ -8,6 +8,14 @@ export interface Pod {
   readonly spec: unknown;
   /** Its labels and annotations; undefined where the object keeps a pod spec without. */
   readonly metadata: unknown;
+  /** Those that start first, first. */
+  readonly containers: readonly Container[];
+}
+
+export interface Container {
+  /** What to call it in a sentence. */
+  readonly who: string;
+  readonly container: unknown;
 }
 
 /** A pod as it would be, beside the one that is at the same place in the live object. */
@@ -28,6 +36,9 @@ interface Place {
   readonly parent: Place | undefined;
 }
 
+/** What an object says of itself at its top and what controllers say of it; that moves and makes no pods. */
+const NO_PODS = new Set(['metadata', 'status']);
+
 /**
  * Every pod that an object makes, in a fixed order. Kinds are not asked for: custom workloads (a Rollout, a Service of
  * Knative) hold pod templates in places of their own, and what has containers runs them.
@@ -36,14 +47,13 @@ export function podsIn(object: unknown): Pod[] {
   const pods: Pod[] = [];
   const places: Place[] = [{ value: object, key: '', parent: undefined }];
   for (let place = places.pop(); place; place = places.pop()) {
-    const { value } = place;
     if (isPodSpec(place)) pods.push(podAt(place));
-    if (typeof value !== 'object' || value === null) continue;
-    const keys = Object.keys(value);
-    if (!Array.isArray(value)) keys.sort();
+    const inner = Array.isArray(place.value) ? [...place.value.entries()] : entriesAt(place.value);
     // The last comes off the stack first.
-    for (const key of keys.reverse())
-      places.push({ value: (value as Record<string, unknown>)[key], key, parent: place });
+    for (const [key, value] of inner.reverse()) {
+      const isTop = place.parent === undefined;
+      if (!(isTop && NO_PODS.has(String(key)))) places.push({ value, key: String(key), parent: place });
+    }
   }
   return pods;
 }
@@ -56,28 +66,25 @@ export function changedPods(before: unknown, after: unknown): ChangedPod[] {
   });
 }
 
+/** Whether a value runs containers, and so is a pod spec wherever it stands. */
+export function hasContainers(value: unknown): boolean {
+  return isRecord(value) && CONTAINER_KEYS.some((list) => listAt(value, list).some(isRecord));
+}
+
 function isPodSpec({ value, key, parent }: Place): boolean {
-  if (!isRecord(value)) return false;
-  if (CONTAINER_KEYS.some((list) => listAt(value, list).some(isRecord))) return true;
-  if (key !== 'spec') return false;
+  if (hasContainers(value)) return true;
+  if (key !== 'spec' || !isRecord(value)) return false;
   return parent?.key === 'template' || (parent?.parent === undefined && at(parent?.value, 'kind') === 'Pod');
 }
 
 function podAt(place: Place): Pod {
   const path: string[] = [];
-  for (let one: Place | undefined = place; one?.parent; one = one.parent) path.unshift(one.key);
+  for (let one: Place | undefined = place; one?.parent; one = one.parent) path.push(one.key);
   const metadata = place.key === 'spec' ? at(place.parent?.value, 'metadata') : undefined;
-  return { path: toPointer(path), spec: place.value, metadata };
+  return { path: toPointer(path.reverse()), spec: place.value, metadata, containers: containersOf(place.value) };
 }
 
-export interface Container {
-  /** What to call it in a sentence. */
-  readonly who: string;
-  readonly container: unknown;
-}
-
-/** All containers of a pod: those that start first, first. */
-export function containersOf({ spec }: Pod): Container[] {
+function containersOf(spec: unknown): Container[] {
   return CONTAINER_KEYS.flatMap((key) =>
     listAt(spec, key).map((container, index) => ({
       who: `container ${textAt(container, 'name') ?? `${key}/${index}`}`,

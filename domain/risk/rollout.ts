@@ -46,8 +46,8 @@ export const ROLLOUT_RULES: readonly RiskRule[] = [
 
 /**
  * Which share of its pods a workload may miss at a time, from 0 to 1, where the change makes it restart them; undefined
- * where it does not. A number that is given as such is counted against the replicas, so that an autoscaler can move the
- * share; that it does so is then true, and no finding says more than on which side of the half it is.
+ * where it does not. A number of pods, not a percentage, is counted against the replicas, which an autoscaler may move: so
+ * findings tell no numbers, only whether it is all, half or less.
  */
 function restartShare({ planned: { object }, before, after }: JudgedObject): number | undefined {
   const kind = RESTARTING.get(object.kind);

@@ -1,57 +1,16 @@
-import { hash } from 'node:crypto';
-
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 
 import { verifyAudit } from '../../client/audit-verify.ts';
-import type { AuditFile, AuditReport } from '../../client/audit-verify.ts';
+import type { AuditReport } from '../../client/audit-verify.ts';
+import { sha256 } from '../../client/sha256.ts';
 import { checkLine } from '../../domain/audit-chain.ts';
-import type { AuditEntry } from '../../domain/audit.ts';
-import { GENESIS, parseAuditEvent, parseRangeName, rangeName, sealEntry } from '../../domain/audit.ts';
-import type { Digest } from '../../domain/digest.ts';
+import { parseAuditEvent, parseRangeName, rangeName } from '../../domain/audit.ts';
+import { canonicalJson } from '../../domain/digest.ts';
+import { chainOf, fileOf, textOf } from '../support/audit-chains.ts';
 
 // R18, R21
 
-const sha256 = (data: string | Uint8Array): Digest => `sha256:${hash('sha256', data, 'hex')}`;
-
-interface ChainOptions {
-  readonly chain?: string;
-  readonly detail?: Readonly<Record<string, unknown>>;
-  /** Of entry n, counted from 1. */
-  readonly timeOf?: (n: number) => string;
-  readonly typeOf?: (n: number) => AuditEntry['type'];
-}
-
-function chainOf(length: number, options: ChainOptions = {}): string[] {
-  const { chain = 'prod-eu-1.w1', detail = { comment: 'looks good' } } = options;
-  const lines: string[] = [];
-  let prev = GENESIS;
-  for (let seq = 1; seq <= length; seq += 1) {
-    const time = options.timeOf?.(seq) ?? new Date(Date.UTC(2026, 0, 1) + seq * 1000).toISOString();
-    const type = options.typeOf?.(seq) ?? 'vote.recorded';
-    const actor = { id: 'alice@example.com', proof: 'verified' } as const;
-    const entry: AuditEntry = {
-      ...{ v: 1, chain, seq, eventId: `e/${chain}/${seq}`, time, type, actor },
-      ...{ outcome: 'succeeded', detail, prev },
-    };
-    const sealed = sealEntry(sha256, entry);
-    lines.push(sealed.line);
-    prev = sealed.hash;
-  }
-  return lines;
-}
-
-function fileOf(name: string, content: string | Uint8Array, chunkBytes = 65_536): AuditFile {
-  const bytes = Buffer.from(content);
-  return {
-    name,
-    async *open() {
-      for (let at = 0; at < bytes.length; at += chunkBytes) yield bytes.subarray(at, at + chunkBytes);
-    },
-  };
-}
-
-const textOf = (lines: readonly string[]) => lines.map((line) => `${line}\n`).join('');
 const verifyLines = (lines: readonly string[]) => verifyAudit([fileOf('log.jsonl', textOf(lines))]);
 const places = (report: AuditReport) => report.problems.map(({ kind, file, line }) => `${kind} ${file}:${line}`);
 
@@ -70,6 +29,17 @@ describe('an intact log', () => {
       fc.asyncProperty(detail, fc.integer({ min: 1, max: 700 }), async (value, chunkBytes) => {
         const report = await verifyAudit([fileOf('log.jsonl', textOf(chainOf(3, { detail: value })), chunkBytes)]);
         expect(report.ok).toBe(true);
+      }),
+    );
+  });
+
+  it('is written in the form of RFC 8785, whatever the values and their names are', () => {
+    const name = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('10', '9', '01', '__proto__', '\u00e9', 'é'));
+    fc.assert(
+      fc.property(fc.dictionary(name, fc.jsonValue()), (value) => {
+        const [line = ''] = chainOf(1, { detail: { outer: value, list: [value] } });
+        const text = line.slice('{"entry":'.length, line.lastIndexOf(',"hash":'));
+        expect(text).toBe(canonicalJson(JSON.parse(text)));
       }),
     );
   });
@@ -201,13 +171,16 @@ describe('a log without its beginning', () => {
 
 describe('an event', () => {
   const actor = { id: 'x', proof: 'system' };
-  const event = { eventId: 'e', type: 'call.refused', actor, outcome: 'refused', detail: {} };
+  const detail = { activity: 'a', code: 'INTERNAL', detail: '', workflowType: 'w' };
+  const event = { eventId: 'e', type: 'call.refused', actor, outcome: 'refused', detail };
 
   it.each([
     ['an unknown type', { ...event, type: 'package.vanished' }],
     ['an unknown field', { ...event, chain: 'mine' }],
     ['a digest that is none', { ...event, planDigest: 'sha256:1' }],
     ['a list as detail', { ...event, detail: [] }],
+    ['a detail that the catalogue does not have', { ...event, detail: { ...detail, token: 's.1234' } }],
+    ['a detail that lacks something', { ...event, detail: { ...detail, code: undefined } }],
   ])('with %s is refused', (_, bad) => {
     expect(() => parseAuditEvent(bad)).toThrow(expect.objectContaining({ code: 'INTERNAL' }));
   });

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from '@jest/globals';
-import { AUDIT_EVENTS } from '../../domain/audit.ts';
+import { AUDIT_CATALOGUE } from '../../domain/audit-catalogue.ts';
 import { taskQueueOf, VERSION, workflowIdOf } from '../../domain/names.ts';
 import { printable } from '../../domain/printable.ts';
 
@@ -18,7 +18,7 @@ describe('names that other programs rely on', () => {
   it.each(['succeeded', 'denied', 'rejected', 'expired', 'failed', 'rolled-back', 'stopped'])(
     'include an audit event for a package that %s',
     (phase) => {
-      expect(AUDIT_EVENTS).toHaveProperty([`package.${phase}`]);
+      expect(AUDIT_CATALOGUE).toHaveProperty([`package.${phase}`]);
     },
   );
 });

@@ -114,7 +114,11 @@ describe('the explanation of any policy and package', () => {
   });
   const step: fc.Arbitrary<Step> = fc.oneof(
     fc.array(manifest, { minLength: 1, maxLength: 3 }).map((manifests) => applyStep(...manifests)),
-    namespace.map((at) => ({ id: 'go', action: 'restart', target: { kind: 'Deployment', name: 'a', namespace: at } })),
+    namespace.map((at): Step => ({
+      id: 'go',
+      action: 'restart',
+      target: { kind: 'Deployment', name: 'a', namespace: at },
+    })),
   );
   const wpks = fc
     .array(step, { minLength: 1, maxLength: 3 })

@@ -34,6 +34,7 @@ maxValiditySeconds: 60
     ['an alias', 'apiVersion: &a neuralops.io/v1\nkind: *a\n'],
     ['a tag', 'apiVersion: neuralops.io/v1\nkind: !other Policy\n'],
     ['a second document', `${HEAD}---\n${HEAD}`],
+    ['another version of YAML', `%YAML 1.1\n---\n${HEAD}approvals: { acceptAsserted: yes }\n`],
     ['a key __proto__', `${HEAD}__proto__: { approvals: {} }\n`],
     ['more than a ConfigMap can hold', `${HEAD}#${'-'.repeat(1024 * 1024)}\n`],
   ])('with %s is refused', (_, text) => {

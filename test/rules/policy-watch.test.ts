@@ -100,6 +100,16 @@ describe('watching the policy file', () => {
     expect(told).toEqual([digest(1)]);
   });
 
+  it('tells a change while other files of the folder are written all the time', async () => {
+    await writeFile(path, text(1));
+    await start({ pollMs: 10_000 });
+    const log = setInterval(() => void writeFile(join(folder, 'worker.log'), String(Date.now())), 5);
+    await writeFile(path, text(2));
+    await untilTold(2);
+    clearInterval(log);
+    expect(told).toEqual([digest(1), digest(2)]);
+  });
+
   it('does not take a file that is being written for a broken one', async () => {
     await writeFile(path, text(1));
     await start({ pollMs: 10_000 });

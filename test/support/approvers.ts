@@ -39,7 +39,7 @@ export async function approver(
 export async function revoke(connector: TestConnector, { identity, entry }: TestApprover): Promise<void> {
   const pem = await readFile(join(connector.prepared.folder, `${entry}.pub`), 'utf8');
   const revokedAt = new Date().toISOString();
-  await connector.putSecret(`byoc/${connector.clusterId}/approvers/${entry}`, { pem, identity, groups: [], revokedAt });
+  await connector.putVaultEntry(`approvers/${entry}`, { pem, identity, groups: [], revokedAt });
 }
 
 /** Approves the plan as it is now, with the command. */
@@ -56,6 +56,8 @@ interface VoteOptions {
   readonly time?: Date;
   /** Whose name it says, where that is not the owner of the key. */
   readonly as?: string;
+  /** Another run or cluster that it was given for. */
+  readonly for?: { readonly runId?: string; readonly clusterUid?: string };
 }
 
 /** A signed approval of the plan that a package waits with, ready to be sent by a signal. */
@@ -63,10 +65,13 @@ export async function approvalBy(
   connector: TestConnector,
   { identity, keyFile }: TestApprover,
   wpkId: string,
-  { time, as = identity }: VoteOptions = {},
+  { time, as = identity, for: elsewhere = {} }: VoteOptions = {},
 ): Promise<Approve> {
   const signer = await openSigner(keyFile, {});
-  return signApproval(await votedPlan(connector, wpkId), { approver: as, signer, ...(time && { time }) });
+  const about = await votedPlan(connector, wpkId);
+  const { runId = about.runId, clusterUid = about.plan.clusterUid } = elsewhere;
+  const voted = { ...about, runId, plan: { ...about.plan, clusterUid } };
+  return signApproval(voted, { approver: as, signer, ...(time && { time }) });
 }
 
 export async function rejectionBy(

@@ -16,6 +16,7 @@ import { buildWpk, sign } from './packages.ts';
 import type { WpkOptions } from './packages.ts';
 import { sharedServices } from './stack.ts';
 import { until } from './until.ts';
+import { callVault } from './vault.ts';
 import { workflowBundle } from './workflow-bundle.ts';
 
 /** How a command ended and what it said. */
@@ -32,6 +33,8 @@ export interface TestConnectorOptions {
   readonly policy?: string;
   /** More or other settings of the worker. */
   readonly env?: Record<string, string>;
+  /** Files in the connector's folder by name; a setting that is such a name is replaced by its path. */
+  readonly files?: Record<string, string>;
 }
 
 /** A worker gives what it does 20 s to end. */
@@ -62,7 +65,7 @@ export class TestConnector {
   }
 
   /** Prepares everything and starts the worker. Stop it in `afterAll`. */
-  static async start({ services, policy, env }: TestConnectorOptions = {}): Promise<TestConnector> {
+  static async start({ services, policy, env, files = {} }: TestConnectorOptions = {}): Promise<TestConnector> {
     const stack = services ?? (await sharedServices());
     const folder = await mkdtemp(join(tmpdir(), 'byoc-connector-'));
     const clusterId = `test-${ulid().toLowerCase()}`;
@@ -71,8 +74,9 @@ export class TestConnector {
       folder,
       clusterId,
       ...(policy !== undefined && { policy }),
-      env: { BYOC_WORKFLOW_BUNDLE: await workflowBundle(), ...env },
+      env: { BYOC_WORKFLOW_BUNDLE: await workflowBundle(), ...withPaths(env, folder, files) },
     });
+    for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
     const client = await ConnectorClient.connect(clusterId, environmentOf(stack));
     const connector = new TestConnector(stack, prepared, client);
     await Promise.all([connector.kubectl('create', 'namespace', connector.namespace), connector.startWorker()]);
@@ -143,6 +147,14 @@ export class TestConnector {
     return { ...submitted, planDigest };
   }
 
+  /** Waits until the package is seen to wait: what Temporal lists lags behind what is. */
+  async untilListed(wpkId: string): Promise<void> {
+    await until(`${wpkId} to be listed`, async () => {
+      const listed = await this.client.list();
+      return listed.some((one) => one.wpkId === wpkId && one.phase === 'awaiting-approval');
+    });
+  }
+
   /** Sends a signal to a package, as the `temporal` command does. */
   async signal(workflowId: string, name: string, argument: unknown): Promise<void> {
     await this.client.client.workflow.getHandle(workflowId).signal(name, argument);
@@ -152,15 +164,9 @@ export class TestConnector {
     await writeFile(this.prepared.policyPath, yaml);
   }
 
-  /** Writes a secret of the stack's Vault, in the engine `secret` (KV version 2). */
-  async putSecret(path: string, data: object): Promise<void> {
-    const { address, token } = this.services.vault;
-    const response = await fetch(`${address}/v1/secret/data/${path}`, {
-      method: 'POST',
-      headers: { 'X-Vault-Token': token, 'Content-Type': 'application/json' },
-      body: JSON.stringify({ data }),
-    });
-    if (!response.ok) throw new Error(`Vault answered ${response.status}`);
+  /** Writes what the cluster's entry in the stack's Vault says, such as `signing-keys/development`. */
+  async putVaultEntry(entry: string, data: object): Promise<void> {
+    await callVault(this.services.vault, 'POST', `secret/data/byoc/${this.clusterId}/${entry}`, { data });
   }
 
   /** All audit entries in the order of the log, or those of one run. */
@@ -242,6 +248,11 @@ export class TestConnector {
       child.stdin?.end(); // nobody is there to answer a question
     });
   }
+}
+
+function withPaths(env: Record<string, string> = {}, folder: string, files: Record<string, string>) {
+  const entries = Object.entries(env).map(([name, value]) => [name, value in files ? join(folder, value) : value]);
+  return Object.fromEntries(entries) as Record<string, string>; // as it was given
 }
 
 const BYOC = join(import.meta.dirname, '../../client/cli/main.ts');

@@ -83,20 +83,26 @@ export class Authorities {
     const { logged = true, timestamped = false, loggedAt } = options;
     return messageBundle(payload, signature, {
       certificate: { rawBytes: certificate.toString('base64') },
-      ...(logged && { tlogEntries: [await this.logEntry(payload, signature, loggedAt)] }),
+      ...(logged && { tlogEntries: [await this.logEntry(payload, signature, pemOf(certificate), loggedAt)] }),
       ...(timestamped && { timestampVerificationData: await this.#timestamps(signature, loggedAt) }),
     });
   }
 
-  /** The entry of the log for a signature, as `hashedrekord` 0.0.1. */
-  async logEntry(payload: Uint8Array, signature: Uint8Array, at?: Date) {
+  /**
+   * The entry of the log for a signature, as `hashedrekord` 0.0.1.
+   * @param verifierPem the public key or certificate that verifies it
+   */
+  async logEntry(payload: Uint8Array, signature: Uint8Array, verifierPem: string, at?: Date) {
     const log = await initializeTLog(LOG_URL, this.#keys.log, at);
     const entries: Record<string, RekorEntry> = await log.log({
       apiVersion: '0.0.1',
       kind: 'hashedrekord',
       spec: {
         data: { hash: { algorithm: 'sha256', value: createHash('sha256').update(payload).digest('hex') } },
-        signature: { content: Buffer.from(signature).toString('base64'), publicKey: { content: '' } },
+        signature: {
+          content: Buffer.from(signature).toString('base64'),
+          publicKey: { content: Buffer.from(verifierPem).toString('base64') },
+        },
       },
     });
     const [entry] = Object.values(entries);
@@ -201,6 +207,10 @@ function messageBundle(payload: Uint8Array, signature: Buffer, verificationMater
       signature: signature.toString('base64'),
     },
   };
+}
+
+function pemOf(certificate: Buffer): string {
+  return new x509.X509Certificate(certificate).toString('pem');
 }
 
 function newKeyPair() {

@@ -148,6 +148,19 @@ describe('a package that takes signed votes', () => {
     await expectStillWaiting(one);
   });
 
+  it.each([
+    ['run', { runId: '0198c9a4-7f7e-7a5e-a9d8-1f2e3d4c5b6a' }],
+    ['cluster', { clusterUid: '6f1c7d0e-3c0f-4a44-9d55-0d3a3f6f0f10' }],
+  ])('does not take an approval that was given for another %s', async (_, elsewhere) => {
+    const one = await waiting();
+    for (const by of [bob, carol]) {
+      await send(one, 'approve', await approvalBy(connector, by, one.wpkId, { for: elsewhere }));
+    }
+    const view = await untilVotes(one, 2);
+    expect(fates(view)).toEqual([BOB, CAROL].map((name) => `approve ${name} APPROVAL_STATEMENT_MISMATCH`));
+    await expectStillWaiting(one);
+  });
+
   it('does not take an approval whose statement was changed after it was signed', async () => {
     const one = await waiting();
     const vote = await approvalBy(connector, bob, one.wpkId);

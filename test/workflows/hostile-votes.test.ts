@@ -71,6 +71,30 @@ describe('votes that mean harm', () => {
     expect(await auditedVotes(one)).toMatchObject([{ outcome: 'refused' }, { outcome: 'succeeded' }]);
   });
 
+  it('are refused and recorded with a statement that is nested without end', async () => {
+    const one = await waiting();
+    const deep = `{"statement":${'['.repeat(4_500)}${']'.repeat(4_500)}}`;
+    await connector.temporal('workflow', 'signal', '-w', one.workflowId, '--name', 'approve', '--input', deep);
+    expect(await untilVotes(one, 1)).toMatchObject([{ refused: { code: 'APPROVAL_MALFORMED' } }]);
+    await expectUnharmed(one);
+  });
+
+  it('are refused and recorded with a statement that would be quoted in the reason', async () => {
+    const one = await waiting();
+    const statement = { payload: 'e30=', payloadType: 'application/vnd.in-toto+json', signatures: [{ sig: 'AA==' }] };
+    const quoted = { ...statement, [`${LONE_SURROGATE}${'x'.repeat(20_000)}`]: 1 };
+    await connector.signal(one.workflowId, 'approve', {
+      approver: 'eve',
+      planDigest: one.planDigest,
+      statement: quoted,
+    });
+    const [vote] = await untilVotes(one, 1);
+    expect(vote?.refused?.code).toBe('APPROVAL_MALFORMED');
+    expect(vote?.refused?.why.length).toBeLessThan(400);
+    await expectUnharmed(one);
+    expect(await auditedVotes(one)).toHaveLength(2);
+  });
+
   it('are refused and recorded with a digest that has no canonical form', async () => {
     const one = await waiting();
     await connector.signal(one.workflowId, 'approve', { approver: 'eve', planDigest: LONE_SURROGATE });

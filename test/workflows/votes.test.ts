@@ -175,7 +175,7 @@ describe('a package that waits for a person', () => {
     const one = await waiting();
     const answer = await connector.temporal('workflow', 'metadata', '--workflow-id', one.workflowId, '-o', 'json');
     const [{ currentDetails }] = (JSON.parse(answer) as { queryResult: [{ currentDetails: string }] }).queryResult;
-    expect(currentDetails).toContain(`+   /data/colour: blue`);
+    expect(currentDetails).toContain(`+   colour: blue`);
     expect(currentDetails).toContain('**Risk: low**');
     expect(currentDetails).toContain(one.planDigest);
     const command = /^temporal workflow signal .*$/m.exec(currentDetails)?.[0] ?? 'no command';

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { appendFile, mkdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -6,9 +7,13 @@ import { describe, expect, it } from '@jest/globals';
 
 import { openAuditLog } from '../../../activities/audit/log.ts';
 import type { AuditLog } from '../../../activities/audit/log.ts';
+import { describeOnSmallDisk, SmallDisk } from '../../support/small-disk.ts';
 import { CHAIN, eventOf, filesOf, optionsFor, startWriter, verifyFolder, withFolder } from './support.ts';
 
 // R9, R18
+
+/** A handful tells enough of a change; the full proof is BYOC_AUDIT_KILLS=200. */
+const KILLS = Number(process.env['BYOC_AUDIT_KILLS'] ?? 12);
 
 const NOW = '2026-01-31T23:59:59.000Z';
 const DAY = '2026-01-31.jsonl';
@@ -96,7 +101,7 @@ describe('appending', () => {
   it('refuses a malformed event alone', async () => {
     await withFolder((dir) =>
       withLog(dir, async (log) => {
-        const huge = log.append(eventOf('huge', { text: 'x'.repeat(1024 * 1024) }));
+        const huge = log.append(eventOf('huge', 'x'.repeat(1024 * 1024)));
         const fine = log.append(eventOf('fine'));
         await expect(huge).rejects.toEqual(failing('INTERNAL'));
         expect(await fine).toMatchObject({ seq: 1 });
@@ -187,13 +192,13 @@ describe('after a crash', () => {
     });
   });
 
-  it('no acknowledged entry is lost, whenever 64 writers are killed', async () => {
+  it(`no acknowledged entry is lost, whenever 64 writers are killed (${KILLS} times)`, async () => {
     await withFolder(async (dir) => {
       const acknowledged = [];
-      for (let round = 0; round < 12; round += 1) {
+      for (let round = 0; round < KILLS; round += 1) {
         const writer = startWriter(dir, { writers: 64, run: `run${round}` });
         // After some progress rather than some time, so that a busy machine shows as much as an idle one.
-        while (writer.lines.length <= 1 + round * 20) await sleep(1);
+        while (writer.lines.length <= 1 + (round % 12) * 20) await sleep(1);
         await sleep(Math.random() * 10);
         writer.child.kill('SIGKILL');
         await writer.exited;
@@ -209,7 +214,7 @@ describe('after a crash', () => {
       expect(acknowledged.filter((id) => !written.has(id))).toEqual([]);
       expect(ids).toHaveLength(written.size);
     });
-  });
+  }, 1_800_000);
 });
 
 describe('when the disk does not take it', () => {
@@ -257,8 +262,31 @@ describe('when the disk does not take it', () => {
     });
   });
 
+  it('a file that is deleted while it is open is put back whole, and that is recorded', async () => {
+    await withFolder(async (dir) => {
+      await withLog(
+        dir,
+        async (log) => {
+          await appendMany(log, ['a', 'b']);
+          await rm(join(dir, CHAIN, DAY));
+          await appendMany(
+            log,
+            Array.from({ length: 100 }, (_, n) => `c${n}`),
+          );
+          await log.append(eventOf('d'));
+        },
+        NOW,
+      );
+      const ids = (await entriesOf(dir)).map(({ eventId }) => eventId);
+      expect(ids).toHaveLength(104);
+      expect(ids.slice(0, 2)).toEqual(['a', 'b']);
+      expect((await entriesOf(dir)).filter(({ type }) => type === 'audit.file-restored')).toHaveLength(1);
+      expect(await verifyFolder(dir)).toMatchObject({ ok: true });
+    });
+  });
+
   it.each([
-    ['deleted', (path: string) => rm(path)],
+    ['deleted and replaced', (path: string) => rm(path).then(() => writeFile(path, 'x'))],
     ['cut', (path: string) => truncate(path, 10)],
     ['written by somebody else', (path: string) => appendFile(path, 'x')],
   ])('a file that is %s while it is open ends the log', async (_, harm) => {
@@ -270,5 +298,55 @@ describe('when the disk does not take it', () => {
       await expect(log.append(eventOf('c'))).rejects.toEqual(failing('AUDIT_BROKEN'));
       await log.close();
     });
+  });
+});
+
+describeOnSmallDisk('a disk that is full', () => {
+  it('refuses what does not fit and keeps what it acknowledged; with room again the chain goes on', async () => {
+    const disk = new SmallDisk(256);
+    try {
+      const acknowledged: string[] = [];
+      const log = await openAuditLog(optionsFor(disk.path, NOW));
+      const until = async (round: string) => {
+        for (let n = 0; ; n += 1) {
+          const ids = Array.from({ length: 8 }, (_, writer) => `${round}/${n}/${writer}`);
+          const settled = await Promise.allSettled(ids.map((id) => log.append(eventOf(id, 'x'.repeat(300)))));
+          acknowledged.push(...ids.filter((_, index) => settled[index]?.status === 'fulfilled'));
+          const refused = settled.find((one) => one.status === 'rejected');
+          if (refused) return refused.reason;
+        }
+      };
+      expect(await until('first')).toEqual(failing('AUDIT_UNAVAILABLE'));
+      await expect(log.append(eventOf('still full', 'x'.repeat(5000)))).rejects.toEqual(failing('AUDIT_UNAVAILABLE'));
+      execFileSync('mount', ['-o', 'remount,size=512k', disk.path]);
+      await log.append(eventOf('room again'));
+      expect(await until('second')).toEqual(failing('AUDIT_UNAVAILABLE'));
+      await log.close();
+      execFileSync('mount', ['-o', 'remount,size=1024k', disk.path]);
+      await withLog(disk.path, (again) => again.append(eventOf('last')), NOW);
+      const written = new Set((await entriesOf(disk.path)).map(({ eventId }) => eventId));
+      expect(acknowledged.length).toBeGreaterThan(200);
+      expect(acknowledged.filter((id) => !written.has(id))).toEqual([]);
+      expect(await verifyFolder(disk.path)).toMatchObject({ ok: true });
+    } finally {
+      disk.unmount();
+    }
+  });
+});
+
+describeOnSmallDisk('a disk that may only be read', () => {
+  it('refuses to open, and goes on where it was once it can be written again', async () => {
+    const disk = new SmallDisk(1024);
+    try {
+      const times = [NOW, '2026-02-01T00:00:00.000Z'];
+      await withLog(disk.path, (log) => log.append(eventOf('a')), NOW);
+      disk.makeReadOnly();
+      await expect(openAuditLog(optionsFor(disk.path, NOW))).rejects.toEqual(failing('AUDIT_UNAVAILABLE'));
+      disk.makeWritable();
+      await withLog(disk.path, (log) => appendMany(log, ['b', 'c']), ...times);
+      expect(await verifyFolder(disk.path)).toMatchObject({ ok: true, chains: [{ entries: 3 }] });
+    } finally {
+      disk.unmount();
+    }
   });
 });

@@ -33,7 +33,8 @@ export function optionsFor(dir: string, ...times: string[]): AuditLogOptions {
   return { dir, chain: CHAIN, now, sha256 };
 }
 
-export function eventOf(eventId: string, detail: AuditEvent['detail'] = {}): AuditEvent {
+export function eventOf(eventId: string, text = ''): AuditEvent {
+  const detail = { activity: 'verifyPackage', code: 'WPK_SYNTAX', detail: text, workflowType: 'executeWpk' };
   return { eventId, type: 'call.refused', actor: { id: 'mallory', proof: 'asserted' }, outcome: 'refused', detail };
 }
 

@@ -1,28 +1,36 @@
+import { randomBytes } from 'node:crypto';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import {
   CreateBucketCommand,
   DeleteObjectCommand,
+  HeadObjectCommand,
   PutObjectCommand,
   PutObjectRetentionCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
+import { createHeadKey } from '../../../activities/audit/head-key.ts';
 import { openAuditLog } from '../../../activities/audit/log.ts';
 import type { AuditLog } from '../../../activities/audit/log.ts';
+import type { RetentionOptions, RetentionResult } from '../../../activities/audit/retention.ts';
+import { removeSealedFiles } from '../../../activities/audit/retention.ts';
 import type { Uploader } from '../../../activities/audit/upload.ts';
 import { createUploader } from '../../../activities/audit/upload.ts';
 import type { Bucket } from '../../../activities/s3/bucket.ts';
 import { openBucket } from '../../../activities/s3/bucket.ts';
 import type { AuditReport } from '../../../client/audit-verify.ts';
+import { localAuditFiles } from '../../../client/audit-files.ts';
+import { parseHeadKeys } from '../../../client/audit-keys.ts';
 import { verifyAudit } from '../../../client/audit-verify.ts';
 import { auditFilesIn } from '../../../client/cli/audit-bucket.ts';
 import type { Stack } from '../../../dev/stack.ts';
+import type { AuditEvent } from '../../../domain/audit.ts';
 import { GENESIS, rangeName } from '../../../domain/audit.ts';
 import { ownStack } from '../../support/stack.ts';
-import { CHAIN, eventOf, optionsFor, sha256, withFolder } from './support.ts';
+import { CHAIN, eventOf, filesOf, optionsFor, sha256, withFolder } from './support.ts';
 
 // R19, R21
 
@@ -54,6 +62,7 @@ interface Setup {
 }
 
 let setups = 0;
+const key = createHeadKey(randomBytes(32));
 
 async function withUpload(use: (setup: Setup) => Promise<void>, to: Bucket = bucket): Promise<void> {
   await withFolder(async (dir) => {
@@ -61,7 +70,7 @@ async function withUpload(use: (setup: Setup) => Promise<void>, to: Bucket = buc
     const options = optionsFor(dir);
     const log = await openAuditLog(options);
     const retention = { mode: 'COMPLIANCE', days: 90 } as const;
-    const restarted = () => createUploader({ bucket: to, prefix, dir, log, retention, now: options.now, sha256 });
+    const restarted = () => createUploader({ bucket: to, prefix, dir, log, retention, now: options.now, key, sha256 });
     let n = 0;
     const append = async (count: number) => {
       await Promise.all(Array.from({ length: count }, () => log.append(eventOf(`${prefix}/${(n += 1)}`))));
@@ -76,7 +85,7 @@ async function withUpload(use: (setup: Setup) => Promise<void>, to: Bucket = buc
 
 async function verifyBucket(prefix: string, from: Bucket = bucket, retentionDays = 90): Promise<AuditReport> {
   const { files, problems } = await auditFilesIn(from, prefix, retentionDays);
-  const report = await verifyAudit(files);
+  const report = await verifyAudit(files, { keys: parseHeadKeys(key.publicKeyPem, 'key') });
   return { ...report, ok: report.ok && problems.length === 0, problems: [...report.problems, ...problems] };
 }
 
@@ -98,8 +107,14 @@ describe('uploading', () => {
       expect(await uploader.uploadPending()).toMatchObject({ objects: [{ first: 21, last: 25 }] });
       expect(await uploader.uploadPending()).toMatchObject({ objects: [], uploaded: log.head() });
       expect(await restarted().uploadPending()).toMatchObject({ objects: [], uploaded: log.head() });
-      expect(await keysIn(prefix)).toEqual([keyOf(prefix, 1, 20), keyOf(prefix, 21, 25)]);
-      expect(await verifyBucket(prefix)).toMatchObject({ ok: true, chains: [{ entries: 25, head: log.head().hash }] });
+      expect((await keysIn(prefix)).filter((name) => name.endsWith('.jsonl'))).toEqual([
+        keyOf(prefix, 1, 20),
+        keyOf(prefix, 21, 25),
+      ]);
+      expect(await verifyBucket(prefix)).toMatchObject({
+        ok: true,
+        chains: [{ entries: 25, head: log.head().hash, signed: { seq: 25, keyId: key.keyId } }],
+      });
     }));
 
   it('goes on after a restart without what it remembered', () =>
@@ -116,7 +131,8 @@ describe('uploading', () => {
     withUpload(async ({ dir, prefix, uploader, append, log, restarted }) => {
       await append(3);
       const path = join(dir, CHAIN, 'uploaded.json');
-      const before = { uploaded: { chain: CHAIN, seq: 0, hash: GENESIS }, intent: { first: 1, last: 3 } };
+      const uploaded = { chain: CHAIN, seq: 0, hash: GENESIS, time: '' };
+      const before = { uploaded, intent: { first: 1, last: 3 } };
       await writeFile(path, JSON.stringify(before));
       await append(4);
       expect(await restarted().uploadPending()).toMatchObject({
@@ -155,7 +171,7 @@ describe('uploading', () => {
       await uploader.uploadPending();
       await withFolder(async (other) => {
         const log = await openAuditLog(optionsFor(other));
-        const options = { bucket, prefix, dir: other, log, now: () => new Date(), sha256 };
+        const options = { bucket, prefix, dir: other, log, now: () => new Date(), key, sha256 };
         const late = () => createUploader({ ...options, retention: { mode: 'COMPLIANCE', days: 90 } });
         await log.append(eventOf('a'));
         await expect(late().uploadPending()).rejects.toEqual(failing('AUDIT_BROKEN'));
@@ -186,6 +202,193 @@ describe('uploading', () => {
       expect(await uploader.uploadPending()).toMatchObject({ objects: [{ first: 4, last: 6 }] });
       expect(await verifyBucket(prefix)).toMatchObject({ ok: true });
     }));
+});
+
+const DAY_MS = 86_400_000;
+/** Days from today on: what the bucket is asked to keep must end in its own future. */
+const dayAt = (offset: number) => new Date(Date.now() + offset * DAY_MS).toISOString().slice(0, 10);
+
+interface Days {
+  readonly dir: string;
+  readonly prefix: string;
+  /** Sets the clock to noon of a day. */
+  goTo(offset: number): void;
+  append(...ids: string[]): Promise<void>;
+  appendEvent(event: AuditEvent): Promise<unknown>;
+  upload(): ReturnType<Uploader['uploadPending']>;
+  remove(limits: RetentionOptions['limits']): Promise<RetentionResult>;
+  reopen(): Promise<void>;
+}
+
+/** A log over several days. */
+async function withDays(use: (days: Days) => Promise<void>): Promise<void> {
+  await withFolder(async (dir) => {
+    let day = dayAt(0);
+    const prefix = `test-${(setups += 1)}`;
+    const now = () => new Date(`${day}T12:00:00.000Z`);
+    const common = { bucket, prefix, dir, now, sha256 };
+    const open = async () => {
+      const log = await openAuditLog({ dir, chain: CHAIN, now, sha256 });
+      return { log, uploader: createUploader({ ...common, log, retention: { mode: 'COMPLIANCE', days: 90 }, key }) };
+    };
+    let current = await open();
+    try {
+      await use({
+        dir,
+        prefix,
+        goTo: (offset) => (day = dayAt(offset)),
+        append: async (...ids) => {
+          for (const id of ids) await current.log.append(eventOf(`${prefix}/${id}`));
+        },
+        appendEvent: (event) => current.log.append(event),
+        upload: () => current.uploader.uploadPending(),
+        remove: (limits) => removeSealedFiles({ ...common, chain: CHAIN, limits }),
+        async reopen() {
+          await current.log.close();
+          current = await open();
+        },
+      });
+    } finally {
+      await current.log.close();
+    }
+  });
+}
+
+const dayFilesIn = async (dir: string) => (await filesOf(dir)).filter((name) => name.endsWith('.jsonl'));
+
+describe('a day that is over', () => {
+  it('is sealed by a manifest with its numbers, its first and last entry, and a signed head', () =>
+    withDays(async ({ prefix, goTo, append, upload, reopen }) => {
+      await append('a', 'b', 'c');
+      expect((await upload()).manifests).toEqual([]);
+      goTo(1);
+      await append('d');
+      const { manifests } = await upload();
+      expect(manifests).toMatchObject([
+        {
+          key: `${prefix}/${CHAIN}/${dayAt(0)}.manifest.json`,
+          manifest: { day: dayAt(0), entries: 3, first: { seq: 1 }, last: { seq: 3 }, head: { head: { seq: 3 } } },
+        },
+      ]);
+      await reopen();
+      expect((await upload()).manifests).toEqual([]);
+      goTo(3);
+      await append('e');
+      expect((await upload()).manifests).toMatchObject([
+        { manifest: { day: dayAt(1), first: { seq: 4 }, entries: 1 } },
+      ]);
+      expect(await verifyBucket(prefix)).toMatchObject({ ok: true, manifests: 2, chains: [{ signed: { seq: 5 } }] });
+    }));
+
+  it('is sealed once, also where what was remembered of it is lost', () =>
+    withDays(async ({ dir, prefix, goTo, append, upload, reopen }) => {
+      await append('a');
+      goTo(1);
+      await append('b');
+      await upload();
+      await rm(join(dir, CHAIN, 'uploaded.json'));
+      await reopen();
+      expect((await upload()).manifests).toEqual([]);
+      expect((await keysIn(prefix)).filter((name) => name.endsWith('.manifest.json'))).toHaveLength(1);
+    }));
+});
+
+describe('entries that only tell of an upload', () => {
+  it('wait for others, or for the end of the day', () =>
+    withDays(async ({ prefix, goTo, append, appendEvent, upload }) => {
+      await append('a');
+      const { uploaded } = await upload();
+      expect(uploaded.seq).toBe(1);
+      await appendEvent({
+        eventId: `audit.uploaded/${prefix}`,
+        type: 'audit.uploaded',
+        actor: { id: CHAIN, proof: 'system' },
+        outcome: 'succeeded',
+        detail: { objects: [], last: { seq: 1, hash: uploaded.hash } },
+      });
+      expect(await upload()).toMatchObject({ objects: [], uploaded: { seq: 1 } });
+      goTo(1);
+      expect(await upload()).toMatchObject({
+        objects: [{ first: 2, last: 2 }],
+        manifests: [{ manifest: { entries: 2 } }],
+      });
+    }));
+});
+
+describe('local files', () => {
+  const always = { days: 0, bytes: 0 };
+
+  it('go when they are past the limits and sealed, never the newest, and the chain goes on', () =>
+    withDays(async ({ dir, prefix, goTo, append, upload, remove, reopen }) => {
+      await append('a', 'b');
+      goTo(1);
+      await append('c');
+      goTo(2);
+      await append('d');
+      expect((await remove(always)).removed).toEqual([]);
+      await upload();
+      expect((await remove({ days: 90, bytes: 1_000_000 })).removed).toEqual([]);
+      const { removed } = await remove({ days: 2, bytes: 1_000_000 });
+      expect(removed).toEqual([]);
+      goTo(3);
+      expect((await remove({ days: 2, bytes: 1_000_000 })).removed).toMatchObject([
+        { why: 'age', file: { name: `${dayAt(0)}.jsonl`, first: 1, last: 2 } },
+      ]);
+      expect((await remove({ days: 90, bytes: 1 })).removed).toMatchObject([
+        { why: 'size', file: { first: 3, last: 3 } },
+      ]);
+      expect(await dayFilesIn(dir)).toEqual([`${dayAt(2)}.jsonl`]);
+      await reopen();
+      await append('e');
+      await upload();
+      expect(await dayFilesIn(dir)).toEqual([`${dayAt(2)}.jsonl`, `${dayAt(3)}.jsonl`]);
+      expect(await verifyAudit(await localAuditFiles([dir]), { partial: true })).toMatchObject({ ok: true });
+      expect(await verifyBucket(prefix)).toMatchObject({ ok: true, chains: [{ entries: 5 }] });
+    }));
+
+  it('stay where the bucket no longer has what was uploaded', () =>
+    withDays(async ({ dir, prefix, goTo, append, upload, remove }) => {
+      await append('a', 'b');
+      await upload();
+      goTo(1);
+      await append('c');
+      await upload();
+      await client.send(new DeleteObjectCommand({ Bucket: bucket.name, Key: keyOf(prefix, 1, 2) }));
+      await expect(remove(always)).rejects.toEqual(failing('AUDIT_BROKEN'));
+      expect(await dayFilesIn(dir)).toHaveLength(2);
+    }));
+
+  it('that were removed otherwise than by us keep the log from being opened', () =>
+    withDays(async ({ dir, goTo, append, upload, remove, reopen }) => {
+      for (const day of [0, 1, 2]) {
+        goTo(day);
+        await append(`a${day}`);
+      }
+      await upload();
+      await remove({ days: 90, bytes: 1 });
+      goTo(3);
+      await append('b');
+      const [first = ''] = await dayFilesIn(dir);
+      await rm(join(dir, CHAIN, first));
+      await expect(reopen()).rejects.toEqual(failing('AUDIT_BROKEN'));
+    }));
+});
+
+describe('encryption on the server', () => {
+  it('is asked for as it is set, and what was written can be read', async () => {
+    const { endpoint, region, bucket: name, accessKeyId, secretAccessKey } = stack.s3;
+    const credentials = { accessKeyId, secretAccessKey };
+    const encryption = { algorithm: 'AES256' } as const;
+    const encrypted = openBucket({ bucket: name, endpoint, region, credentials, encryption });
+    await withUpload(async ({ prefix, uploader, append }) => {
+      await append(3);
+      await uploader.uploadPending();
+      const head = await client.send(new HeadObjectCommand({ Bucket: name, Key: keyOf(prefix, 1, 3) }));
+      expect(head.ServerSideEncryption).toBe('AES256');
+      expect(await verifyBucket(prefix)).toMatchObject({ ok: true });
+    }, encrypted);
+    encrypted.close();
+  });
 });
 
 describe('a bucket with Object Lock', () => {
@@ -219,7 +422,8 @@ describe('a bucket with Object Lock', () => {
     withUpload(async ({ prefix, uploader, append }) => {
       await append(3);
       await uploader.uploadPending();
-      expect((await verifyBucket(prefix, bucket, 120)).problems).toMatchObject([{ kind: 'unprotected' }]);
+      const { problems } = await verifyBucket(prefix, bucket, 120);
+      expect(problems.map(({ kind }) => kind)).toEqual(['unprotected', 'unprotected']); // the entries and their head
     }));
 });
 

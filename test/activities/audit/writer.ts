@@ -16,7 +16,7 @@ try {
   const append = async (writer: number) => {
     for (let n = 0; ; n += 1) {
       const eventId = `${run}/${writer}/${n}`;
-      await log.append(eventOf(eventId, { padding: 'x'.repeat((writer * 37 + n * 101) % 900) }));
+      await log.append(eventOf(eventId, 'x'.repeat((writer * 37 + n * 101) % 900)));
       say(eventId);
     }
   };

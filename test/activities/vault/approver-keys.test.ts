@@ -1,17 +1,21 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { stringify as toYaml } from 'yaml';
 import { fileApproverSource, vaultApproverSource } from '../../../activities/sigstore/approver-keys.ts';
 import type { ApproverSource } from '../../../activities/sigstore/approver-keys.ts';
+import { vaultKeySource } from '../../../activities/sigstore/vault-keys.ts';
+import { verifyStatement } from '../../../activities/sigstore/verify-statement.ts';
 import { createVault } from '../../../activities/vault/vault.ts';
 import type { Vault } from '../../../activities/vault/vault.ts';
-import { generateKeyPair } from '../../../client/sign.ts';
-import { trustApprover } from '../../../dev/connector.ts';
+import { generateKeyPair, signStatement } from '../../../client/sign.ts';
+import { openSigner } from '../../../client/signer.ts';
+import { DEV_APPROVER, prepareConnector, trustApprover } from '../../../dev/connector.ts';
 import type { VaultService } from '../../../dev/servers/openbao.ts';
 import { asyncErrorOf } from '../../support/expect-code.ts';
 import { sharedServices } from '../../support/stack.ts';
+import { statementBytes } from '../../support/statements.ts';
 import { callVault } from '../../support/vault.ts';
 
 const { publicKeyPem: pem } = generateKeyPair();
@@ -76,6 +80,36 @@ describe("approvers' keys in Vault", () => {
     expect(await sourceOf('no-approvers').load()).toEqual([]);
     await trustApprover({ vault: service }, 'dev-approvers', 'bob', { pem, identity: 'bob', groups: ['sre'] });
     expect(await sourceOf('dev-approvers').load()).toMatchObject([{ name: 'bob', identity: 'bob', groups: ['sre'] }]);
+  });
+
+  it("have that of the development stack's approver among them, whose votes count", async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'byoc-prepared-'));
+    const { approverKeyPath } = await prepareConnector({
+      services: await sharedServices(),
+      folder,
+      clusterId: 'dev-vote',
+    });
+    const statement = await signStatement(statementBytes(), await openSigner(approverKeyPath, {}));
+    const keys = await sourceOf('dev-vote').load();
+    expect(verifyStatement({ statement, keys, now: new Date() }).key).toMatchObject(DEV_APPROVER);
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it('are readable, and signing keys too, with the rights that docs/keys.md asks for and no more', async () => {
+    const [, rights = ''] = /```hcl\n(.*?)```/s.exec(await readFile('docs/keys.md', 'utf8')) ?? [];
+    await put('rights', good);
+    await put('other', good);
+    const policy = rights.replaceAll('prod-eu-1', 'rights');
+    await callVault(service, 'POST', 'sys/policies/acl/keys-documented', { policy });
+    const request = { policies: ['keys-documented'], no_default_policy: true };
+    const answer = await callVault(service, 'POST', 'auth/token/create', request);
+    const { auth } = answer as { auth: { client_token: string } };
+    const limited = createVault({ address: service.address, auth: { method: 'token', token: auth.client_token } });
+    expect(await vaultApproverSource({ vault: limited, clusterId: 'rights' }).load()).toHaveLength(2);
+    expect(await vaultKeySource({ vault: limited, clusterId: 'rights' }).load()).toEqual([]);
+    const denied = await asyncErrorOf(() => vaultApproverSource({ vault: limited, clusterId: 'other' }).load());
+    expect(denied.detail).toContain('it denied access');
+    await limited.close();
   });
 
   it.each(broken)('are unavailable, all of them, where there is %s', async (what, entries, said) => {

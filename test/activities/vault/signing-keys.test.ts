@@ -4,8 +4,8 @@ import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { KeySource } from '../../../activities/sigstore/keys.ts';
-import { cachedKeySource } from '../../../activities/sigstore/keys.ts';
+import type { KeySource, TrustedKey } from '../../../activities/sigstore/keys.ts';
+import { cachedKeySource, parsePublicKeys } from '../../../activities/sigstore/keys.ts';
 import { vaultKeySource } from '../../../activities/sigstore/vault-keys.ts';
 import { createVault, refuseSkipVerify } from '../../../activities/vault/vault.ts';
 import type { Vault, VaultAuth } from '../../../activities/vault/vault.ts';
@@ -164,6 +164,28 @@ describe('signing keys in Vault', () => {
     expect(asked).toBe(1);
     await Promise.all([source.load({ fresh: true }), source.load({ fresh: true })]);
     expect(asked).toBe(3);
+  });
+
+  it('are those of the newest question, although the answer to an older one comes last', async () => {
+    const pending: PromiseWithResolvers<readonly TrustedKey[]>[] = [];
+    const slow: KeySource = {
+      load: () => {
+        const answer = Promise.withResolvers<readonly TrustedKey[]>();
+        pending.push(answer);
+        return answer.promise;
+      },
+    };
+    let now = 0;
+    const source = cachedKeySource(slow, { now: () => (now += 1) });
+    const [key] = parsePublicKeys(generateKeyPair().publicKeyPem, 'a');
+    if (!key) throw new Error('no key');
+    const older = source.load();
+    const newer = source.load({ fresh: true });
+    pending[1]?.resolve([{ ...key, revokedAt: new Date() }]);
+    await newer;
+    pending[0]?.resolve([key]);
+    await older;
+    expect((await source.load())[0]?.revokedAt).toBeDefined();
   });
 
   it('stay in use for the time of the cache when Vault is gone, and are unavailable after it', async () => {

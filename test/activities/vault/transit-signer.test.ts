@@ -71,6 +71,7 @@ describe('a signer whose key is in the transit engine of Vault', () => {
     ['no name', 'hashivault://', {}],
     ['a name that leads elsewhere', 'hashivault://../sys/seal', {}],
     ['no address', 'hashivault://bob', { VAULT_ADDR: '' }],
+    ['an address that others can listen to', 'hashivault://bob', { VAULT_ADDR: 'http://vault.example.com:8200' }],
     ['no token', 'hashivault://bob', { VAULT_TOKEN: '' }],
     ['certificates that are not verified', 'hashivault://bob', { VAULT_SKIP_VERIFY: '1' }],
   ])('is CONFIG_INVALID with %s', async (_what, ref, changes) => {

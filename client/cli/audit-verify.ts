@@ -1,0 +1,132 @@
+import type { Command } from 'commander';
+
+import { printable } from '../../domain/printable.ts';
+import { localAuditFiles } from '../audit-files.ts';
+import type { HeadKeys } from '../audit-keys.ts';
+import { parseHeadKeys } from '../audit-keys.ts';
+import type { AuditReport } from '../audit-verify.ts';
+import { verifyAudit } from '../audit-verify.ts';
+import type { AuditSource, SourceFlags } from './audit-sources.ts';
+import { openSources, withSources } from './audit-sources.ts';
+import { readInput } from './files.ts';
+import { columns, paint, printAs, say } from './output.ts';
+import type { FormatOptions } from './settings.ts';
+import { withFormat } from './settings.ts';
+
+export interface EvidenceFlags {
+  readonly partial?: boolean;
+  readonly key?: readonly string[];
+  readonly head?: readonly string[];
+}
+
+type Flags = FormatOptions & SourceFlags & EvidenceFlags;
+
+/** Adds what a log is held against. */
+export function withEvidence(command: Command): Command {
+  return command
+    .option('--partial', 'accept chains that begin after their first entry')
+    .option(
+      '--key <file>',
+      'public key that heads must be signed by (repeatable); every chain must then have one',
+      another,
+    )
+    .option(
+      '--head <file>',
+      'signed heads that somebody kept (repeatable), besides those that lie with the log',
+      another,
+    );
+}
+
+function another(file: string, before: readonly string[] = []): readonly string[] {
+  return [...before, file];
+}
+
+export function registerAuditVerify(audit: Command): void {
+  const verify = withEvidence(withSources(audit.command('verify')))
+    .description('verify a log offline and name the first bad or missing entry')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  byoc audit verify ./audit\n  byoc audit verify --key audit.pub -o json s3://acme-audit/byoc/prod-eu-1' +
+        '\n\nS3 credentials are found as every AWS client finds them: AWS_ACCESS_KEY_ID, AWS_PROFILE, …' +
+        '\nSigned heads show a tail that was cut off and a log that was rewritten; those that lie with the log (in the' +
+        '\nbucket) are compared by themselves, and checked where --key gives the public key (byoc audit head --public-key).',
+    );
+  withFormat(verify).action(async (paths: string[], flags: Flags) => {
+    const report = await verifySources(await openSources(paths, flags), flags);
+    printAs(flags.output, report, () => describe(report));
+    if (!report.ok) say(verdict(report));
+    if (!report.ok) process.exitCode = 1;
+  });
+}
+
+/** Verifies each copy by itself and puts what was found together. */
+export async function verifySources(sources: readonly AuditSource[], flags: EvidenceFlags): Promise<AuditReport> {
+  const keys = flags.key && (await readKeys(flags.key));
+  const heads = (await localAuditFiles(flags.head ?? [])).map(({ name, open }) => ({
+    name: name.endsWith('.json') ? name : `${name}.json`,
+    open,
+  }));
+  const options = { partial: flags.partial ?? false, ...(keys && { keys }) };
+  const reports = [];
+  for (const { files, problems } of sources) {
+    const report = await verifyAudit([...files, ...heads], options);
+    reports.push(report, withoutChains(problems));
+  }
+  return reports.reduce(together);
+}
+
+function withoutChains(problems: AuditReport['problems']): AuditReport {
+  const nothing = { chains: [], repeated: 0, heads: 0, manifests: 0 };
+  return { ...nothing, ok: problems.length === 0, problems, problemCount: problems.length };
+}
+
+function together(a: AuditReport, b: AuditReport): AuditReport {
+  return {
+    ok: a.ok && b.ok,
+    chains: [...a.chains, ...b.chains],
+    repeated: a.repeated === undefined || b.repeated === undefined ? undefined : a.repeated + b.repeated,
+    heads: a.heads + b.heads,
+    manifests: a.manifests + b.manifests,
+    problems: [...a.problems, ...b.problems],
+    problemCount: a.problemCount + b.problemCount,
+  };
+}
+
+async function readKeys(files: readonly string[]): Promise<HeadKeys> {
+  const keys = await Promise.all(
+    files.map(async (file) => parseHeadKeys(Buffer.from(await readInput(file)).toString(), file)),
+  );
+  return new Map(keys.flatMap((some) => [...some]));
+}
+
+function describe(report: AuditReport): string[] {
+  const isSigned = report.heads > 0;
+  const chains = report.chains.map(({ chain, entries, firstSeq, lastSeq, from, to, head, signed }) => [
+    ...[chain, String(entries), `${firstSeq}–${lastSeq}`, from, to, head],
+    ...(isSigned ? [signed ? `up to ${signed.seq}` : 'not checked'] : []),
+  ]);
+  const heading = ['CHAIN', 'ENTRIES', 'NUMBERS', 'FROM', 'TO', 'HEAD', ...(isSigned ? ['SIGNED'] : [])];
+  const rows = chains.length > 0 ? columns([heading, ...chains]) : [];
+  const problems = report.problems.map(({ kind, file, line, expected, found }) => {
+    const place = line === undefined ? file : `${file}:${line}`;
+    return `${paint('red', kind)}  ${printable(place)}: expected ${printable(expected)}, found ${printable(found)}`;
+  });
+  return [...rows, ...facts(report), ...problems, ...(report.ok ? [paint('green', 'The audit log verifies.')] : [])];
+}
+
+/** What else was looked at; nothing where there was nothing else. */
+function facts({ heads, manifests, repeated, chains }: AuditReport): string[] {
+  const keys = new Set(chains.flatMap(({ signed }) => signed?.keyId ?? []));
+  return [
+    ...(heads > 0 ? [`${heads} signed heads and ${manifests} manifests of days were compared.`] : []),
+    ...[...keys].map((key) => `Signed by ${key}.`),
+    ...(repeated
+      ? [`Told by more than one entry, and counted once: ${repeated} ${repeated === 1 ? 'event' : 'events'}.`]
+      : []),
+  ];
+}
+
+function verdict({ problemCount, chains }: AuditReport): string {
+  if (problemCount === 0 && chains.length === 0) return 'There is nothing to verify here.';
+  return `The audit log does not verify: ${problemCount} ${problemCount === 1 ? 'problem' : 'problems'}.`;
+}

@@ -1,0 +1,5 @@
+/** Whether nobody else can listen on the way to an address: secrets travel encrypted, or on this machine, or not at all. */
+export function isPrivateAddress(address: string): boolean {
+  const url = URL.parse(address);
+  return url?.protocol === 'https:' || ['127.0.0.1', '[::1]', 'localhost'].includes(url?.hostname ?? '');
+}

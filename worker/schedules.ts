@@ -1,0 +1,103 @@
+import type { ScheduleClient, ScheduleOptions, ScheduleSpec } from '@temporalio/client';
+import { ScheduleAlreadyRunning, ScheduleNotFoundError, ScheduleOverlapPolicy } from '@temporalio/client';
+import { auditQueueOf, scheduleIdOf, taskQueueOf } from '../domain/names.ts';
+
+/** One thing that Temporal does for us again and again. */
+export interface ScheduleRow {
+  readonly id: string;
+  readonly workflowType: string;
+  readonly args: readonly unknown[];
+  /** Where the workflow runs. */
+  readonly taskQueue: string;
+  readonly spec: ScheduleSpec;
+  /** What happens when it is time and the last run has not ended. */
+  readonly overlap: ScheduleOverlapPolicy;
+  /** How late a run may still start after Temporal was away. */
+  readonly catchupWindow: string;
+  /** A run that takes longer is ended. */
+  readonly timeout: string;
+}
+
+/** The schedules of a cluster, whichever of its workers they run on. */
+export function clusterSchedules(clusterId: string): ScheduleRow[] {
+  return [
+    {
+      // Soon enough to be told of a terminated run, and as little history as that takes.
+      id: scheduleIdOf(clusterId, 'reconcile'),
+      workflowType: 'reconcile',
+      args: [],
+      taskQueue: taskQueueOf(clusterId, 'execution'),
+      spec: { intervals: [{ every: '1 minute' }] },
+      overlap: ScheduleOverlapPolicy.SKIP,
+      catchupWindow: '1 minute', // the next look does all that a missed one would have
+      timeout: '10 minutes',
+    },
+  ];
+}
+
+/** The schedules of one writer of the audit log. Runs are missed rather than queued: each does all there is to do. */
+export function auditSchedules(clusterId: string, writer: string): ScheduleRow[] {
+  const common = {
+    args: [{ taskQueue: auditQueueOf(clusterId, writer) }],
+    taskQueue: taskQueueOf(clusterId, 'execution'),
+    overlap: ScheduleOverlapPolicy.SKIP,
+    catchupWindow: '1 minute',
+    timeout: '14 minutes',
+  };
+  return [
+    {
+      ...common,
+      id: scheduleIdOf(clusterId, 'audit-upload', writer),
+      workflowType: 'auditUpload',
+      // The first run after midnight UTC seals the day; the others catch up with a bucket that was away.
+      spec: { intervals: [{ every: '15 minutes', offset: '2 minutes' }] },
+    },
+    {
+      ...common,
+      id: scheduleIdOf(clusterId, 'audit-retention', writer),
+      workflowType: 'auditRetention',
+      spec: { calendars: [{ hour: 1, minute: 30 }] },
+      catchupWindow: '12 hours',
+    },
+  ];
+}
+
+/** Makes the schedules, or makes those that are there what the table says. */
+export async function reconcileSchedules(client: ScheduleClient, rows: readonly ScheduleRow[]): Promise<void> {
+  for (const row of rows) {
+    const { scheduleId, ...options } = optionsOf(row);
+    try {
+      await client.create({ scheduleId, ...options });
+    } catch (error) {
+      if (!(error instanceof ScheduleAlreadyRunning)) throw error;
+      await client.getHandle(scheduleId).update(({ state }) => ({ ...options, state })); // somebody may have paused it
+    }
+  }
+}
+
+/** Removes schedules whose writer is gone; those that are not there are no matter. */
+export async function removeSchedules(client: ScheduleClient, ids: readonly string[]): Promise<void> {
+  for (const id of ids) {
+    try {
+      await client.getHandle(id).delete();
+    } catch (error) {
+      if (!(error instanceof ScheduleNotFoundError)) throw error;
+    }
+  }
+}
+
+function optionsOf(row: ScheduleRow): ScheduleOptions {
+  return {
+    scheduleId: row.id,
+    spec: row.spec,
+    policies: { overlap: row.overlap, catchupWindow: row.catchupWindow },
+    action: {
+      type: 'startWorkflow',
+      workflowType: row.workflowType,
+      args: [...row.args],
+      taskQueue: row.taskQueue,
+      workflowId: row.id,
+      workflowExecutionTimeout: row.timeout,
+    },
+  };
+}
