@@ -37,6 +37,7 @@ export function claimsOf(wpk: Wpk): Claims {
   const alone = new Set<string>();
   const within = new Set<string>();
   for (const step of wpk.steps) {
+    if (READING.has(step.action)) continue;
     for (const { kind, namespace, name } of touchedBy(step)) {
       alone.add(namespace === undefined ? `${kind} ${name}` : `${kind} ${namespace}/${name}`);
       if (namespace !== undefined) within.add(everythingIn(namespace));
@@ -45,6 +46,9 @@ export function claimsOf(wpk: Wpk): Claims {
   }
   return { alone: [...alone], within: [...within].filter((one) => !alone.has(one)) };
 }
+
+/** Actions that change nothing. */
+const READING: ReadonlySet<string> = new Set(['wait']);
 
 function everythingIn(namespace: string): string {
   return `everything in ${namespace}`;
