@@ -36,9 +36,9 @@ export async function acknowledgements({
   for (;;) {
     const now = performance.now();
     const isOver = now - startedAt >= withinMs;
+    const expired = observer.expiredAmong([...open.values()], now);
     for (const [name, lease] of open) {
-      const hasExpired = observer.hasExpired(lease, now);
-      const fate = hasAcknowledged(lease, frozenAt) ? 'acknowledged' : hasExpired ? 'expired' : 'silent';
+      const fate = hasAcknowledged(lease, frozenAt) ? 'acknowledged' : expired.has(name) ? 'expired' : 'silent';
       fates.set(name, { holder: lease.holder, fate, writesInFlight: fate === 'silent' ? lease.writesInFlight : 0 });
     }
     const silent = [...open.keys()].filter((name) => fates.get(name)?.fate === 'silent');

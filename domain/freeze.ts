@@ -84,14 +84,23 @@ const SPARE_MS = 500;
  * say is not asked, because clocks of other machines may be wrong.
  */
 export class LeaseObserver {
-  private readonly seen = new Map<string, { readonly renewed: string; readonly atMs: number }>();
+  private seen: ReadonlyMap<string, { readonly renewed: string; readonly atMs: number }> = new Map();
 
-  /** @param nowMs by a clock that never goes back */
-  hasExpired({ name, renewed, durationSeconds }: ExecutorLease, nowMs: number): boolean {
-    const last = this.seen.get(name);
-    if (last?.renewed === renewed) return nowMs - last.atMs > durationSeconds * 1_000 + SPARE_MS;
-    this.seen.set(name, { renewed, atMs: nowMs });
-    return false;
+  /**
+   * The names of those that have run out. What is not among the Leases any more is forgotten.
+   * @param nowMs by a clock that never goes back
+   */
+  expiredAmong(leases: readonly ExecutorLease[], nowMs: number): ReadonlySet<string> {
+    const before = this.seen;
+    this.seen = new Map(
+      leases.map(({ name, renewed }) => {
+        const last = before.get(name);
+        return [name, last?.renewed === renewed ? last : { renewed, atMs: nowMs }];
+      }),
+    );
+    const unchangedMs = (name: string) => nowMs - (this.seen.get(name)?.atMs ?? nowMs);
+    const expired = leases.filter((one) => unchangedMs(one.name) > one.durationSeconds * 1_000 + SPARE_MS);
+    return new Set(expired.map(({ name }) => name));
   }
 }
 

@@ -43,6 +43,8 @@ export class Executor {
   private readonly tenures = new AsyncLocalStorage<number>();
   /** When the renewal was sent that the current Lease is valid from. */
   private renewedAt = NEVER;
+  /** Leases that have run out, or were given up, and may be there still. */
+  private readonly lapsed = new Set<string>();
   private publishing: Promise<void> | undefined;
   /** Until the Lease is removed again; undefined while there is none. */
   private holding: Promise<void> | undefined;
@@ -63,8 +65,9 @@ export class Executor {
     try {
       // In this order: who freezes after looking for Leases, and finds none, has frozen before this look.
       if (msSince(this.renewedAt) > RENEW_MS) await this.publish();
+      const { tenure, leaseName } = this;
       await this.options.freeze.look();
-      return await this.tenures.run(this.tenure, () => work(this.leaseName));
+      return await this.tenures.run(tenure, () => work(leaseName));
     } finally {
       this.executing -= 1;
     }
@@ -144,6 +147,7 @@ export class Executor {
   private async publishOnce(): Promise<void> {
     const { holder, leases, freeze, now } = this.options;
     const isNew = this.hasLapsed;
+    if (isNew && this.holding) this.lapsed.add(this.leaseName);
     if (isNew) this.tenure += 1;
     const sentAt = thisMoment();
     await leases.publish({
@@ -158,12 +162,19 @@ export class Executor {
     // Confirmed too late it has run out in the meantime, and others may have acted on that.
     if (!isNew && this.hasLapsed) throw new ConnectorError('EXECUTOR_LAPSED');
     this.renewedAt = sentAt;
+    if (this.inFlight === 0) await this.removeLapsed();
     this.holding ??= this.hold().finally(() => (this.holding = undefined));
+  }
+
+  /** With something under way it is for others to find out that a Lease has run out. */
+  private async removeLapsed(): Promise<void> {
+    const { leases, onTrouble } = this.options;
+    for (const name of this.lapsed) await leases.remove(name).then(() => this.lapsed.delete(name), onTrouble);
   }
 
   /** Renews the Lease while something is executed, and a little longer: packages come in rows. */
   private async hold(): Promise<void> {
-    const { freeze, leases, onTrouble } = this.options;
+    const { freeze, onTrouble } = this.options;
     const signal = this.closed.signal;
     freeze.isBusy = true;
     for (let idleRounds = 0; idleRounds < IDLE_ROUNDS && !signal.aborted;) {
@@ -174,9 +185,10 @@ export class Executor {
     }
     freeze.isBusy = false;
     this.renewedAt = NEVER; // before the Lease is gone, so that nothing passes without one
-    const removed = leases.remove(this.leaseName);
+    this.lapsed.add(this.leaseName);
+    const removed = this.removeLapsed();
     this.publishing = removed; // who begins now publishes after that
-    await removed.catch(onTrouble);
+    await removed;
     if (this.publishing === removed) this.publishing = undefined;
   }
 }

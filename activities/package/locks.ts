@@ -10,7 +10,7 @@ import type { ExecutorLeases, RecordData, StateRecords } from '../kubernetes/wri
 export interface LockOptions {
   readonly clusterId: string;
   readonly records: StateRecords;
-  readonly leases: Pick<ExecutorLeases, 'list'>;
+  readonly leases: Pick<ExecutorLeases, 'list' | 'remove'>;
   readonly sha256: Sha256;
   /** Whether a run will never execute anything any more. */
   readonly isOver: (wpkId: string, runId: string) => Promise<boolean>;
@@ -101,8 +101,11 @@ export class Locks {
     }
   }
 
-  /** Frees what runs hold that are over and whose executor is gone. @returns how many */
+  /** Frees what runs hold that are over and whose executor is gone, and removes its Lease. @returns how many */
   async reconcile(): Promise<number> {
+    const leases = await this.options.leases.list();
+    // Whoever stops the cluster would wait for each of them.
+    for (const name of this.observer.expiredAmong(leases, performance.now())) await this.options.leases.remove(name);
     const table = await this.read();
     let freed = 0;
     for (const wpkId of table.keys()) if (await this.freeAbandoned(wpkId)) freed += 1;
@@ -111,33 +114,41 @@ export class Locks {
 
   /** Takes what is wanted, or says what is in the way. */
   private async attempt(wpkId: string, holder: Holder, isFirst: boolean): Promise<Obstacle | undefined> {
-    const gone = isFirst ? () => false : await this.goneExecutors();
+    const known = isFirst ? undefined : await this.recent();
+    const executor = known?.get(wpkId)?.executor ?? '';
+    const isElsewhere = executor !== '' && executor !== holder.executor;
+    const gone = isElsewhere ? await this.goneExecutors() : () => false;
     const obstacleIn = (table: LockTable): Obstacle | undefined => {
       const own = table.get(wpkId);
-      const isFree = !own || own.executor === '' || (own.executor === holder.executor && !this.active.has(wpkId));
-      if (!isFree && (own.executor === holder.executor || !gone(own.executor)))
-        return { kind: 'previous', wpkId, holder: own };
+      if (own && !this.isFree(wpkId, own, holder.executor, gone)) return { kind: 'previous', wpkId, holder: own };
       const blocker = blockerOf(table, wpkId, holder);
       return blocker && { kind: 'other', ...blocker };
     };
-    const early = isFirst ? undefined : obstacleIn(await this.recent());
+    const early = known && obstacleIn(known);
     if (early) return early;
     return this.inTurn(async () => {
       let obstacle: Obstacle | undefined;
       await this.options.records.amend(this.name, (record = {}) => {
-        obstacle = obstacleIn(tableIn(record));
+        const table = tableIn(record);
+        obstacle = obstacleIn(table);
         if (obstacle) return undefined;
-        const text = writeHolder({ ...holder, since: tableIn(record).get(wpkId)?.since ?? holder.since });
+        const text = writeHolder({ ...holder, since: table.get(wpkId)?.since ?? holder.since });
         const size = Object.values(record).reduce((sum, one) => sum + one.length, text.length);
         if (size > MAX_TABLE_CHARS) throw new ConnectorError('OBJECTS_LOCKED', 'Too many objects are held at once.');
         return { [wpkId]: text };
       });
+      if (!obstacle) this.active.add(wpkId); // before the next one has its turn
       return obstacle;
     });
   }
 
+  /** Whether what an attempt of the same package held may be taken up by this one. */
+  private isFree(wpkId: string, { executor }: Holder, by: string, gone: (executor: string) => boolean): boolean {
+    if (executor === by) return !this.active.has(wpkId);
+    return executor === '' || gone(executor);
+  }
+
   private held(wpkId: string, holder: Holder): HeldLock {
-    this.active.add(wpkId);
     return {
       release: () => this.leave(wpkId, holder, null),
       keep: () => this.leave(wpkId, holder, writeHolder({ ...holder, executor: '' })),
@@ -178,8 +189,8 @@ export class Locks {
   /** Whether an executor's Lease is gone, or has not been renewed for its whole duration while this process looked. */
   private async goneExecutors(): Promise<(executor: string) => boolean> {
     const leases = await this.options.leases.list();
-    const now = performance.now();
-    const alive = new Set(leases.filter((lease) => !this.observer.hasExpired(lease, now)).map(({ name }) => name));
+    const expired = this.observer.expiredAmong(leases, performance.now());
+    const alive = new Set(leases.map(({ name }) => name).filter((name) => !expired.has(name)));
     return (executor) => !alive.has(executor);
   }
 
