@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { environmentOf } from '../dev/environment.ts';
 import type { Stack } from '../dev/stack.ts';
 import type { Step } from '../domain/wpk.ts';
+import { SlowNetwork } from '../test/support/slow-network.ts';
 import { applyStep, buildWpk, configMap, sign } from '../test/support/packages.ts';
 import type { BenchContext } from './compare.ts';
 import type { RunningConnector } from './connectors.ts';
@@ -15,7 +16,9 @@ import type { Deadline } from './table.ts';
 
 const CLUSTER = 'bench-stop';
 const PACKAGES = 20;
-const OBJECTS = 120;
+const OBJECTS = 100;
+/** How long each answer of the API server takes on its way: 16 writes under way make about 500 a second. */
+const WAY_MS = 30;
 const TARGET_MS = 1_000;
 /** After which a write that was sent before would have arrived and be in the log. */
 const SETTLED_MS = 1_000;
@@ -25,6 +28,7 @@ const PERSON = 'bob@example.com';
 /** What a reader of the table must know to believe it. */
 export const STOP_NOTES: readonly string[] = [
   `Each round: ${PACKAGES} packages of ${OBJECTS} ConfigMaps are at work; one of them is cancelled in Temporal, then byoc stop --all.`,
+  `Answers of the API server reach the worker ${WAY_MS} ms late, as over a network; the command asks it directly.`,
   "The last write is the last one in the API server's own audit log, by when it received it; dry runs don't count.",
   'The command is timed from the start of its process, which takes most of it: see the line about writes after the freeze.',
 ];
@@ -33,13 +37,18 @@ export const STOP_NOTES: readonly string[] = [
 export async function benchStop({ stack, env, rounds, onProgress }: BenchContext, log: string): Promise<Deadline[]> {
   const names = Array.from({ length: PACKAGES }, (_, index) => `${CLUSTER}-${String(index).padStart(2, '0')}`);
   for (const name of names) await kubectl(stack, 'create', 'namespace', name);
-  const connector = await startApart({ stack, env, clusterId: CLUSTER, approved: [] });
+  const network = await SlowNetwork.start(stack.kubernetes);
+  const { temporal, vault, s3, stateDir } = stack;
+  const throughIt = { temporal, vault, s3, stateDir, kubernetes: network };
+  const connector = await startApart({ stack: throughIt, env, clusterId: CLUSTER, approved: [] });
   const writes = new WriteLog(log);
   const found: Round[] = [];
   try {
-    const typicalMs = await untilFirstEnd(connector, names);
+    const bench = { stack, network, connector, names, writes };
+    await stopRound(bench, 'warm-up', 0);
+    const typicalMs = await untilFirstEnd(bench);
     for (let round = 1; round <= rounds; round++) {
-      const one = await stopRound(stack, connector, names, round, typicalMs, writes);
+      const one = await stopRound(bench, String(round), typicalMs);
       found.push(one);
       onProgress(
         `stop ${round} of ${rounds}: ${one.stopped} packages stopped, last write ${one.commandMs.toFixed(0)} ms after the ` +
@@ -48,6 +57,7 @@ export async function benchStop({ stack, env, rounds, onProgress }: BenchContext
     }
   } finally {
     await connector.stop();
+    await network.stop();
   }
   const late = found.reduce((sum, one) => sum + one.late, 0);
   const afterFreeze = found.map((one) => one.freezeMs);
@@ -92,20 +102,21 @@ interface Round {
   readonly stopped: number;
 }
 
-async function stopRound(
-  stack: Stack,
-  connector: RunningConnector,
-  names: readonly string[],
-  round: number,
-  typicalMs: number,
-  writes: WriteLog,
-): Promise<Round> {
+interface Bench {
+  readonly stack: Stack;
+  readonly network: SlowNetwork;
+  readonly connector: RunningConnector;
+  /** Namespaces, one a package. */
+  readonly names: readonly string[];
+  readonly writes: WriteLog;
+}
+
+async function stopRound(bench: Bench, text: string, typicalMs: number): Promise<Round> {
+  const { stack, network, connector, names, writes } = bench;
   const { client } = connector;
-  const ids = await startAll(connector, names, String(round));
-  await writes.skip();
-  // The command needs most of a second to load: both moments lie where the packages are still at work then.
-  await sleep(Math.random() * typicalMs * 0.3);
-  const victim = Math.floor(Math.random() * ids.length);
+  const ids = await startAll(bench, text);
+  await sleep(Math.random() * typicalMs * 0.4);
+  const { victim, before } = await atWork(bench);
   const cancelledAt = Date.now();
   const cancelling = client.stop(ids[victim] ?? '');
   await sleep(Math.random() * typicalMs * 0.3);
@@ -114,7 +125,8 @@ async function stopRound(
   const returnedAt = Date.now();
   await cancelling;
   await sleep(SETTLED_MS);
-  const seen = await writes.read();
+  await network.letAnswersThrough();
+  const seen = [...before, ...(await writes.read())];
   const phases = await Promise.all(ids.map(async (id) => (await client.result(id)).phase));
   await byoc(stack, 'resume', '--reason', 'bench');
 
@@ -132,26 +144,41 @@ async function stopRound(
   };
 }
 
-/** How long the packages may be taken to be all at work: until the first of them ends. */
-async function untilFirstEnd(connector: RunningConnector, names: readonly string[]): Promise<number> {
-  for (const turn of ['warm-up', 'first']) {
-    const ids = await startAll(connector, names, turn);
-    const startedAt = performance.now();
-    const ends = ids.map((id) => connector.client.result(id));
-    await Promise.race(ends);
-    const tookMs = performance.now() - startedAt;
-    await Promise.all(ends);
-    if (turn === 'first') return tookMs;
+/** A package that is at work now, and the writes until then. */
+async function atWork({
+  names,
+  writes,
+}: Bench): Promise<{ readonly victim: number; readonly before: readonly Write[] }> {
+  const before: Write[] = [];
+  for (;;) {
+    before.push(...(await writes.read()));
+    const started = names.map((name) => before.filter(({ namespace }) => namespace === name).length);
+    const candidates = [...started.keys()].filter((index) => {
+      const count = started[index] ?? 0;
+      return count > 0 && count < OBJECTS * 0.8;
+    });
+    const victim = candidates[Math.floor(Math.random() * candidates.length)];
+    if (victim !== undefined) return { victim, before };
+    await sleep(10);
   }
-  throw new Error('unreachable');
 }
 
-/** Submits the packages, and approves all of them once each has its plan. */
-async function startAll(
-  { client, clusterId, privateKeyPem }: RunningConnector,
-  names: readonly string[],
-  text: string,
-) {
+/** How long the packages may be taken to be at work: from the first write until the first of them ends. */
+async function untilFirstEnd(bench: Bench): Promise<number> {
+  const { connector, network } = bench;
+  const ids = await startAll(bench, 'first');
+  const startedAt = performance.now();
+  const ends = ids.map((id) => connector.client.result(id));
+  await Promise.race(ends);
+  const tookMs = performance.now() - startedAt;
+  await Promise.all(ends);
+  await network.letAnswersThrough();
+  return tookMs;
+}
+
+/** Submits the packages, approves all of them once each has its plan, and waits for the first write. */
+async function startAll({ connector, names, writes, network }: Bench, text: string): Promise<string[]> {
+  const { client, clusterId, privateKeyPem } = connector;
   const submitted = await Promise.all(
     names.map((name) => {
       const wpk = buildWpk({ clusterId, namespaces: [name], steps: stepsIn(name, text) });
@@ -160,7 +187,10 @@ async function startAll(
   );
   const ids = submitted.map(({ wpkId }) => wpkId);
   const digests = await Promise.all(ids.map(planOf));
+  await writes.read();
+  await network.holdAnswers(WAY_MS);
   await Promise.all(ids.map((id, index) => client.approve(id, { approver: PERSON, planDigest: digests[index] ?? '' })));
+  while (!(await writes.read()).some(({ namespace }) => names.includes(namespace))) await sleep(10);
   return ids;
 
   async function planOf(id: string): Promise<string> {
@@ -191,11 +221,6 @@ class WriteLog {
 
   constructor(file: string) {
     this.#file = file;
-  }
-
-  /** Leaves out what is there already. */
-  async skip(): Promise<void> {
-    await this.read();
   }
 
   /** What came since the last time; dry runs left out. */
@@ -231,7 +256,8 @@ function writeIn(line: string): Write[] {
 const run = promisify(execFile);
 
 async function byoc(stack: Stack, ...args: readonly string[]): Promise<void> {
-  const env = { ...environmentOf(stack), BYOC_CLUSTER_ID: CLUSTER, PATH: '/usr/bin:/bin' };
+  const { stateDir: XDG_CACHE_HOME } = stack;
+  const env = { ...environmentOf(stack), BYOC_CLUSTER_ID: CLUSTER, PATH: '/usr/bin:/bin', XDG_CACHE_HOME };
   await run(process.execPath, [BYOC, ...args], { env });
 }
 

@@ -1,11 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { KubeConfig } from '@kubernetes/client-node';
 import { errors, Pool, type Dispatcher } from 'undici';
 import { z } from 'zod';
 import { ConnectorError } from '../../domain/errors.ts';
 import { LineSplitter } from '../../domain/line-splitter.ts';
 import { ApiStatusError } from './api-status-error.ts';
-import { createCredentialSource, type Credentials } from './credentials.ts';
+import { createCredentialSource, type Credentials, type KubeAccess } from './credentials.ts';
 import { at, type KubeObject } from './kube-object.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -106,7 +105,7 @@ interface Sent {
  * throw `ApiStatusError`, because what a refusal means depends on what was asked.
  * @throws {ConnectorError} CONFIG_INVALID for a kubeconfig that can't be used safely
  */
-export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: KubeApiOptions = {}): KubeApi {
+export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: KubeApiOptions = {}): KubeApi {
   const source = createCredentialSource(kubeConfig);
   const { origin, pathname } = new URL(source.server);
   const base = pathname.replace(/\/$/, '');

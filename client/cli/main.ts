@@ -1,8 +1,13 @@
 #!/usr/bin/env node
+import { enableCompileCache } from 'node:module';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../../domain/names.ts';
 import { reportError } from './output.ts';
-import { registerStop } from './stop.ts';
+
+// Most of the time until a cluster is frozen goes into compiling; in this folder only this user can put anything.
+enableCompileCache(join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'byoc'));
 
 const program = new Command('byoc')
   .description('Signed work packages for your own cluster: pack, check, submit, approve, stop, audit.')
@@ -15,7 +20,7 @@ const program = new Command('byoc')
       '\nTemporal is found as every Temporal client finds it: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS_…',
   );
 
-registerStop(program);
+(await import('./stop.ts')).registerStop(program);
 // Loading the others takes as long as stopping a cluster may.
 const isEmergency = process.argv[2] === 'stop' || process.argv[2] === 'resume';
 if (!isEmergency) (await import('./commands.ts')).registerCommands(program);

@@ -10,10 +10,11 @@ import { printable } from '../../domain/printable.ts';
 import { digestOfSteps, policyDenials, requirementFor } from '../../domain/policy.ts';
 import { sha256 } from '../sha256.ts';
 import { readInput } from './files.ts';
+import { kubeConfigOf } from './kubeconfig.ts';
 import { printAs, say } from './output.ts';
 import { planLines } from './render.ts';
 import type { FormatOptions } from './settings.ts';
-import { kubeConfigOf, withFormat } from './settings.ts';
+import { withFormat } from './settings.ts';
 
 /** `byoc plan FILE`: what a package would do to the cluster of the current kubeconfig. Submits and writes nothing. */
 export function registerPlan(program: Command): void {
@@ -27,7 +28,7 @@ export function registerPlan(program: Command): void {
       const bytes = await readInput(file);
       const wpk = parseWpk(bytes);
       const policy = await policySource(options.policy, sha256)();
-      const api = createKubeApi(kubeConfigOf(options.context));
+      const api = createKubeApi(await kubeConfigOf(options.context, process.env));
       try {
         // A key of this run alone: masks can be compared within one plan, and with nothing else. Where Secrets change,
         // or under another policy, the digest is therefore not the one that the cluster will ask approval for.

@@ -1,4 +1,3 @@
-import { KubeConfig } from '@kubernetes/client-node';
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { ConnectorError } from '../../domain/errors.ts';
@@ -28,14 +27,6 @@ export function withFormat(command: Command): Command {
 export function clusterOf({ cluster }: ClusterOptions): string {
   if (!cluster) throw new ConnectorError('USAGE', 'Say which cluster: --cluster ID, or BYOC_CLUSTER_ID.');
   return cluster;
-}
-
-/** The kubeconfig as kubectl finds it, with the context that is meant. */
-export function kubeConfigOf(context: string | undefined): KubeConfig {
-  const config = new KubeConfig();
-  config.loadFromDefault();
-  if (context) config.setCurrentContext(context);
-  return config;
 }
 
 /** Connects, does the work and closes, whatever happens. */

@@ -9,8 +9,9 @@ import type { ExecutorFate } from '../acknowledgements.ts';
 import { acknowledgements } from '../acknowledgements.ts';
 import { toInteger } from './arguments.ts';
 import { print, printAs, say } from './output.ts';
+import { kubeConfigOf } from './kubeconfig.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
-import { clusterOf, kubeConfigOf, withClient, withCluster, withFormat } from './settings.ts';
+import { clusterOf, withClient, withCluster, withFormat } from './settings.ts';
 
 /** Under this name the API server notes who wrote the freeze. */
 const BYOC_FIELD_MANAGER = 'byoc';
@@ -151,7 +152,7 @@ function silentSentence(silent: readonly ExecutorFate[]): string {
 }
 
 async function withKubeApi<T>({ context }: KubeOptions, work: (api: KubeApi) => Promise<T>): Promise<T> {
-  const api = createKubeApi(kubeConfigOf(context));
+  const api = createKubeApi(await kubeConfigOf(context, process.env));
   try {
     return await work(api);
   } finally {
