@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Step } from '../../domain/wpk.ts';
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
-import { deployment } from '../support/kubernetes.ts';
+import { neverReady } from '../support/kubernetes.ts';
 import { applyStep, configMap } from '../support/packages.ts';
 import { until } from '../support/until.ts';
 
@@ -38,21 +38,11 @@ describe('when the cluster is frozen', () => {
       return events.length >= count && events;
     });
 
-  /** A step that waits for ever, because no node has this label, and one that would come after it. */
-  function endless(name: string): Step[] {
-    const template = {
-      metadata: { labels: { app: name } },
-      spec: {
-        nodeSelector: { 'example.com/none': 'yes' },
-        containers: [{ name: 'main', image: 'registry.example/app:1' }],
-      },
-    };
-    const wait = { for: 'ready', timeoutSeconds: 300 } as const;
-    return [
-      { ...applyStep(deployment(connector.namespace, name, { template })), wait },
-      { ...settings(`${name}-later`), id: 'later' },
-    ];
-  }
+  /** A step that waits for ever, and one that would come after it. */
+  const endless = (name: string): Step[] => [
+    neverReady(name, connector.namespace),
+    { ...settings(`${name}-later`), id: 'later' },
+  ];
   async function executing(): Promise<WaitingPackage & { readonly name: string }> {
     const name = anotherName();
     const one = await connector.submitAndPlan({ steps: endless(name) });

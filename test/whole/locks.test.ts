@@ -10,7 +10,7 @@ import type { Step } from '../../domain/wpk.ts';
 import type { SubmittedPackage } from '../../client/connector-client.ts';
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
-import { deployment } from '../support/kubernetes.ts';
+import { neverReady } from '../support/kubernetes.ts';
 import { applyStep, configMap } from '../support/packages.ts';
 import { SlowNetwork } from '../support/slow-network.ts';
 import { sharedServices } from '../support/stack.ts';
@@ -64,20 +64,8 @@ describe('packages that are executed at the same time', () => {
       return { ...applyStep(...manifests), id: `step-${index}` };
     });
 
-  /** A step that holds an object and waits for ever, because no node has this label. */
-  function endless(name: string): Step[] {
-    const template = {
-      metadata: { labels: { app: name } },
-      spec: {
-        nodeSelector: { 'example.com/none': 'yes' },
-        containers: [{ name: 'main', image: 'registry.example/app:1' }],
-      },
-    };
-    const wait = { for: 'ready', timeoutSeconds: 300 } as const;
-    return [{ ...applyStep(deployment(connector.namespace, name, { template })), wait }];
-  }
   async function holding(name: string): Promise<WaitingPackage> {
-    const one = await connector.submitAndPlan({ steps: endless(name) });
+    const one = await connector.submitAndPlan({ steps: [neverReady(name, connector.namespace)] });
     await approve(one);
     await untilWaitingFor(one, name);
     return one;
