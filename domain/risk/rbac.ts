@@ -1,6 +1,6 @@
 import { at, inWords, same } from './json-values.ts';
 import type { NewRights } from './rights.ts';
-import { aggregationLabels, describeRight, granteesOf, leadsToMore, newRights } from './rights.ts';
+import { aggregationLabels, describeRight, granteesOf, leadsToMore, newLabels, newRights } from './rights.ts';
 import type { JudgedObject, RiskRule } from './rule.ts';
 
 const ROLES = new Set(['Role', 'ClusterRole']);
@@ -68,6 +68,8 @@ function newAggregation({ planned, before, after }: JudgedObject): string[] {
   return [
     ...(collects ? ['the rights of all roles with certain labels'] : []),
     ...joined.map((role) => `its rights to whoever has the role ${role}`),
+    // Which roles collect by a label only the cluster knows: any new one may be what they collect by.
+    ...(before === undefined ? [] : newLabels(before, after).map((label) => `its rights to what collects ${label}`)),
   ];
 }
 

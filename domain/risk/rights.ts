@@ -1,4 +1,4 @@
-import { entriesAt, listAt, textAt, textsAt } from './json-values.ts';
+import { at, entriesAt, listAt, textAt, textsAt } from './json-values.ts';
 
 /** One thing that a rule of a Role lets its subjects do. */
 export interface Right {
@@ -127,5 +127,12 @@ export function granteesOf(binding: unknown): Grantee[] {
 export function aggregationLabels(role: unknown): string[] {
   return entriesAt(role, 'metadata', 'labels').flatMap(([label, value]) =>
     label.includes('aggregate-to-') && value === 'true' ? [label.slice(label.indexOf('aggregate-to-') + 13)] : [],
+  );
+}
+
+/** Labels that a role did not have with this value, those of the API server's own roles aside. */
+export function newLabels(before: unknown, after: unknown): string[] {
+  return entriesAt(after, 'metadata', 'labels').flatMap(([label, value]) =>
+    label.includes('aggregate-to-') || at(before, 'metadata', 'labels', label) === value ? [] : [label],
   );
 }

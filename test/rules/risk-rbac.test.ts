@@ -141,6 +141,13 @@ describe('a ClusterRole', () => {
     expect(rulesOf(clusterRole(joined, joined))).toEqual(['rbac']);
   });
 
+  it('that gets a label by which another may collect it is high, whatever the label', () => {
+    const rules = [rule('get', 'pods')];
+    const labelled = { rules, metadata: { labels: { team: 'ops' } } };
+    expect(rulesOf(clusterRole(labelled, { rules }))).toEqual(['rbac-grants']);
+    expect(rulesOf(clusterRole(labelled, labelled))).toEqual(['rbac']);
+  });
+
   it('that collects others is high, and no more than medium when it stays so', () => {
     const collecting = { aggregationRule: { clusterRoleSelectors: [{ matchLabels: { all: 'true' } }] } };
     expect(rulesOf(clusterRole(collecting, {}))).toEqual(['rbac-grants']);
