@@ -2,6 +2,8 @@ import { CancelledFailure, Context } from '@temporalio/activity';
 import type { StatementProof } from '../domain/approvals.ts';
 import type { Sha256 } from '../domain/digest.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import type { FreezeState } from '../domain/freeze.ts';
+import { describeFreeze } from '../domain/freeze.ts';
 import { EXECUTE_WPK } from '../domain/names.ts';
 import type { WindowState } from '../domain/maintenance-windows.ts';
 import { windowState } from '../domain/maintenance-windows.ts';
@@ -11,6 +13,7 @@ import { requirementFor } from '../domain/policy.ts';
 import type { PackageFacts, Progress } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { toApplicationFailure } from './failure.ts';
+import type { Executor } from './kubernetes/executor.ts';
 import type { Planner } from './kubernetes/planner.ts';
 import type { Writer } from './kubernetes/writer.ts';
 import type { Admission, AdmittedWpk } from './package/admission.ts';
@@ -21,6 +24,7 @@ import type { Claims } from './package/claims.ts';
 import type { ExecuteInput, ExecuteOutcome } from './package/execution.ts';
 import { executePlan, ExecutionFailed } from './package/execution.ts';
 import { makePlan } from './package/planning.ts';
+import type { Locks } from './package/locks.ts';
 import type { Reconciled, ReconcileDeps } from './package/reconcile.ts';
 import { reconcileClaims } from './package/reconcile.ts';
 import type { AuditWriter, RunEvent, VoteEvent } from './package/records.ts';
@@ -68,6 +72,10 @@ export interface ActivityDeps {
   readonly claims: Claims;
   readonly planner: Planner;
   readonly writer: Writer;
+  readonly executor: Executor;
+  readonly locks: Locks;
+  /** Whether execution is frozen, as far as is known here. */
+  readonly freeze: () => FreezeState;
   readonly audit: AuditWriter;
   /** Puts the log where it can't be deleted, if there is such a place; without that nothing is written. */
   readonly uploadAudit: () => Promise<void>;
@@ -82,8 +90,8 @@ export interface ActivityDeps {
   readonly onTrouble: (trouble: Trouble) => void;
 }
 
-/** `away` is retried; the others want somebody's attention. */
-export type TroubleKind = 'away' | 'refused' | 'package-failed' | 'cut-off';
+/** `away` and `waiting` are tried again; the others want somebody's attention. */
+export type TroubleKind = 'away' | 'waiting' | 'refused' | 'package-failed' | 'cut-off';
 
 export interface Trouble {
   readonly trouble: TroubleKind;
@@ -116,7 +124,7 @@ export function createActivities(deps: ActivityDeps): Activities {
     const trouble = troubleOf(error);
     deps.onTrouble({ trouble, activity, caller, error });
     if (trouble === 'refused') await recordRefusal(activity, caller, signed, error);
-    throw toApplicationFailure(error, error instanceof ExecutionFailed ? { report: error.report } : undefined);
+    throw toApplicationFailure(error, detailsOf(error));
   }
 
   async function recordRefusal(
@@ -153,6 +161,7 @@ export function createActivities(deps: ActivityDeps): Activities {
         const admitted = await deps.admit(signed);
         const { facts, wpkDigest } = admitted;
         assertCaller(caller, deps.clusterId, facts.wpkId);
+        if (admitted.policy.policy.onFreeze === 'deny') assertNoFreeze(deps.freeze());
         const { workflowId, runId } = caller;
         await deps.claims.claim(facts.wpkId, { workflowId, runId, wpkDigest, expiresAt: facts.expiresAt });
         const { signedBy, name, playbook, author } = facts;
@@ -257,7 +266,7 @@ export function createActivities(deps: ActivityDeps): Activities {
       const stop = keepAlive();
       try {
         await assertHome(currentCaller());
-        const { clusterId, claims, witness, now } = deps;
+        const { clusterId, claims, locks, witness, now } = deps;
         const record: ReconcileDeps['record'] = async (wpkId, { workflowId, runId, wpkDigest }, detail) => {
           const records = new PackageRecords(audit, sha256, { workflowId, runId }, { wpk: wpkId, wpkDigest });
           await records.write('package.cut-off', 'failed', detail);
@@ -265,7 +274,7 @@ export function createActivities(deps: ActivityDeps): Activities {
           const error = new ConnectorError('RUN_CUT_OFF');
           deps.onTrouble({ trouble: 'cut-off', activity: 'reconcilePackages', caller, error });
         };
-        return await reconcileClaims({ clusterId, claims, witness, now, record });
+        return await reconcileClaims({ clusterId, claims, locks, witness, now, record });
       } catch (error) {
         return fail('reconcilePackages', undefined, error);
       } finally {
@@ -280,7 +289,24 @@ function given<T extends object>(input: T | undefined): Partial<T> {
   return typeof input === 'object' && input !== null ? input : {};
 }
 
+/** What travels with a failure: what was done, or what an attempt that comes again waits for. */
+function detailsOf(error: unknown): object | undefined {
+  if (error instanceof ExecutionFailed) return { report: error.report };
+  return isWaiting(error) ? { waitingFor: error.detail } : undefined;
+}
+
+/** Whether nothing is wrong, and only others have to act first. */
+function isWaiting(error: unknown): error is ConnectorError {
+  return error instanceof ConnectorError && (error.code === 'FROZEN' || error.code === 'OBJECTS_LOCKED');
+}
+
+/** @throws {ConnectorError} FREEZE_DENIES */
+function assertNoFreeze(freeze: FreezeState): void {
+  if (freeze.state === 'frozen') throw new ConnectorError('FREEZE_DENIES', `It is frozen ${describeFreeze(freeze)}.`);
+}
+
 function troubleOf(error: unknown): TroubleKind {
+  if (isWaiting(error)) return 'waiting';
   if (error instanceof ConnectorError && error.traits.retryable) return 'away';
   return error instanceof ExecutionFailed ? 'package-failed' : 'refused';
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { ConnectorClient } from '../client/connector-client.ts';
 import type { PreparedConnector } from '../dev/connector.ts';
+import type { ConnectorServices } from '../dev/environment.ts';
 import { prepareConnector, startWorker } from '../dev/connector.ts';
 import type { Stack } from '../dev/stack.ts';
 import { WPK_API_VERSION } from '../domain/wpk.ts';
@@ -20,7 +21,7 @@ export interface RunningConnector {
 }
 
 export interface ConnectorRequest {
-  readonly stack: Stack;
+  readonly stack: ConnectorServices & Pick<Stack, 'stateDir'>;
   readonly clusterId: string;
   /** What runs without a person, as long as its risk is low. */
   readonly approved: readonly Change[];

@@ -1,5 +1,5 @@
-import { Client, Connection, WorkflowFailedError } from '@temporalio/client';
-import type { ConnectionLike } from '@temporalio/client';
+import { Client, Connection, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
+import type { ConnectionLike, WorkflowExecutionInfo } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { ulid } from 'ulid';
@@ -119,8 +119,7 @@ export class ConnectorClient {
       const found: ListedPackage[] = [];
       for await (const one of this.client.workflow.list({ query, pageSize: limit })) {
         if (found.length === limit) break;
-        const attribute = (name: string) =>
-          one.typedSearchAttributes.getAll().find(({ key }) => key.name === name)?.value;
+        const attribute = (name: string) => attributeOf(one, name);
         found.push({
           wpkId: one.workflowId.slice(prefix.length),
           workflowId: one.workflowId,
@@ -173,6 +172,26 @@ export class ConnectorClient {
     return this.inTime(STOPPED_WITHIN_MS, 'The stop is recorded, but no worker has acknowledged it yet', () =>
       this.result(wpkId),
     );
+  }
+
+  /**
+   * Asks every package of the cluster that is being executed to halt where it is; those that wait for people stay.
+   * Resolves when Temporal has taken that down, to their ids; that they halted, and others don't begin, is the freeze's.
+   */
+  async stopExecuting(): Promise<string[]> {
+    return this.call('', async () => {
+      const prefix = workflowIdOf(this.clusterId, '');
+      const query = `WorkflowType = '${EXECUTE_WPK}' AND WorkflowId STARTS_WITH '${prefix}' AND ExecutionStatus = 'Running'`;
+      const stopped: string[] = [];
+      for await (const one of this.client.workflow.list({ query })) {
+        const wpkId = one.workflowId.slice(prefix.length);
+        const phase = asText(attributeOf(one, SEARCH_ATTRIBUTES.phase)) ?? (await this.get(wpkId)).phase;
+        if (phase !== 'executing') continue;
+        await this.client.workflow.getHandle(one.workflowId, one.runId).cancel().catch(unlessEnded);
+        stopped.push(wpkId);
+      }
+      return stopped;
+    });
   }
 
   /** Waits for the end, whatever it is. */
@@ -260,6 +279,15 @@ export class ConnectorClient {
       throw toConnectorError(error, wpkId);
     }
   }
+}
+
+function attributeOf({ typedSearchAttributes }: WorkflowExecutionInfo, name: string): unknown {
+  return typedSearchAttributes.getAll().find(({ key }) => key.name === name)?.value;
+}
+
+/** What ended by itself meanwhile needs no stop. */
+function unlessEnded(error: unknown): void {
+  if (!(error instanceof WorkflowNotFoundError)) throw error;
 }
 
 function asText(value: unknown): string | undefined {

@@ -47,6 +47,17 @@ const end = {
   steps: list(z.strictObject({ id: text, action: text, outcome: text, objects: count })).optional(),
 };
 
+const freeze = {
+  cluster: text,
+  /** Whether the object says so, or was taken away. */
+  how: z.enum(['set', 'missing']),
+  /** Counts the changes of the freeze since it was installed. */
+  change: count,
+  /** Of the object; `0` where it was found missing. */
+  resourceVersion: text,
+  reason: text.optional(),
+};
+
 const signingKey = {
   use: z.enum(['packages', 'votes']),
   name: text,
@@ -125,6 +136,11 @@ export const AUDIT_CATALOGUE = {
     },
   ),
   'worker.stopped': event('A process ended in an orderly way.', { version: text }),
+  'freeze.set': event(
+    'Execution is frozen in the whole cluster: nothing is written until the freeze is lifted.',
+    freeze,
+  ),
+  'freeze.lifted': event('The freeze is lifted: packages may be executed again.', freeze),
   'policy.loaded': event('A worker uses this policy from now on.', { policyDigest: digest }),
   'policy.broken': event('The policy cannot be read, so nothing runs until it is repaired.', {
     code: text,

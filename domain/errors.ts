@@ -90,6 +90,12 @@ export const ERRORS = {
   OBJECT_MISSING: no(404, 'An object that the work package changes is not there.'),
   FIELD_CONFLICT: no(409, 'Another manager owns a field that the work package sets.'),
   WRITE_REFUSED: no(422, 'The Kubernetes API server refused a write.'),
+  FROZEN: away('Execution is frozen in this cluster; the work package waits until somebody lifts the freeze.'),
+  FREEZE_UNKNOWN: away('Whether execution is frozen cannot be told at the moment, so nothing is written.'),
+  FREEZE_DENIES: denied(403, 'Execution is frozen in this cluster, and the policy refuses packages meanwhile.'),
+  FREEZE_UNACKNOWLEDGED: away('Not every executor of the cluster has acknowledged the freeze.'),
+  EXECUTOR_LAPSED: away('The executor was out of touch for too long; a new attempt goes on.'),
+  OBJECTS_LOCKED: away('Another work package is working on the same objects.'),
   NOT_READY: no(504, 'An object did not become ready in time.'),
 
   // Audit

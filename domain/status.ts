@@ -65,8 +65,9 @@ export interface ExecutionReport {
 
 /** What execution is doing; travels as heartbeat details. */
 export interface Progress {
+  /** Empty before the first step. */
   readonly step: string;
-  /** From 1. */
+  /** From 1; 0 before the first step. */
   readonly index: number;
   readonly of: number;
   /** Objects of the step that are done, of how many. */

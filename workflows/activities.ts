@@ -36,7 +36,6 @@ const patient = proxyActivities<Activities>({
  * of a killed worker goes on elsewhere; a cancellation is waited for, because only the activity knows what it did.
  */
 export const { executePackage } = proxyActivities<Activities>({
-  summary: 'carry out the approved plan',
   startToCloseTimeout: '7 days',
   heartbeatTimeout: '5s',
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',

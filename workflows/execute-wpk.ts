@@ -9,6 +9,7 @@ import {
 import type { PlanResult } from '../activities/index.ts';
 import { ERRORS, isErrorCode } from '../domain/errors.ts';
 import type { ErrorCode } from '../domain/errors.ts';
+import type { Plan } from '../domain/plan.ts';
 import { bindingOf, describeObject } from '../domain/plan.ts';
 import type { ExecutionReport, Failure, PackageResult } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
@@ -58,7 +59,9 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
 
     run.execute();
     const { plan } = planned;
-    const done = await executePackage({ signed, planDigest: plan.digest, binding: bindingOf(plan) });
+    const summary = summaryOf(run, plan);
+    const input = { signed, planDigest: plan.digest, binding: bindingOf(plan) };
+    const done = await executePackage.executeWithOptions({ summary }, [input]);
     switch (done.outcome) {
       case 'succeeded':
         return run.finish('succeeded', done.report);
@@ -73,6 +76,12 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
         run.sendBack();
     }
   }
+}
+
+/** What the Temporal UI shows beside the activity. */
+function summaryOf(run: PackageRun, { objects }: Plan): string {
+  const { steps = 0 } = run.status().facts ?? {};
+  return `carry out the approved plan: steps ${steps}, objects ${objects.length}`;
 }
 
 function unsettled(): ApplicationFailure {

@@ -1,5 +1,5 @@
 import type { RequestOptions } from 'node:https';
-import type { KubeConfig } from '@kubernetes/client-node';
+import type { Cluster } from '@kubernetes/client-node';
 import { ConnectorError } from '../../domain/errors.ts';
 
 /** How long credentials are used before `KubeConfig` is asked again: tokens and certificates rotate on disk. */
@@ -10,6 +10,12 @@ export interface Credentials {
   readonly tls: Readonly<Pick<RequestOptions, 'ca' | 'cert' | 'key' | 'passphrase'>> & { readonly servername?: string };
   /** For each request; the bearer token, where there is one. */
   readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Whose credentials they are: what is needed of a `KubeConfig`. */
+export interface KubeAccess {
+  getCurrentCluster(): Pick<Cluster, 'name' | 'server' | 'skipTLSVerify' | 'proxyUrl'> | null;
+  applyToHTTPSOptions(options: RequestOptions & { servername?: string }): Promise<void>;
 }
 
 export interface CredentialSource {
@@ -24,7 +30,7 @@ export interface CredentialSource {
  * @throws {ConnectorError} CONFIG_INVALID without a cluster, without TLS verification, without TLS at all, or behind a
  * proxy (no option of the connector turns verification off, and one in a kubeconfig is not obeyed either).
  */
-export function createCredentialSource(kubeConfig: KubeConfig): CredentialSource {
+export function createCredentialSource(kubeConfig: KubeAccess): CredentialSource {
   const cluster = kubeConfig.getCurrentCluster();
   if (!cluster) throw new ConnectorError('CONFIG_INVALID', 'The kubeconfig names no cluster in its current context.');
   const refuse = (what: string) => new ConnectorError('CONFIG_INVALID', `The kubeconfig of ${cluster.server} ${what}.`);

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { KubeConfig } from '@kubernetes/client-node';
 import { errors, Pool, type Dispatcher } from 'undici';
 import { z } from 'zod';
 import { ConnectorError } from '../../domain/errors.ts';
+import { LineSplitter } from '../../domain/line-splitter.ts';
 import { ApiStatusError } from './api-status-error.ts';
-import { createCredentialSource, type Credentials } from './credentials.ts';
-import type { KubeObject } from './kube-object.ts';
+import { createCredentialSource, type Credentials, type KubeAccess } from './credentials.ts';
+import { at, type KubeObject } from './kube-object.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 /** The API server itself ends requests after 60 s; dry runs pass webhooks of up to 30 s. */
@@ -33,6 +33,19 @@ export interface ListOptions {
   readonly labelSelector?: string;
 }
 
+export interface WatchOptions {
+  readonly object: string;
+  readonly resourceVersion?: string;
+  /** After which the server is to end it. */
+  readonly timeoutSeconds: number;
+}
+
+/** `BOOKMARK` holds nothing but a newer resourceVersion to go on from. */
+export interface WatchEvent {
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK';
+  readonly object: KubeObject;
+}
+
 /** What can't change the cluster. */
 export interface KubeReader {
   /** The address of the API server. */
@@ -52,8 +65,18 @@ export interface KubeReader {
   clusterUid(signal?: AbortSignal): Promise<string>;
 }
 
+/** What tells of changes. */
+export interface KubeWatcher {
+  /**
+   * What happens to one object from now on, or after a resourceVersion: its name is `object`, its collection `path`.
+   * Ends when the server ends it; an abort of the signal ends it too, and throws the signal's reason.
+   * @throws {ApiStatusError} 410 for a resourceVersion that is too old
+   */
+  watch(path: string, options: WatchOptions, signal: AbortSignal): AsyncIterable<WatchEvent>;
+}
+
 /** What can change the cluster: for the writer alone. */
-export interface KubeApi extends KubeReader {
+export interface KubeApi extends KubeReader, KubeWatcher {
   /** Takes no signal: a write under way is awaited, never torn, so that what is reported of it is true. */
   write(call: WriteCall): Promise<KubeObject>;
   close(): Promise<void>;
@@ -82,7 +105,7 @@ interface Sent {
  * throw `ApiStatusError`, because what a refusal means depends on what was asked.
  * @throws {ConnectorError} CONFIG_INVALID for a kubeconfig that can't be used safely
  */
-export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: KubeApiOptions = {}): KubeApi {
+export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: KubeApiOptions = {}): KubeApi {
   const source = createCredentialSource(kubeConfig);
   const { origin, pathname } = new URL(source.server);
   const base = pathname.replace(/\/$/, '');
@@ -194,6 +217,34 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
     return objects;
   }
 
+  async function* watch(
+    path: string,
+    { object, resourceVersion, timeoutSeconds }: WatchOptions,
+    signal: AbortSignal,
+  ): AsyncGenerator<WatchEvent> {
+    const { tls, headers } = await source.current();
+    const query = new URLSearchParams({
+      watch: 'true',
+      allowWatchBookmarks: 'true',
+      fieldSelector: `metadata.name=${object}`,
+      timeoutSeconds: String(timeoutSeconds),
+      ...(resourceVersion && { resourceVersion }),
+    });
+    const request = { method: 'GET', path: `${base}${path}?${query.toString()}`, headers, signal } as const;
+    try {
+      const { statusCode, body } = await poolFor(tls).request(request);
+      if (statusCode >= 300) throw new ApiStatusError(statusCode, await body.text(), path);
+      const lines = new LineSplitter(MAX_RESPONSE_BYTES);
+      for await (const chunk of body) {
+        for (const { bytes } of lines.push(chunk as Uint8Array)) yield eventIn(bytes, path);
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof ApiStatusError || error instanceof ConnectorError) throw error;
+      throw new ConnectorError('KUBERNETES_UNAVAILABLE', `(${source.server})`, { cause: error });
+    }
+  }
+
   async function change(call: WriteCall, query: Record<string, string>, sent: Pick<Sent, 'repeatable' | 'signal'>) {
     const { method, path, body, contentType } = call;
     const headers = { 'content-type': contentType };
@@ -206,6 +257,7 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
     get,
     list,
     getDocument: (path, accept, signal) => readJson(path, accept, signal),
+    watch,
     dryRun: (call, signal) => change(asDryRun(call), { dryRun: 'All' }, { repeatable: true, signal }),
     write: (call) => change(call, {}, { repeatable: false }),
     async clusterUid(signal) {
@@ -230,6 +282,13 @@ const listSchema = z.object({
     .nullish()
     .transform((items) => items ?? []),
 });
+
+/** @throws {ApiStatusError} for the event that says that the watch cannot go on */
+function eventIn(line: Uint8Array, path: string): WatchEvent {
+  const event = parseBody(new TextDecoder().decode(line)) as { type: string; object: unknown }; // the server's own form
+  if (event.type !== 'ERROR') return event as WatchEvent;
+  throw new ApiStatusError(Number(at(event.object, 'code') ?? 500), JSON.stringify(event.object), path);
+}
 
 function parseBody(text: string): unknown {
   try {

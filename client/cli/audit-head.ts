@@ -1,4 +1,3 @@
-import { KubeConfig } from '@kubernetes/client-node';
 import type { Command } from 'commander';
 
 import { createKubeApi } from '../../activities/kubernetes/kube-api.ts';
@@ -8,6 +7,7 @@ import type { SignedHead } from '../../domain/audit-head.ts';
 import { parseSignedHead } from '../../domain/audit-head.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { checkHead, parseHeadKeys } from '../audit-keys.ts';
+import { kubeConfigOf } from './kubeconfig.ts';
 import { columns, print, printAs, say } from './output.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { withCluster, withFormat } from './settings.ts';
@@ -41,10 +41,7 @@ export function registerAuditHead(audit: Command): void {
 
 async function readLeases({ cluster, context }: Flags): Promise<HeadLease[]> {
   if (!cluster) throw new ConnectorError('USAGE', 'Say which cluster: --cluster ID, or BYOC_CLUSTER_ID.');
-  const kubeConfig = new KubeConfig();
-  kubeConfig.loadFromDefault();
-  if (context) kubeConfig.setCurrentContext(context);
-  const api = createKubeApi(kubeConfig);
+  const api = createKubeApi(await kubeConfigOf(context, process.env));
   try {
     const leases = await createHeadLeases(api).list(cluster);
     if (leases.length > 0) return leases;

@@ -6,7 +6,7 @@ import { planDifference, planDifferenceLines } from '../../domain/plan-differenc
 import { printable, printableIn } from '../../domain/printable.ts';
 import type { Phase } from '../../domain/status.ts';
 import type { RiskLevel } from '../../domain/wpk.ts';
-import type { PackageView } from '../package-view.ts';
+import type { PackageView, Waiting } from '../package-view.ts';
 import { paint } from './output.ts';
 
 const PHASE_STYLE = {
@@ -80,10 +80,7 @@ export function packageLines(untrusted: PackageView): string[] {
     const opens = view.window.opensAt ? `; the next one opens at ${view.window.opensAt}` : '';
     lines.push(`  ${paint('yellow', 'not now')}: ${view.window.why}${opens}`);
   }
-  if (view.waiting)
-    lines.push(
-      `  ${paint('yellow', `retrying ${view.waiting.activity}`)}, attempt ${view.waiting.attempt}: ${view.waiting.failure}`,
-    );
+  if (view.waiting) lines.push(`  ${paint('yellow', waitingText(view.waiting))}`);
   if (view.progress) lines.push(`  ${progressText(view)}`);
   for (const vote of view.votes) {
     const fate = vote.refused ? paint('dim', `no effect: ${vote.refused.code}: ${vote.refused.why}`) : vote.proof;
@@ -99,12 +96,18 @@ export function packageLines(untrusted: PackageView): string[] {
   return lines;
 }
 
-/** `step 1 of 2 (config): waiting for Deployment shop/checkout: 1 of 2 replicas updated`. */
+/** `step 1 of 2 (config): waiting since 2026-… for Deployment shop/checkout: 1 of 2 replicas updated`. */
 export function progressText({ progress }: Pick<PackageView, 'progress'>): string {
   if (!progress) return '';
-  const { step, index, of, done, total, waitingFor } = progress;
-  const what = waitingFor ? `waiting for ${printable(waitingFor)}` : `${done} of ${total} objects`;
-  return `step ${index} of ${of} (${step}): ${what}`;
+  const { step, index, of, done, total, waitingFor, since } = progress;
+  const awaited = `waiting since ${since} for ${printable(waitingFor ?? 'its turn')}`;
+  if (index === 0) return awaited;
+  return `step ${index} of ${of} (${step}): ${waitingFor ? awaited : `${done} of ${total} objects`}`;
+}
+
+/** What an attempt that comes again says: that it waits for others, or what went wrong. */
+export function waitingText({ activity, attempt, failure, isWrong }: Waiting): string {
+  return isWrong ? `retrying ${activity}, attempt ${attempt}: ${failure}` : `waiting: ${failure}`;
 }
 
 const LINE_STYLE = {

@@ -100,14 +100,15 @@ function validitySeconds({ metadata: { notBefore, expiresAt } }: Wpk): number {
 
 const PACKAGE = 'the package';
 
-interface Touched {
+export interface Touched {
   readonly apiVersion?: string | undefined;
   readonly kind: string;
   readonly namespace?: string | undefined;
   readonly name: string;
 }
 
-function touchedBy(step: Step): Touched[] {
+/** The objects that a step names. */
+export function touchedBy(step: Step): Touched[] {
   if (step.action !== 'apply') return [step.target];
   return step.manifests.map(({ apiVersion, kind, metadata: { namespace, name } }) => ({
     apiVersion,

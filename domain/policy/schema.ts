@@ -109,6 +109,8 @@ export const policySchema = z.strictObject({
       maxObjects: z.int().min(1).optional(),
     })
     .default({}),
+  /** What becomes of packages that are submitted while execution is frozen in the cluster. */
+  onFreeze: z.enum(['wait', 'deny']).default('wait'),
   /** The longest time between a package's notBefore and expiresAt. */
   maxValiditySeconds: z.int().min(60).max(2_592_000).default(86_400),
   /** What must be true of the audit log for anything to run. */

@@ -107,6 +107,15 @@ export class TestConnector {
     await until('the worker to end', () => !worker.running, DRAINED_WITHIN_MS);
   }
 
+  /** Lets the worker stand still, as a machine does that is suspended. */
+  pauseWorker(): void {
+    this.signalWorker('SIGSTOP');
+  }
+
+  continueWorker(): void {
+    this.signalWorker('SIGCONT');
+  }
+
   /** What the worker that runs, or ran last, has logged. */
   async log(): Promise<Record<string, unknown>[]> {
     return jsonLines(await readFile(this.logFile, 'utf8'));
@@ -214,6 +223,10 @@ export class TestConnector {
     await this.client.close();
     await this.kubectl('delete', 'namespace', this.namespace, '--wait=false').catch(() => undefined); // it may be down
     await rm(this.prepared.folder, { recursive: true, force: true });
+  }
+
+  private signalWorker(signal: NodeJS.Signals): void {
+    if (this.#worker?.pid !== undefined) process.kill(this.#worker.pid, signal);
   }
 
   private get logFile(): string {

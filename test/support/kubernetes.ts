@@ -133,3 +133,16 @@ export function deployment(namespace: string, name: string, spec: Readonly<Recor
     },
   };
 }
+
+/** A step that makes a Deployment and waits for ever, because no node has the label that its pods want. */
+export function neverReady(name: string, namespace: string): Step {
+  const template = {
+    metadata: { labels: { app: name } },
+    spec: {
+      nodeSelector: { 'example.com/none': 'yes' },
+      containers: [{ name: 'main', image: 'registry.example/app:1' }],
+    },
+  };
+  const wait = { for: 'ready', timeoutSeconds: 300 } as const;
+  return { id: 'apply', action: 'apply', manifests: [deployment(namespace, name, { template })], wait };
+}

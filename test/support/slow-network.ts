@@ -66,6 +66,15 @@ export class SlowNetwork {
     await this.#send('DELETE', '/proxies/api/toxics/hold');
   }
 
+  /** Breaks every connection and takes no new one. */
+  async cut(): Promise<void> {
+    await this.#send('POST', '/proxies/api', { enabled: false });
+  }
+
+  async join(): Promise<void> {
+    await this.#send('POST', '/proxies/api', { enabled: true });
+  }
+
   async stop(): Promise<void> {
     await this.#program.kill();
     await rm(this.#folder, { recursive: true, force: true });
