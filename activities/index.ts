@@ -10,18 +10,18 @@ import { windowState } from '../domain/maintenance-windows.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { Requirement } from '../domain/policy.ts';
 import { requirementFor } from '../domain/policy.ts';
-import type { PackageFacts, Progress } from '../domain/status.ts';
+import type { PackageFacts, Progress, RollbackOutcome } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { toApplicationFailure } from './failure.ts';
 import type { Executor } from './kubernetes/executor.ts';
 import type { Planner } from './kubernetes/planner.ts';
-import type { Writer } from './kubernetes/writer.ts';
+import type { StateSecrets, Writer } from './kubernetes/writer.ts';
 import type { Admission, AdmittedWpk } from './package/admission.ts';
 import { payloadDigest } from './package/admission.ts';
 import type { Caller } from './package/authorization.ts';
 import { assertAtHome, assertCaller, packageOf } from './package/authorization.ts';
 import type { Claims } from './package/claims.ts';
-import type { ExecuteInput, ExecuteOutcome } from './package/execution.ts';
+import type { ExecuteInput, ExecuteOutcome, ExecutionContext } from './package/execution.ts';
 import { executePlan, ExecutionFailed } from './package/execution.ts';
 import { makePlan } from './package/planning.ts';
 import type { Locks } from './package/locks.ts';
@@ -29,6 +29,8 @@ import type { Reconciled, ReconcileDeps } from './package/reconcile.ts';
 import { reconcileClaims } from './package/reconcile.ts';
 import type { AuditWriter, RunEvent, VoteEvent } from './package/records.ts';
 import { PackageRecords } from './package/records.ts';
+import type { RollbackInput } from './package/rollback.ts';
+import { rollBack } from './package/rollback.ts';
 import type { Sequences } from './package/sequences.ts';
 import type { StatementProver } from './package/statements.ts';
 import type { PolicySource } from './policy/load-policy.ts';
@@ -57,6 +59,8 @@ export interface Activities {
   verifyStatements(input: { statements: readonly unknown[] }): Promise<{ proofs: readonly StatementProof[] }>;
   /** The only activity that changes the cluster. */
   executePackage(input: ExecuteInput): Promise<ExecuteOutcome>;
+  /** Undoes what a package has written that failed or was stopped. */
+  rollbackPackage(input: RollbackInput): Promise<RollbackOutcome>;
   recordEvents(input: { events: readonly RunEvent[] }): Promise<void>;
   /** Compares the claims in the cluster with the runs that Temporal has. */
   reconcilePackages(input: object): Promise<Reconciled>;
@@ -84,6 +88,7 @@ export interface ActivityDeps {
   readonly witness: Witness;
   readonly prove: StatementProver;
   readonly sequences: Sequences;
+  readonly secrets: StateSecrets;
   readonly policy: PolicySource;
   readonly now: () => Date;
   /** Tells whoever is on call; the error's cause goes to the log and nowhere else. */
@@ -141,6 +146,32 @@ export function createActivities(deps: ActivityDeps): Activities {
       await records.write('call.refused', 'refused', told, { key: `${activity}/${code}/${wpkDigest ?? ''}` });
     } catch (unrecorded) {
       throw toApplicationFailure(unrecorded); // tried again until it is in the log
+    }
+  }
+
+  /** Runs what changes the cluster: kept alive, told of stops, with its progress in the heartbeats. */
+  async function writing<T>(
+    activity: keyof Activities,
+    signed: SignedWpk | undefined,
+    work: (context: ExecutionContext) => Promise<T>,
+  ): Promise<T> {
+    const caller = currentCaller();
+    let progress: Progress | undefined;
+    const stop = keepAlive(() => progress);
+    try {
+      await assertHome(caller);
+      return await work({
+        caller,
+        signal: Context.current().cancellationSignal,
+        stopRequested,
+        attempt: Context.current().info.attempt,
+        onProgress: (now) => (progress = now),
+        recordsFor: recordsFor(caller),
+      });
+    } catch (error) {
+      return fail(activity, signed, error);
+    } finally {
+      stop();
     }
   }
 
@@ -217,25 +248,12 @@ export function createActivities(deps: ActivityDeps): Activities {
       }
     },
 
-    async executePackage(input) {
-      const caller = currentCaller();
-      let progress: Progress | undefined;
-      const stop = keepAlive(() => progress);
-      try {
-        await assertHome(caller);
-        return await executePlan(deps, input, {
-          caller,
-          signal: Context.current().cancellationSignal,
-          stopRequested,
-          attempt: Context.current().info.attempt,
-          onProgress: (now) => (progress = now),
-          recordsFor: recordsFor(caller),
-        });
-      } catch (error) {
-        return fail('executePackage', given(input).signed, error);
-      } finally {
-        stop();
-      }
+    executePackage: (input) =>
+      writing('executePackage', given(input).signed, (context) => executePlan(deps, input, context)),
+
+    rollbackPackage: (input) => {
+      const { signed } = given(input);
+      return writing('rollbackPackage', signed, (context) => rollBack(deps, { signed }, context));
     },
 
     async recordEvents(input) {
@@ -266,7 +284,7 @@ export function createActivities(deps: ActivityDeps): Activities {
       const stop = keepAlive();
       try {
         await assertHome(currentCaller());
-        const { clusterId, claims, locks, witness, now } = deps;
+        const { clusterId, claims, locks, secrets, witness, now } = deps;
         const record: ReconcileDeps['record'] = async (wpkId, { workflowId, runId, wpkDigest }, detail) => {
           const records = new PackageRecords(audit, sha256, { workflowId, runId }, { wpk: wpkId, wpkDigest });
           await records.write('package.cut-off', 'failed', detail);
@@ -274,7 +292,7 @@ export function createActivities(deps: ActivityDeps): Activities {
           const error = new ConnectorError('RUN_CUT_OFF');
           deps.onTrouble({ trouble: 'cut-off', activity: 'reconcilePackages', caller, error });
         };
-        return await reconcileClaims({ clusterId, claims, locks, witness, now, record });
+        return await reconcileClaims({ clusterId, claims, locks, secrets, witness, now, record });
       } catch (error) {
         return fail('reconcilePackages', undefined, error);
       } finally {

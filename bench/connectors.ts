@@ -17,6 +17,8 @@ export interface RunningConnector {
   readonly client: ConnectorClient;
   readonly clusterId: string;
   readonly privateKeyPem: string;
+  /** Of the worker, where that is a process of its own. */
+  readonly pid?: number | undefined;
   stop(): Promise<void>;
 }
 
@@ -56,7 +58,7 @@ export async function startApart(request: ConnectorRequest): Promise<RunningConn
     await client.close();
     await worker.stop();
   };
-  return { client, clusterId, privateKeyPem, stop };
+  return { client, clusterId, privateKeyPem, pid: worker.pid, stop };
 }
 
 async function prepare({ stack, clusterId, approved }: ConnectorRequest): Promise<PreparedConnector> {

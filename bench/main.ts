@@ -7,6 +7,7 @@ import { print, printAs, reportError, say } from '../client/cli/output.ts';
 import { startStack } from '../dev/stack.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { AUDIT_NOTES, benchAudit } from './audit.ts';
+import { APPLY_NOTES, benchApply } from './apply.ts';
 import type { BenchContext } from './compare.ts';
 import { benchPipeline, PIPELINE_NOTES } from './pipeline.ts';
 import { benchPlan, PLAN_NOTES } from './plan.ts';
@@ -43,6 +44,7 @@ const BENCHMARKS: ReadonlyMap<string, Benchmark | LoneBenchmark> = new Map<strin
     { about: 'whole packages and signatures, against cosign and kubectl', notes: PIPELINE_NOTES, run: benchPipeline },
   ],
   ['plan', { about: 'dry runs with differences and risk, against kubectl diff', notes: PLAN_NOTES, run: benchPlan }],
+  ['apply', { about: 'execution of approved packages, against kubectl apply', notes: APPLY_NOTES, run: benchApply }],
   ['audit', { about: 'the audit log: durable appends and verifying', notes: AUDIT_NOTES, runAlone: benchAudit }],
 ]);
 

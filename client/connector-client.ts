@@ -1,15 +1,23 @@
 import { Client, Connection, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
 import type { ConnectionLike, WorkflowExecutionInfo } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-workflow/index.js';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { ulid } from 'ulid';
 import type { Approve, Reject } from '../domain/approvals.ts';
 import type { AuditRead } from '../domain/audit-read.ts';
 import { AUDIT_READ } from '../domain/audit-read.ts';
 import { ConnectorError } from '../domain/errors.ts';
-import { EXECUTE_WPK, SEARCH_ATTRIBUTES, taskQueueOf, workflowIdOf } from '../domain/names.ts';
+import {
+  EXECUTE_WPK,
+  ROLLBACK_WPK,
+  rollbackIdOf,
+  SEARCH_ATTRIBUTES,
+  taskQueueOf,
+  workflowIdOf,
+} from '../domain/names.ts';
 import type { Plan } from '../domain/plan.ts';
-import type { PackageResult, PackageStatus } from '../domain/status.ts';
+import type { PackageResult, PackageStatus, RollbackOutcome } from '../domain/status.ts';
 import { isEnd } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { dataConverter } from './data-converter/index.ts';
@@ -192,6 +200,46 @@ export class ConnectorClient {
       }
       return stopped;
     });
+  }
+
+  /**
+   * Undoes what a package has written that failed, was stopped or cut off; resolves when that has ended. A rollback that
+   * is under way is joined.
+   * @throws {ConnectorError} ROLLBACK_REFUSED, POLICY_DENIED, what a signature can be refused for
+   */
+  async rollback(wpkId: string): Promise<RollbackOutcome> {
+    return this.call(wpkId, async () => {
+      const handle = await this.client.workflow.start(ROLLBACK_WPK, {
+        args: [{ signed: await this.signedOf(wpkId) }],
+        workflowId: rollbackIdOf(this.clusterId, wpkId),
+        taskQueue: taskQueueOf(this.clusterId, 'execution'),
+        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+        workflowIdConflictPolicy: 'USE_EXISTING',
+        staticSummary: `rollback of ${wpkId}`,
+      });
+      return (await handle.result()) as RollbackOutcome;
+    });
+  }
+
+  /** What a rollback of the package has come to, if there was one that ended. */
+  async rollbackOf(wpkId: string): Promise<RollbackOutcome | undefined> {
+    const handle = this.client.workflow.getHandle(rollbackIdOf(this.clusterId, wpkId));
+    try {
+      const { status } = await handle.describe();
+      return status.name === 'COMPLETED' ? ((await handle.result()) as RollbackOutcome) : undefined;
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return undefined;
+      throw toConnectorError(error, wpkId);
+    }
+  }
+
+  /** The package as it was submitted, from the first event of its run. */
+  private async signedOf(wpkId: string): Promise<SignedWpk> {
+    const { events } = await this.handle(wpkId).fetchHistory();
+    const started = events?.[0]?.workflowExecutionStartedEventAttributes;
+    const { loadedDataConverter } = this.client.options;
+    const [signed] = await decodeArrayFromPayloads(loadedDataConverter, started?.input?.payloads);
+    return signed as SignedWpk; // as submit() has sent it; the cluster checks it
   }
 
   /** Waits for the end, whatever it is. */

@@ -45,6 +45,8 @@ const end = {
   approvers: list(text),
   error: told.optional(),
   steps: list(z.strictObject({ id: text, action: text, outcome: text, objects: count })).optional(),
+  /** Set where it was rolled back, or was to be; `rollback.finished` has the objects. */
+  undo: z.strictObject({ complete: z.boolean(), objects: count, left: count }).optional(),
 };
 
 const freeze = {
@@ -114,6 +116,13 @@ export const AUDIT_CATALOGUE = {
   'package.succeeded': event('All steps ended well.', end),
   'package.failed': event('A step failed, and what came after it did not run.', end),
   'package.rolled-back': event('A step failed, and what was done before it was undone.', end),
+  'rollback.finished': event(
+    'What a package had written was undone, object by object; `left` is what was not touched, and `why` says the reason.',
+    {
+      complete: z.boolean(),
+      objects: list(z.strictObject({ step: text, object, outcome: text, why: text.optional() })),
+    },
+  ),
   'package.stopped': event('Somebody pulled the emergency stop.', end),
   'package.cut-off': event(
     'The run of a package was ended from outside: terminated, reset, timed out, or wiped from Temporal.',

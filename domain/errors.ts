@@ -55,7 +55,6 @@ export const ERRORS = {
   WPK_TOO_LARGE: denied(413, 'The work package is larger than 1 MiB.'),
   WPK_SYNTAX: denied(400, 'The work package is not strict JSON.'),
   WPK_SCHEMA: denied(400, 'The work package does not have the form that it must have.'),
-  WPK_UNSUPPORTED: denied(400, 'The work package asks for something that this version cannot do.'),
   MANIFEST_INVALID: no(400, 'A manifest cannot be used.'),
   WPK_EXPIRED: denied(403, 'The work package has expired.'),
   WPK_NOT_YET_VALID: denied(403, 'The work package is not valid yet.'),
@@ -96,6 +95,7 @@ export const ERRORS = {
   FREEZE_UNACKNOWLEDGED: away('Not every executor of the cluster has acknowledged the freeze.'),
   EXECUTOR_LAPSED: away('The executor was out of touch for too long; a new attempt goes on.'),
   OBJECTS_LOCKED: away('Another work package is working on the same objects.'),
+  ROLLBACK_REFUSED: no(409, 'The work package cannot be rolled back.'),
   NOT_READY: no(504, 'An object did not become ready in time.'),
 
   // Audit

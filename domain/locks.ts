@@ -1,5 +1,5 @@
 import { ConnectorError } from './errors.ts';
-import { touchedBy } from './policy/contents.ts';
+import { targetsOf } from './wpk.ts';
 import type { Wpk } from './wpk.ts';
 
 /**
@@ -38,7 +38,7 @@ export function claimsOf(wpk: Wpk): Claims {
   const within = new Set<string>();
   for (const step of wpk.steps) {
     if (READING.has(step.action)) continue;
-    for (const { kind, namespace, name } of touchedBy(step)) {
+    for (const { kind, namespace, name } of targetsOf(step)) {
       alone.add(namespace === undefined ? `${kind} ${name}` : `${kind} ${namespace}/${name}`);
       if (namespace !== undefined) within.add(everythingIn(namespace));
       if (kind === 'Namespace' && step.action === 'delete') alone.add(everythingIn(name));

@@ -8,7 +8,7 @@ import { createActivities } from '../activities/index.ts';
 import { createKubeApi } from '../activities/kubernetes/kube-api.ts';
 import { createMask } from '../activities/kubernetes/mask.ts';
 import { createPlanner } from '../activities/kubernetes/planner.ts';
-import { createStateRecords, createWriter, sharedKey } from '../activities/kubernetes/writer.ts';
+import { createStateRecords, createStateSecrets, createWriter, sharedKey } from '../activities/kubernetes/writer.ts';
 import { createAdmission } from '../activities/package/admission.ts';
 import { Claims } from '../activities/package/claims.ts';
 import { Locks } from '../activities/package/locks.ts';
@@ -28,7 +28,7 @@ import { dataConverter } from '../client/data-converter/index.ts';
 import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { FreezeState } from '../domain/freeze.ts';
-import { STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
+import { rollbackIdOf, STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
 import { openAuditTrail } from './audit-trail.ts';
 import { createAuditUpkeep, createReadActivities } from './audit-upkeep.ts';
 import { watchKeys, watchVault } from './audit-watch.ts';
@@ -101,8 +101,10 @@ export async function createConnector(
     sha256,
     isOver: async (wpkId, runId) => {
       const claim = await claims.read(wpkId);
-      if (!claim || claim.runId !== runId || claim.ended !== undefined) return true;
-      return (await witness.fateOf({ workflowId: claim.workflowId, runId })) !== 'running';
+      if (!claim) return true;
+      // Another run than the package's own is that of its rollback.
+      const workflowId = claim.runId === runId ? claim.workflowId : rollbackIdOf(clusterId, wpkId);
+      return (await witness.fateOf({ workflowId, runId })) !== 'running';
     },
     onTrouble: (err) => logger.warn({ err }, 'what a package held could not be given back; it is tried again'),
     now,
@@ -125,6 +127,7 @@ export async function createConnector(
     onEnded: audit.uploadLater,
     witness,
     prove,
+    secrets: createStateSecrets(api),
     sequences: new Sequences(state, sha256, clusterId),
     policy,
     now,

@@ -42,6 +42,15 @@ export const { executePackage } = proxyActivities<Activities>({
   retry: { ...backoff, initialInterval: '500ms' },
 });
 
+/** Undoing changes the cluster as well. */
+export const { rollbackPackage } = proxyActivities<Activities>({
+  summary: 'undo what was written',
+  startToCloseTimeout: '1 day',
+  heartbeatTimeout: '5s',
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+  retry: { ...backoff, initialInterval: '500ms' },
+});
+
 type Short = Pick<Activities, 'verifyPackage' | 'planPackage' | 'verifyStatements' | 'recordEvents'>;
 
 function locallyFirst<Name extends keyof Short>(name: Name): Short[Name] {

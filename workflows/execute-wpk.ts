@@ -1,19 +1,12 @@
-import {
-  allHandlersFinished,
-  ApplicationFailure,
-  CancellationScope,
-  condition,
-  isCancellation,
-  sleep,
-} from '@temporalio/workflow';
+import type { ApplicationFailure } from '@temporalio/workflow';
+import { allHandlersFinished, CancellationScope, condition, sleep } from '@temporalio/workflow';
 import type { PlanResult } from '../activities/index.ts';
-import { ERRORS, isErrorCode } from '../domain/errors.ts';
-import type { ErrorCode } from '../domain/errors.ts';
 import type { Plan } from '../domain/plan.ts';
 import { bindingOf, describeObject } from '../domain/plan.ts';
-import type { ExecutionReport, Failure, PackageResult } from '../domain/status.ts';
+import type { PackageResult } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { executePackage, planPackage, recordEvents, verifyPackage } from './activities.ts';
+import { finishBy } from './ending.ts';
 import { finalFailure } from './failure.ts';
 import { listen } from './listen.ts';
 import { PackageRun } from './package-run.ts';
@@ -34,7 +27,7 @@ export async function executeWpk(signed: SignedWpk): Promise<PackageResult> {
     run.admit(facts, searchAttributes);
     await runPackage(run, signed, facts.expiresAt);
   } catch (error) {
-    finishBy(run, error);
+    await finishBy(run, signed, error);
   }
   await CancellationScope.nonCancellable(async () => {
     await recordEvents({ events: [{ type: 'ended', status: run.status() }] });
@@ -134,16 +127,4 @@ function refuseBrokenPlan({ plan }: PlanResult): void {
   if (!first) return;
   const more = plan.problems.length > 1 ? ` (and ${plan.problems.length - 1} more, see the plan)` : '';
   throw finalFailure('PLAN_REJECTED', `${describeObject(first.object)}: ${first.message}${more}`);
-}
-
-/** Turns what went wrong into the end that it means. */
-function finishBy(run: PackageRun, error: unknown): void {
-  if (isCancellation(error)) return run.finish('stopped');
-  const cause = error instanceof Error && error.cause instanceof ApplicationFailure ? error.cause : error;
-  if (!(cause instanceof ApplicationFailure)) throw error; // A bug: the task is retried, and a fixed worker goes on.
-  const code: ErrorCode = isErrorCode(cause.type) ? cause.type : 'INTERNAL';
-  const failure: Failure = { code, message: cause.message };
-  const report = (cause.details?.[0] as { report?: ExecutionReport } | undefined)?.report;
-  const isDenial = ERRORS[code].denies || run.status().phase === 'verifying';
-  run.finish(isDenial ? 'denied' : 'failed', report, failure);
 }

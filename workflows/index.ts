@@ -1,3 +1,4 @@
 export { auditRead, auditRetention, auditUpload } from './audit-upkeep.ts';
 export { executeWpk } from './execute-wpk.ts';
+export { rollbackWpk } from './rollback-wpk.ts';
 export { reconcile } from './reconcile.ts';

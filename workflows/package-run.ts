@@ -111,6 +111,11 @@ export class PackageRun {
     return this.clusterChanges > MAX_REPLANS;
   }
 
+  /** Whether what was written is to be undone when the package fails. */
+  rollsBack(): boolean {
+    return this.facts?.onFailure === 'rollback';
+  }
+
   finish(phase: EndPhase, report?: ExecutionReport, error?: Failure): void {
     this.report = report;
     this.error = error;

@@ -1,5 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
-import type { Cluster } from '@kubernetes/client-node';
+import type { Cluster, User } from '@kubernetes/client-node';
 import { ConnectorError } from '../../domain/errors.ts';
 
 /** How long credentials are used before `KubeConfig` is asked again: tokens and certificates rotate on disk. */
@@ -16,6 +17,8 @@ export interface Credentials {
 export interface KubeAccess {
   getCurrentCluster(): Pick<Cluster, 'name' | 'server' | 'skipTLSVerify' | 'proxyUrl'> | null;
   applyToHTTPSOptions(options: RequestOptions & { servername?: string }): Promise<void>;
+  /** Where the token may be in a file that is replaced. */
+  getCurrentUser?(): Pick<User, 'authProvider'> | null;
 }
 
 export interface CredentialSource {
@@ -55,12 +58,32 @@ export function createCredentialSource(kubeConfig: KubeAccess): CredentialSource
       const fingerprint = JSON.stringify(tls);
       const headers: Record<string, string> = {};
       for (const [name, value] of Object.entries(options.headers ?? {})) headers[name.toLowerCase()] = String(value);
+      // The library reads the file of a token once a minute; whoever asks anew has just been refused with what it knows.
+      const token = renew && (await tokenInFile(kubeConfig));
+      if (token) headers['authorization'] = `Bearer ${token}`;
       if (auth) headers['authorization'] = `Basic ${Buffer.from(auth).toString('base64')}`;
       const sameTls = last?.fingerprint === fingerprint ? last.credentials.tls : tls;
       last = { credentials: { tls: sameTls, headers }, fingerprint, at: now };
       return last.credentials;
     },
   };
+}
+
+/** The token as it is on disk now, where the kubeconfig takes it from there, as in a pod. */
+async function tokenInFile(kubeConfig: KubeAccess): Promise<string | undefined> {
+  const { name, config } = (kubeConfig.getCurrentUser?.()?.authProvider ?? {}) as TokenFile;
+  if (name !== 'tokenFile' || config?.tokenFile === undefined) return undefined;
+  try {
+    return (await readFile(config.tokenFile, 'utf8')).trim();
+  } catch {
+    return undefined; // the library says what is wrong with it
+  }
+}
+
+/** How the client library notes the account of a pod. */
+interface TokenFile {
+  readonly name?: string;
+  readonly config?: { readonly tokenFile?: string };
 }
 
 function definedOnly<T extends object>(record: T): { [K in keyof T]?: Exclude<T[K], undefined> } {

@@ -20,7 +20,7 @@ const MAX_RETRY_AFTER_MS = 5_000;
 
 /** A request that changes something, or would. */
 export interface WriteCall {
-  readonly method: 'PATCH' | 'POST' | 'DELETE';
+  readonly method: 'PATCH' | 'POST' | 'PUT' | 'DELETE';
   readonly path: string;
   readonly query: Readonly<Record<string, string>>;
   readonly contentType: string;
@@ -31,6 +31,8 @@ export interface ListOptions {
   readonly atMost: number;
   /** As in kubectl's `-l`. */
   readonly labelSelector?: string;
+  /** As in kubectl's `--field-selector`. */
+  readonly fieldSelector?: string;
 }
 
 export interface WatchOptions {
@@ -54,6 +56,8 @@ export interface KubeReader {
   get(path: string, signal?: AbortSignal): Promise<KubeObject | undefined>;
   /** A document that is no object, such as the discovery documents; `accept` as in HTTP. */
   getDocument(path: string, accept: string, signal?: AbortSignal): Promise<unknown>;
+  /** A text that may not be there at the moment, such as a pod's log; asked for once. */
+  getText(path: string, query: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<string>;
   /**
    * The objects of a collection, or undefined where there are more than `atMost`, they are larger than 64 MiB together,
    * or they cannot be paged through.
@@ -86,6 +90,8 @@ export interface KubeApiOptions {
   /** Connections kept open to the API server; 16 where it is left out. */
   readonly connections?: number;
 }
+
+const NOT_ACCEPTED = 'The API server does not accept the credentials of the connector.';
 
 interface Sent {
   readonly method: 'GET' | WriteCall['method'];
@@ -151,8 +157,10 @@ export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: Kube
         if (status < 300) return text;
         const refusal = new ApiStatusError(status, text, sent.path);
         if (!refusal.isTemporary) {
-          if (status !== 401 || renew) throw refusal;
-          renew = true; // a token may have been rotated since it was read
+          if (status !== 401) throw refusal;
+          // Whoever gives out tokens may be late: nothing is wrong with what was asked.
+          if (renew) throw new ConnectorError('KUBERNETES_UNAVAILABLE', NOT_ACCEPTED, { cause: refusal });
+          renew = true; // it may have been rotated since it was read
         } else if (attempt < MAX_TRIES && (status === 429 || sent.repeatable)) {
           await sleep(backoffMs(attempt, retryAfter), undefined, sent.signal ? { signal: sent.signal } : {});
         } else {
@@ -193,7 +201,7 @@ export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: Kube
     return (await readJson(path, 'application/json', signal)) as KubeObject | undefined; // the API server's own form
   }
 
-  async function list(path: string, { atMost, labelSelector }: ListOptions, signal?: AbortSignal) {
+  async function list(path: string, { atMost, labelSelector, fieldSelector }: ListOptions, signal?: AbortSignal) {
     const objects: KubeObject[] = [];
     let next = '';
     let characters = 0;
@@ -201,6 +209,7 @@ export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: Kube
       const query = {
         limit: String(PAGE_SIZE),
         ...(labelSelector ? { labelSelector } : {}),
+        ...(fieldSelector ? { fieldSelector } : {}),
         ...(next ? { continue: next } : {}),
       };
       const text = await read(path, query, 'application/json', signal).catch(tooLargeAsNull);
@@ -258,6 +267,13 @@ export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: Kube
     list,
     getDocument: (path, accept, signal) => readJson(path, accept, signal),
     watch,
+    async getText(path, query, signal) {
+      try {
+        return await send({ method: 'GET', path, query, headers: { accept: '*/*' }, repeatable: false, signal });
+      } catch (error) {
+        throw error instanceof ApiStatusError ? error.toConnectorError('KUBERNETES_UNAVAILABLE') : error;
+      }
+    },
     dryRun: (call, signal) => change(asDryRun(call), { dryRun: 'All' }, { repeatable: true, signal }),
     write: (call) => change(call, {}, { repeatable: false }),
     async clusterUid(signal) {

@@ -40,6 +40,12 @@ export function at(value: unknown, ...path: readonly string[]): unknown {
   return inner;
 }
 
+/** The list at a path of keys; empty where there is none. */
+export function listAt(value: unknown, ...path: readonly string[]): readonly unknown[] {
+  const list = at(value, ...path);
+  return Array.isArray(list) ? list : [];
+}
+
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

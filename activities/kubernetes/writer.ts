@@ -10,9 +10,10 @@ import { ApiStatusError } from './api-status-error.ts';
 import { Execution, planChanged } from './execution.ts';
 import type { ExecutionOptions } from './execution-types.ts';
 import { toJsonBody } from './json-body.ts';
-import type { KubeApi } from './kube-api.ts';
+import type { KubeApi, WriteCall } from './kube-api.ts';
 import { at, isRecord, type KubeObject, versionOf } from './kube-object.ts';
 import type { Planner } from './planner.ts';
+import { Undo, type UndoOptions } from './undo.ts';
 
 export interface Writer {
   /**
@@ -23,6 +24,13 @@ export interface Writer {
    * KUBERNETES_FORBIDDEN, KUBERNETES_UNAVAILABLE; whatever `beforeWrite` throws; the signal's reason
    */
   execute(options: ExecutionOptions): Promise<ExecutionReport>;
+  /**
+   * Undoes what a package has written, the last first. What somebody else changed meanwhile is left, and the report says
+   * so; undoing what is undone already does nothing.
+   * @throws {ConnectorError} KUBERNETES_FORBIDDEN for a missing right to read, KUBERNETES_UNAVAILABLE; whatever
+   * `beforeWrite` throws; the signal's reason
+   */
+  undo(options: UndoOptions): Promise<void>;
 }
 
 /** The one file that writes to the cluster: everything else reads, or asks for dry runs. */
@@ -31,9 +39,15 @@ export function createWriter({ api, planner }: { readonly api: KubeApi; readonly
     async execute(options) {
       requireApproval(planner, options);
       const execution = new Execution(api, (call) => api.write(call), planner, options);
-      for (const step of options.wpk.steps) await execution.run(step);
+      for (const step of options.wpk.steps) {
+        const done = options.done?.get(step.id);
+        if (done) options.report.steps.push(done);
+        else await execution.run(step);
+      }
       return options.report;
     },
+
+    undo: (options) => new Undo(api, (call) => api.write(call), options).run(),
   };
 }
 
@@ -85,13 +99,77 @@ const MAX_RECORDS = 100_000;
  * @throws {ConnectorError} KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN, WRITE_REFUSED
  */
 export async function sharedKey(api: KubeApi, name: string): Promise<Buffer> {
-  const path = `/api/v1/namespaces/${STATE_NAMESPACE}/secrets`;
+  const path = SECRETS_PATH;
   const metadata = { name, labels: OWN_LABELS };
   const data = { key: randomBytes(32).toString('base64') };
   await asConnectorError(() => createInState(api, path, { apiVersion: 'v1', kind: 'Secret', metadata, data }));
   const key = at(await api.get(`${path}/${name}`), 'data', 'key');
   if (typeof key !== 'string') throw new ConnectorError('CONFIG_INVALID', `The Secret ${name} holds no key.`);
   return Buffer.from(key, 'base64');
+}
+
+/** Secrets of the connector's own in its state namespace, each with a label that tells what it is about. */
+export interface StateSecrets {
+  /** Makes a Secret, or gives it exactly these data. */
+  put(name: string, about: string, data: Readonly<Record<string, Uint8Array>>): Promise<void>;
+  /** Those about one thing, by name. */
+  list(about: string): Promise<ReadonlyMap<string, Readonly<Record<string, Uint8Array>>>>;
+  /** What there is something about. */
+  subjects(): Promise<ReadonlySet<string>>;
+  removeAll(about: string): Promise<void>;
+}
+
+const SECRETS_PATH = `/api/v1/namespaces/${STATE_NAMESPACE}/secrets`;
+const ABOUT_LABEL = 'neuralops.io/about';
+
+/**
+ * Opens the connector's own Secrets.
+ * All methods throw KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN or WRITE_REFUSED.
+ * @param api with the rights for the state namespace, which the account that applies packages does not have
+ */
+export function createStateSecrets(api: KubeApi): StateSecrets {
+  const list = async (labelSelector: string) => {
+    const secrets = await api.list(SECRETS_PATH, { atMost: MAX_RECORDS, labelSelector });
+    if (!secrets) throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'There are too many Secrets to list.');
+    return secrets;
+  };
+  return {
+    put: (name, about, data) =>
+      asConnectorError(async () => {
+        const encoded = Object.entries(data).map(
+          ([key, bytes]) => [key, Buffer.from(bytes).toString('base64')] as const,
+        );
+        const metadata = { name, labels: { ...OWN_LABELS, [ABOUT_LABEL]: about } };
+        const secret = { apiVersion: 'v1', kind: 'Secret', metadata, data: Object.fromEntries(encoded) };
+        const query = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict', force: 'true' };
+        const contentType = 'application/apply-patch+yaml';
+        const call = { method: 'PATCH', path: `${SECRETS_PATH}/${name}`, query, contentType, body: toJsonBody(secret) };
+        await inStateNamespace(api, () => api.write(call as WriteCall));
+      }),
+
+    async list(about) {
+      const secrets = await list(`${ABOUT_LABEL}=${about}`);
+      return new Map(secrets.map((secret) => [secret.metadata.name, bytesIn(secret)]));
+    },
+
+    async subjects() {
+      const labels = (await list(ABOUT_LABEL)).map(({ metadata }) => metadata.labels?.[ABOUT_LABEL]);
+      return new Set(labels.filter((label) => label !== undefined));
+    },
+
+    removeAll: (about) =>
+      asConnectorError(async () => {
+        const query = { labelSelector: `${ABOUT_LABEL}=${about}` };
+        const body = toJsonBody({ apiVersion: 'v1', kind: 'DeleteOptions' });
+        await api.write({ method: 'DELETE', path: SECRETS_PATH, query, contentType: 'application/json', body });
+      }),
+  };
+}
+
+function bytesIn(secret: KubeObject): Readonly<Record<string, Uint8Array>> {
+  const data = at(secret, 'data');
+  const entries = Object.entries(isRecord(data) ? data : {});
+  return Object.fromEntries(entries.map(([key, encoded]) => [key, Buffer.from(String(encoded), 'base64')]));
 }
 
 const MANAGED_BY = 'app.kubernetes.io/managed-by';

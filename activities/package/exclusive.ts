@@ -1,4 +1,3 @@
-import { ConnectorError } from '../../domain/errors.ts';
 import type { Wpk } from '../../domain/wpk.ts';
 import type { Locks } from './locks.ts';
 
@@ -10,24 +9,23 @@ export interface ExclusiveRequest {
   readonly signal: AbortSignal;
   /** Told what it waits for, in words. */
   readonly onWait: (waitingFor: string) => void;
-  /** Whether the work, where it fails, may have left something half done. */
-  readonly isBegun: () => boolean;
+  /** Whether more work on the same objects follows when this has failed: another attempt, or undoing it. */
+  readonly goesOn: (error: unknown) => boolean;
 }
 
 /**
- * Does work on the objects of a package while no other package does. Work that fails halfway, to be tried again, keeps them.
+ * Does work on the objects of a package while no other package does. Work that fails, and is gone on with, keeps them.
  * @throws {ConnectorError} what `Locks.acquire` and the work throw
  */
 export async function exclusively<T>(locks: Locks, request: ExclusiveRequest, work: () => Promise<T>): Promise<T> {
   const lock = await locks.acquire(request);
-  let comesAgain = false;
+  let goesOn = false;
   try {
     return await work();
   } catch (error) {
-    const isFinal = error instanceof ConnectorError && !error.traits.retryable;
-    comesAgain = !isFinal && request.isBegun();
+    goesOn = request.goesOn(error);
     throw error;
   } finally {
-    await (comesAgain ? lock.keep() : lock.release());
+    await (goesOn ? lock.keep() : lock.release());
   }
 }

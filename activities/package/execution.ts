@@ -8,7 +8,7 @@ import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import type { ExecutionOptions, ExecutionProgress, GrowingReport } from '../kubernetes/execution-types.ts';
 import type { Executor } from '../kubernetes/executor.ts';
 import type { DryRun, Planner } from '../kubernetes/planner.ts';
-import type { Writer } from '../kubernetes/writer.ts';
+import type { StateSecrets, Writer } from '../kubernetes/writer.ts';
 import type { Witness } from '../temporal/witness.ts';
 import type { Admission, AdmittedWpk } from './admission.ts';
 import type { Caller } from './authorization.ts';
@@ -16,6 +16,7 @@ import { assertApproved, assertCaller, assertClaim, assertPlan, packageOf } from
 import type { Claims, ExecutionEnd } from './claims.ts';
 import { exclusively } from './exclusive.ts';
 import type { Locks } from './locks.ts';
+import { forgetJournal, Journal } from './journal.ts';
 import { makePlan } from './planning.ts';
 import type { PolicySource } from '../policy/load-policy.ts';
 import type { PackageRecords } from './records.ts';
@@ -48,6 +49,8 @@ export interface ExecutionDeps {
   readonly witness: Witness;
   readonly prove: StatementProver;
   readonly sequences: Sequences;
+  /** Where what undoing a package needs is kept. */
+  readonly secrets: StateSecrets;
   readonly policy: PolicySource;
   readonly now: () => Date;
   readonly uploadAudit: () => Promise<void>;
@@ -104,7 +107,9 @@ async function executeAlone(
   if (!begun) await deps.executor.assertMayWrite(); // what is frozen holds nothing up
   const onWait = (waitingFor: string) => context.onProgress(waitingProgress(wpk, waitingFor));
   const progress = { begun };
-  const request = { wpk, runId: caller.runId, executor, signal, onWait, isBegun: () => progress.begun };
+  const goesOn = (error: unknown) =>
+    error instanceof ExecutionFailed ? wpk.onFailure === 'rollback' : progress.begun && !isFinal(error);
+  const request = { wpk, runId: caller.runId, executor, signal, onWait, goesOn };
   return exclusively(deps.locks, request, () => carryOut(deps, input, context, admitted, progress));
 }
 
@@ -130,7 +135,9 @@ async function carryOut(
   }
   const frozen = await frozenNow(deps, wpkId, resumed);
   if (frozen) return frozen;
-  const { plan, dryRun } = await makePlan(deps.planner, deps.sha256, admitted, signal);
+  const journal = resumed ? await Journal.read(deps.secrets, wpk) : Journal.begin(deps.secrets, wpk);
+  const done = journal.done();
+  const { plan, dryRun } = await makePlan(deps.planner, deps.sha256, admitted, signal, new Set(done.keys()));
   if (!resumed && plan.digest !== input.planDigest) return { outcome: 'plan-changed' };
 
   const records = context.recordsFor(admitted);
@@ -158,6 +165,8 @@ async function carryOut(
       resumed,
       signal: AbortSignal.any([signal, halt]),
       report,
+      journal,
+      done,
       beforeWrite: policyGuard(deps, input.signed, admitted, dryRun),
       onStep: async (step) => {
         // A step before may have waited for hours: a key may be revoked and the policy may deny by now.
@@ -171,12 +180,18 @@ async function carryOut(
       await deps.claims.markEnded(wpkId, 'stopped');
       return { outcome: 'stopped', report };
     }
-    if (!(error instanceof ConnectorError) || error.traits.retryable) throw error;
+    if (!isFinal(error)) throw error;
     await deps.claims.markEnded(wpkId, `failed:${error.code}`);
     throw new ExecutionFailed(error, report);
   }
   await deps.claims.markEnded(wpkId, 'succeeded');
+  await forgetJournal(deps.secrets, wpkId);
   return { outcome: 'succeeded', report };
+}
+
+/** Whether Temporal does not try again what failed so. */
+export function isFinal(error: unknown): error is ConnectorError {
+  return error instanceof ConnectorError && !error.traits.retryable;
 }
 
 /**
@@ -247,10 +262,12 @@ async function recordStep(
   // A step that a crash cut short ends more than once, each time with what that attempt did.
   const key = `${finished.id}/${attempt}`;
   const outcome = finished.outcome === 'partial' ? 'failed' : 'succeeded';
-  await records.write('step.finished', outcome, { ...finished }, { key, planDigest });
+  const { id, action, outcome: how, objects, startedAt, finishedAt } = finished; // no logs: anything may be in them
+  const detail = { id, action, outcome: how, objects, startedAt, finishedAt };
+  await records.write('step.finished', outcome, detail, { key, planDigest });
 }
 
-function waitingProgress({ steps }: Wpk, waitingFor: string): Progress {
+export function waitingProgress({ steps }: Wpk, waitingFor: string): Progress {
   const since = new Date().toISOString();
   return { step: '', index: 0, of: steps.length, done: 0, total: 0, since, waitingFor };
 }

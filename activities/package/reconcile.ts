@@ -2,14 +2,17 @@ import type { DetailOf } from '../../domain/audit-catalogue.ts';
 import { workflowIdOf } from '../../domain/names.ts';
 import type { Witness } from '../temporal/witness.ts';
 import { FINISH_WITHIN_MS } from './admission.ts';
+import type { StateSecrets } from '../kubernetes/writer.ts';
 import type { Claim, Claims } from './claims.ts';
 import type { Locks } from './locks.ts';
+import { forgetJournal, subjectOf } from './journal.ts';
 
 export interface ReconcileDeps {
   readonly clusterId: string;
   readonly claims: Claims;
   readonly locks: Locks;
   readonly witness: Witness;
+  readonly secrets: StateSecrets;
   readonly now: () => Date;
   /** Records what was found out about a package; the same finding, told again, counts once. */
   readonly record: (wpkId: string, claim: Claim, detail: DetailOf<'package.cut-off'>) => Promise<void>;
@@ -45,7 +48,17 @@ export async function reconcileClaims(deps: ReconcileDeps): Promise<Reconciled> 
     }
   }
   const freed = await deps.locks.reconcile();
+  await forgetUseless(deps, claims);
   return { looked: claims.size, cutOff, forgotten, freed };
+}
+
+/** What undoing needs is kept only as long as a package can be undone: not once it succeeded, was undone, or is forgotten. */
+async function forgetUseless({ claims, secrets }: ReconcileDeps, known: ReadonlyMap<string, Claim>) {
+  const kept = await secrets.subjects();
+  for (const [wpkId, claim] of known) {
+    const isOver = claim.ended === 'succeeded' || claim.undone !== undefined;
+    if (kept.has(subjectOf(wpkId)) && (isOver || !(await claims.read(wpkId)))) await forgetJournal(secrets, wpkId);
+  }
 }
 
 async function settle({ claims, witness, record, clusterId }: ReconcileDeps, wpkId: string, claim: Claim) {

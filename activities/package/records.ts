@@ -113,10 +113,21 @@ export class PackageRecords {
       outcome,
       objects: objects.length,
     }));
+    const undone = report?.undo;
+    const undo = undone && {
+      complete: undone.complete,
+      objects: undone.objects.length,
+      left: undone.objects.filter(({ outcome }) => outcome === 'left').length,
+    };
     await this.write(
       `package.${phase}`,
       phase === 'succeeded' ? 'succeeded' : phase === 'denied' ? 'refused' : 'failed',
-      { approvers: [...approvers], ...(error && { error: { ...error } }), ...(steps && { steps }) },
+      {
+        approvers: [...approvers],
+        ...(error && { error: { ...error } }),
+        ...(steps && { steps }),
+        ...(undo && { undo }),
+      },
       { phase, ...(planDigest && { planDigest }) },
     );
   }

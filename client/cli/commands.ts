@@ -7,6 +7,7 @@ import { registerPackages } from './packages.ts';
 import { registerPlan } from './plan.ts';
 import { registerPolicy } from './policy.ts';
 import { registerRisk } from './risk.ts';
+import { registerRollback } from './rollback.ts';
 import { registerVerify } from './verify.ts';
 import { registerVotes } from './votes.ts';
 
@@ -21,5 +22,6 @@ export function registerCommands(program: Command): void {
   registerPolicy(program);
   registerPackages(program);
   registerVotes(program);
+  registerRollback(program);
   registerAudit(program);
 }

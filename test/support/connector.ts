@@ -5,12 +5,15 @@ import { dirname, join } from 'node:path';
 import { ulid } from 'ulid';
 import type { SubmittedPackage } from '../../client/connector-client.ts';
 import { ConnectorClient } from '../../client/connector-client.ts';
+import type { PackageView } from '../../client/package-view.ts';
 import { prepareConnector, startWorker } from '../../dev/connector.ts';
 import { environmentOf } from '../../dev/environment.ts';
 import type { PreparedConnector } from '../../dev/connector.ts';
 import type { Program } from '../../dev/process.ts';
 import type { Services } from '../../dev/stack.ts';
 import type { AuditEntry } from '../../domain/audit.ts';
+import { ConnectorError } from '../../domain/errors.ts';
+import type { PackageStatus } from '../../domain/status.ts';
 import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import { buildWpk, sign } from './packages.ts';
 import type { WpkOptions } from './packages.ts';
@@ -153,6 +156,36 @@ export class TestConnector {
       const listed = await this.client.list();
       return listed.some((one) => one.wpkId === wpkId && one.phase === 'awaiting-approval');
     });
+  }
+
+  /** Waits until a package is as it is asked for. */
+  untilView(wpkId: string, test: (view: PackageView) => boolean): Promise<PackageView> {
+    return until(`${wpkId} to come that far`, async () => {
+      const view = await this.client.get(wpkId);
+      return test(view) && view;
+    });
+  }
+
+  /** Waits for a status, also while no worker answers: whoever kills workers gives it the time. */
+  untilStatus(
+    what: string,
+    { wpkId }: SubmittedPackage,
+    test: (status: PackageStatus) => boolean,
+    timeoutMs: number,
+  ): Promise<PackageStatus> {
+    return until(
+      `${what} of ${wpkId}`,
+      async () => {
+        try {
+          const status = await this.client.get(wpkId);
+          return test(status) && status;
+        } catch (error) {
+          if (error instanceof ConnectorError && error.traits.retryable) return undefined;
+          throw error;
+        }
+      },
+      timeoutMs,
+    );
   }
 
   /** Sends a signal to a package, as the `temporal` command does. */
