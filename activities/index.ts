@@ -252,8 +252,8 @@ export function createActivities(deps: ActivityDeps): Activities {
       writing('executePackage', given(input).signed, (context) => executePlan(deps, input, context)),
 
     rollbackPackage: (input) => {
-      const { signed } = given(input);
-      return writing('rollbackPackage', signed, (context) => rollBack(deps, { signed }, context));
+      const { signed, by, statement } = given(input);
+      return writing('rollbackPackage', signed, (context) => rollBack(deps, { signed, by, statement }, context));
     },
 
     async recordEvents(input) {

@@ -17,7 +17,7 @@ import {
   workflowIdOf,
 } from '../domain/names.ts';
 import type { Plan } from '../domain/plan.ts';
-import type { PackageResult, PackageStatus, RollbackOutcome } from '../domain/status.ts';
+import type { PackageResult, PackageStatus, RollbackOutcome, RollbackRequest } from '../domain/status.ts';
 import { isEnd } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { dataConverter } from './data-converter/index.ts';
@@ -205,12 +205,13 @@ export class ConnectorClient {
   /**
    * Undoes what a package has written that failed, was stopped or cut off; resolves when that has ended. A rollback that
    * is under way is joined.
-   * @throws {ConnectorError} ROLLBACK_REFUSED, POLICY_DENIED, what a signature can be refused for
+   * @param request signed by `signRollback`, where the policy counts signed votes only
+   * @throws {ConnectorError} ROLLBACK_REFUSED, APPROVAL_…, POLICY_DENIED, what a signature can be refused for
    */
-  async rollback(wpkId: string): Promise<RollbackOutcome> {
+  async rollback(wpkId: string, request: RollbackRequest): Promise<RollbackOutcome> {
     return this.call(wpkId, async () => {
       const handle = await this.client.workflow.start(ROLLBACK_WPK, {
-        args: [{ signed: await this.signedOf(wpkId) }],
+        args: [{ signed: await this.signedOf(wpkId), ...request }],
         workflowId: rollbackIdOf(this.clusterId, wpkId),
         taskQueue: taskQueueOf(this.clusterId, 'execution'),
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',

@@ -92,6 +92,13 @@ export interface UndoReport {
   readonly complete: boolean;
 }
 
+/** Who wants a package rolled back. */
+export interface RollbackRequest {
+  readonly by: string;
+  /** The same, signed (`domain/approval-statement.ts`): who asks is then whoever's key it is. */
+  readonly statement?: unknown;
+}
+
 export interface RollbackOutcome {
   /** `stopped`: somebody stopped it before it came to its end; another rollback goes on. */
   readonly outcome: 'ended' | 'stopped';

@@ -8,8 +8,8 @@ import { rollbackPackage } from './activities.ts';
  * Undoes, on somebody's request, what a package has written that failed, was stopped or cut off. Whether it may be is
  * for the activity to say.
  */
-export async function rollbackWpk({ signed }: RollbackInput): Promise<RollbackOutcome> {
-  const done = await rollbackPackage({ signed });
+export async function rollbackWpk(input: RollbackInput): Promise<RollbackOutcome> {
+  const done = await rollbackPackage(input);
   const lines = done.report.objects.map(
     ({ object, outcome, why }) => `- ${outcome}: ${describeObject(object)}${why === undefined ? '' : ` (${why})`}`,
   );

@@ -1,6 +1,6 @@
 import { ConnectorError } from '../../domain/errors.ts';
 import { ROLLBACK_WPK, rollbackIdOf } from '../../domain/names.ts';
-import type { Progress, RollbackOutcome, UndoneObject, UndoReport } from '../../domain/status.ts';
+import type { Progress, RollbackOutcome, RollbackRequest, UndoneObject, UndoReport } from '../../domain/status.ts';
 import type { SignedWpk } from '../../domain/wpk.ts';
 import type { ExecutionProgress } from '../kubernetes/execution-types.ts';
 import type { StepToUndo } from '../kubernetes/undo.ts';
@@ -13,14 +13,17 @@ import { exclusively } from './exclusive.ts';
 import type { ExecutionContext, ExecutionDeps } from './execution.ts';
 import { isFinal, waitingProgress } from './execution.ts';
 import { forgetJournal, Journal } from './journal.ts';
+import type { Asker } from './rollback-request.ts';
+import { askerOf } from './rollback-request.ts';
 
-export interface RollbackInput {
+/** Who asks is said only where somebody does: not where the package itself is undone because it failed. */
+export interface RollbackInput extends Partial<RollbackRequest> {
   readonly signed: SignedWpk;
 }
 
 export type RollbackDeps = Pick<
   ExecutionDeps,
-  'clusterId' | 'admit' | 'claims' | 'writer' | 'executor' | 'locks' | 'policy' | 'secrets'
+  'clusterId' | 'admit' | 'claims' | 'writer' | 'executor' | 'locks' | 'policy' | 'prove' | 'secrets'
 >;
 
 /**
@@ -30,7 +33,7 @@ export type RollbackDeps = Pick<
  */
 export async function rollBack(
   deps: RollbackDeps,
-  input: { readonly [K in keyof RollbackInput]: unknown },
+  input: { readonly [K in keyof RollbackInput]?: unknown },
   context: ExecutionContext,
 ): Promise<RollbackOutcome> {
   return deps.executor.during((executor) => rollBackAlone(deps, input, context, executor));
@@ -39,7 +42,7 @@ export async function rollBack(
 /** @param executor name of the Lease under which it is undone */
 async function rollBackAlone(
   deps: RollbackDeps,
-  input: { readonly [K in keyof RollbackInput]: unknown },
+  input: { readonly [K in keyof RollbackInput]?: unknown },
   context: ExecutionContext,
   executor: string,
 ): Promise<RollbackOutcome> {
@@ -54,12 +57,13 @@ async function rollBackAlone(
   assertCanBeUndone(claim);
 
   const isRequested = caller.workflowType === ROLLBACK_WPK;
+  const asker = isRequested ? await askerOf(deps.prove, admitted, claim, input) : undefined;
   // A stop never rolls back by itself: what a freeze meets is left, until somebody asks for it when the freeze is lifted.
   if (!isRequested && deps.executor.halt.aborted) return { outcome: 'stopped', report: NOTHING_UNDONE };
   await deps.executor.assertMayWrite();
   const onWait = (waitingFor: string) => context.onProgress(waitingProgress(wpk, waitingFor));
   const request = { wpk, runId: caller.runId, executor, signal, onWait, goesOn: (error: unknown) => !isFinal(error) };
-  return exclusively(deps.locks, request, () => undo(deps, admitted, context, input.signed));
+  return exclusively(deps.locks, request, () => undo(deps, admitted, context, { signed: input.signed, asker }));
 }
 
 const NOTHING_UNDONE: UndoReport = { objects: [], complete: false };
@@ -68,7 +72,7 @@ async function undo(
   deps: RollbackDeps,
   admitted: AdmittedWpk,
   context: ExecutionContext,
-  signed: unknown,
+  { signed, asker }: { readonly signed: unknown; readonly asker: Asker | undefined },
 ): Promise<RollbackOutcome> {
   const { wpk } = admitted;
   const wpkId = wpk.metadata.id;
@@ -79,7 +83,15 @@ async function undo(
   const records = context.recordsFor(admitted);
   const recorded = async (report: UndoReport) => {
     const outcome = report.complete ? 'succeeded' : 'failed';
-    await records.write('rollback.finished', outcome, { ...report }, { key: `${context.attempt}` });
+    await records.write(
+      'rollback.finished',
+      outcome,
+      { ...report },
+      {
+        key: `${context.attempt}`,
+        ...(asker && { actor: asker }),
+      },
+    );
     return report;
   };
   try {

@@ -1,3 +1,4 @@
+import { userInfo } from 'node:os';
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { ConnectorError } from '../../domain/errors.ts';
@@ -21,6 +22,11 @@ export function withFormat(command: Command): Command {
   return command.addOption(
     new Option('-o, --output <format>', 'how data is printed').choices(['table', 'json', 'yaml']).default('table'),
   );
+}
+
+/** Who says something, where the command does not name it. */
+export function defaultIdentity(): string {
+  return process.env['BYOC_APPROVER'] ?? userInfo().username;
 }
 
 /** @throws {ConnectorError} USAGE */

@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os';
 import type { Command } from 'commander';
 import type { KubeApi } from '../../activities/kubernetes/kube-api.ts';
 import { createKubeApi } from '../../activities/kubernetes/kube-api.ts';
@@ -11,7 +10,7 @@ import { toInteger } from './arguments.ts';
 import { print, printAs, say } from './output.ts';
 import { kubeConfigOf } from './kubeconfig.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
-import { clusterOf, withClient, withCluster, withFormat } from './settings.ts';
+import { clusterOf, defaultIdentity, withClient, withCluster, withFormat } from './settings.ts';
 
 /** Under this name the API server notes who wrote the freeze. */
 const BYOC_FIELD_MANAGER = 'byoc';
@@ -74,7 +73,7 @@ export function registerStop(program: Command): void {
 function withKube(command: Command): Command {
   return command
     .option('--context <name>', "the kubeconfig's context, where it is not the current one")
-    .option('--as <name>', 'who says so, for the audit log', process.env['BYOC_APPROVER'] ?? userInfo().username);
+    .option('--as <name>', 'who says so, for the audit log', defaultIdentity());
 }
 
 /** What one half of the stop came to; the halves need different things and do not wait for each other. */

@@ -3,6 +3,7 @@ import type { TestApprover } from '../support/approvers.ts';
 import { approvalBy, approver, approveWithKey, fates, rejectionBy, revoke } from '../support/approvers.ts';
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
+import type { Step } from '../../domain/wpk.ts';
 import { applyStep, configMap } from '../support/packages.ts';
 import { until } from '../support/until.ts';
 
@@ -246,6 +247,42 @@ describe('a package that takes signed votes', () => {
     await send(one, 'approve', await approvalBy(connector, bob, one.wpkId));
     await expectRuns(one, [CAROL, BOB]);
     await connector.setPolicy(policy('low: 2'));
+  });
+
+  it('is rolled back for whoever signs that, and not for whoever may merely start workflows', async () => {
+    const name = `settings-${(uses += 1)}`;
+    const steps: Step[] = [
+      applyStep(configMap(name, connector.namespace, { colour: 'blue' })),
+      {
+        id: 'never',
+        action: 'wait',
+        target: { kind: 'ConfigMap', name: 'nobody-makes-it', namespace: connector.namespace },
+        for: 'ready',
+        timeoutSeconds: 1,
+      },
+    ];
+    const one = await connector.submitAndPlan({ steps });
+    const votes = await Promise.all([bob, carol].map((by) => approvalBy(connector, by, one.wpkId)));
+    for (const vote of votes) await send(one, 'approve', vote);
+    expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'failed' });
+
+    const bare = await connector.byoc('rollback', one.wpkId, '--as', BOB);
+    expect(bare).toMatchObject({ code: 1, stderr: expect.stringContaining('APPROVAL_NOT_ACCEPTED') });
+    const [{ statement } = { statement: undefined }] = votes;
+    await expect(connector.client.rollback(one.wpkId, { by: BOB, statement })).rejects.toMatchObject({
+      code: 'APPROVAL_STATEMENT_MISMATCH',
+    });
+    expect(await connector.dataOf(name)).toEqual({ colour: 'blue' });
+
+    const signed = await connector.byoc('rollback', one.wpkId, '--as', CAROL, '--key', carol.keyFile);
+    expect(signed).toMatchObject({ code: 0, stdout: expect.stringContaining(`undone ConfigMap`) });
+    expect(await connector.dataOf(name)).toBeUndefined();
+    const audited = await connector.audit({ workflowId: `rollback/${connector.clusterId}/${one.wpkId}` });
+    expect(audited.map(({ type, actor }) => [type, actor.id, actor.proof])).toEqual([
+      ['call.refused', 'byoc-connector', 'system'],
+      ['call.refused', 'byoc-connector', 'system'],
+      ['rollback.finished', CAROL, 'verified'],
+    ]);
   });
 });
 

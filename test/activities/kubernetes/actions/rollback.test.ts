@@ -72,6 +72,7 @@ describe.each(['Deployment', 'StatefulSet', 'DaemonSet'] as const)('the rollback
       path: '/spec/template/spec/containers/0/image',
       before: 'app:3',
       after: 'app:2',
+      names: { '/spec/template/spec/containers/0': 'main' },
     });
     await cluster.run(packageOf(rollbackStep(kind, name)));
     expect(imageOf(await read(kind, name))).toBe('app:2');
