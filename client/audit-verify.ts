@@ -21,6 +21,8 @@ import { sha256 } from './sha256.ts';
 export interface AuditFile {
   /** As a person finds it again: a path, or `s3://bucket/key`. */
   readonly name: string;
+  /** Another text once the content is another; absent where that is not known. */
+  readonly version?: string;
   /** Opened twice: once for its beginning, to put the files of a chain in order, and once to the end. */
   open(): AsyncIterable<Uint8Array>;
 }
@@ -167,7 +169,8 @@ class Verifier {
       this.#ahead.slice(this.#next).filter(({ seq }) => seq > last.seq),
       `entry ${last.seq}`,
     );
-    if (this.#mustBeSigned && !this.#ahead.some(({ signed }) => signed)) {
+    // A head from before the first entry that is here says nothing of what is here.
+    if (this.#mustBeSigned && !this.#ahead.some(({ signed, seq }) => signed && seq >= first.seq)) {
       const expected = 'a head of this chain that is signed by one of the given keys';
       this.#add({ kind: 'unsigned', file: parts.at(-1)?.file.name ?? '', chain, expected, found: 'none' });
     }

@@ -6,16 +6,19 @@ import type { Command } from 'commander';
 
 import type { AuditEntry } from '../../domain/audit.ts';
 import type { AuditQuery } from '../../domain/audit-query.ts';
+import { matches } from '../../domain/audit-query.ts';
 import { ConnectorError } from '../../domain/errors.ts';
+import { printable } from '../../domain/printable.ts';
 import type { ReadEntry } from '../audit-read.ts';
 import { readAudit } from '../audit-read.ts';
 import { auditReport } from '../audit-report.ts';
+import type { AuditFile } from '../audit-verify.ts';
 import { toInteger } from './arguments.ts';
 import type { AuditSource, SourceFlags } from './audit-sources.ts';
 import { openSources, withSources } from './audit-sources.ts';
 import type { EvidenceFlags } from './audit-verify.ts';
 import { verifySources, withEvidence } from './audit-verify.ts';
-import { columns, print, printAs, say } from './output.ts';
+import { columns, print, printAs, say, toJsonText } from './output.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { withClient, withCluster, withFormat } from './settings.ts';
 
@@ -137,11 +140,28 @@ function tellUnrecorded(error: unknown): void {
   say(`This reading is not recorded in the log: ${error.message}`);
 }
 
-function readAll(sources: readonly AuditSource[], query: AuditQuery): AsyncGenerator<ReadEntry> {
-  return readAudit(
-    sources.flatMap(({ files }) => files),
-    query,
-  );
+/**
+ * Says at the end where lines were left out because they do not verify: they could be just what is looked for.
+ * @param told places that were told before, and are not told again
+ */
+async function* readAll(
+  sources: readonly AuditSource[],
+  query: AuditQuery,
+  told = new Set<string>(),
+): AsyncGenerator<ReadEntry> {
+  const fresh: string[] = [];
+  const files = sources.flatMap((source) => source.files);
+  yield* readAudit(files, query, ({ file, line }) => {
+    const place = `${file}:${line}`;
+    if (!told.has(place)) fresh.push(place);
+    told.add(place);
+  });
+  const [first] = fresh;
+  if (first === undefined) return;
+  const lines = fresh.length === 1 ? '1 line does' : `${fresh.length} lines do`;
+  say(`${lines} not verify and cannot be shown, the first is ${printable(first)}.`);
+  say('Anything may have stood there: see byoc audit verify.');
+  process.exitCode = 1;
 }
 
 async function* entriesOnly(from: AsyncIterable<ReadEntry>): AsyncGenerator<AuditEntry> {
@@ -155,25 +175,46 @@ async function tail(
   paths: string[],
   flags: Flags & FormatOptions & { readonly lines: number; readonly follow?: boolean },
 ): Promise<void> {
+  const query = queryOf(flags);
+  const seen = new SeenEntries();
   const newest: AuditEntry[] = [];
-  let since = queryOf(flags).since;
-  const shown = new Set<string>();
-  for await (const { entry } of readAll(await openRecorded('tail', paths, flags), queryOf(flags))) {
-    newest.push(entry);
+  for await (const entry of seen.newIn(await openRecorded('tail', paths, flags))) {
+    if (matches(entry, query)) newest.push(entry);
     if (newest.length > flags.lines) newest.shift();
   }
-  printAs(flags.output, newest, () => describe(newest));
-  while (flags.follow) {
+  if (!flags.follow) return printAs(flags.output, newest, () => describe(newest));
+  // What never ends comes entry by entry in each format.
+  const show = (entry: AuditEntry) => print(flags.output === 'table' ? lineOf(entry) : toJsonText(entry));
+  if (flags.output === 'table') describe(newest).forEach((line) => print(line));
+  else newest.forEach(show);
+  for (;;) {
     await sleep(FOLLOW_EVERY_MS);
-    for (const { eventId } of newest) shown.add(eventId);
-    since = newest.at(-1)?.time ?? since;
-    const fresh = [];
-    for await (const { entry } of readAll(await openSources(paths, flags), { ...queryOf(flags), since })) {
-      if (!shown.has(entry.eventId)) fresh.push(entry);
+    for await (const entry of seen.newIn(await openSources(paths, flags))) if (matches(entry, query)) show(entry);
+  }
+}
+
+/**
+ * Tells new entries by their numbers and not by their times: a clock may go back, and another pod's entries may come
+ * late. Files that are as they were are not read again.
+ */
+class SeenEntries {
+  readonly #versions = new Map<string, string>();
+  readonly #upTo = new Map<string, number>();
+  readonly #unreadable = new Set<string>();
+
+  async *newIn(sources: readonly AuditSource[]): AsyncGenerator<AuditEntry> {
+    const changed = sources.map((source) => ({ ...source, files: source.files.filter((file) => this.#isNew(file)) }));
+    for await (const { entry } of readAll(changed, {}, this.#unreadable)) {
+      if (entry.seq <= (this.#upTo.get(entry.chain) ?? 0)) continue;
+      this.#upTo.set(entry.chain, entry.seq);
+      yield entry;
     }
-    if (fresh.length === 0) continue;
-    newest.splice(0, Infinity, ...fresh);
-    for (const entry of fresh) print(flags.output === 'table' ? lineOf(entry) : JSON.stringify(entry));
+  }
+
+  #isNew({ name, version }: AuditFile): boolean {
+    if (version !== undefined && this.#versions.get(name) === version) return false;
+    if (version !== undefined) this.#versions.set(name, version);
+    return true;
   }
 }
 

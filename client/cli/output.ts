@@ -26,12 +26,21 @@ export function say(line: string): void {
 export function printAs(format: Format, data: unknown, table: () => string[]): void {
   switch (format) {
     case 'json':
-      return print(JSON.stringify(data, null, 2));
+      return print(toJsonText(data, 2));
     case 'yaml':
       return print(toYaml(data).trimEnd());
     case 'table':
       return table().forEach((line) => print(line));
   }
+}
+
+/**
+ * JSON for a terminal as much as for a program: what JSON need not escape and a terminal obeys, control characters
+ * above ASCII and marks that reorder text, is escaped as well, and means the same.
+ */
+export function toJsonText(data: unknown, indent = 0): string {
+  const text = JSON.stringify(data, null, indent);
+  return indent === 0 ? printable(text) : text.split('\n').map(printable).join('\n');
 }
 
 /** Lines up columns; cells are shown as data, whatever control characters they hold. */
