@@ -124,16 +124,15 @@ function facts({ heads, manifests, repeated, chains }: AuditReport): string[] {
     ...(heads > 0 ? [compared] : []),
     ...[...keys].map((key) => `Signed by ${key}.`),
     ...reach(heads, chains).map((line) => paint('yellow', line)),
-    ...(repeated
-      ? [`Told by more than one entry, and counted once: ${counted(repeated, 'event')}.`]
-      : []),
+    ...(repeated ? [`Told by more than one entry, and counted once: ${counted(repeated, 'event')}.`] : []),
   ];
 }
 
 /** What this verification could not have noticed, whatever was done. */
 function reach(heads: number, chains: AuditReport['chains']): string[] {
   if (chains.length === 0) return [];
-  if (heads === 0) return ['No signed head was compared: an end that was cut off, or a log written anew, would not show.'];
+  if (heads === 0)
+    return ['No signed head was compared: an end that was cut off, or a log written anew, would not show.'];
   if (!chains.some(({ signed }) => signed)) {
     return ['No signature was checked (--key): who can write beside the log can have written the heads, too.'];
   }

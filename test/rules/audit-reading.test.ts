@@ -64,7 +64,7 @@ describe('the report of a period', () => {
   const reportOf = (...list: AuditEntry[]) =>
     auditReport({
       ...{ verified, since: undefined, until: undefined, madeAt: 'now', sources: ['a'] },
-       
+
       entries: (async function* () {
         yield* list;
       })(),
