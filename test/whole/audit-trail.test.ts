@@ -145,6 +145,62 @@ describe('the audit trail of a worker', () => {
     });
     await runOne(connector);
   });
+
+  it('does not begin a chain once more that the bucket has, when the cluster and the disk forgot it', async () => {
+    await connector.stopWorker();
+    await rm(connector.prepared.auditDir, { recursive: true });
+    await connector.kubectl('delete', 'lease', '-n', 'byoc-system', `byoc-audit-${connector.clusterId}.worker-0`);
+    await connector.startWorker();
+    const begun = await until('another chain to begin', async () =>
+      (await connector.audit()).find(({ type }) => type === 'audit.chain-begun'),
+    );
+    expect(begun).toMatchObject({
+      chain: `${connector.clusterId}.worker-0_3`,
+      detail: { after: { chain: `${connector.clusterId}.worker-0_2` }, found: { seq: 0 } },
+    });
+    await runOne(connector);
+  });
+
+  it('does not follow a Lease with the head of another chain, and says so', async () => {
+    await currentHeads(connector);
+    await connector.stopWorker();
+    const other = await TestConnector.start();
+    try {
+      const [head] = await currentHeads(other);
+      await other.stopWorker();
+      const annotation = `neuralops.io/audit-head=${JSON.stringify(head)}`;
+      const lease = `byoc-audit-${connector.clusterId}.worker-0`;
+      await connector.kubectl('annotate', 'lease', '-n', 'byoc-system', lease, '--overwrite', annotation);
+    } finally {
+      await other.stop();
+    }
+    await connector.startWorker();
+    await hasAlert(connector, 'audit-head-forged');
+    await runOne(connector);
+    expect(new Set((await connector.audit()).map(({ chain }) => chain))).toEqual(
+      new Set([`${connector.clusterId}.worker-0_3`]),
+    );
+  });
+});
+
+describe('a bucket that is away for too long', () => {
+  it('raises an alert, is told in the log with how much waits for it, and nothing is executed meanwhile', async () => {
+    const env = { AWS_ENDPOINT_URL_S3: 'http://127.0.0.1:1', BYOC_AUDIT_UPLOAD_ALERT_SECONDS: '1' };
+    const connector = await TestConnector.start({ env });
+    try {
+      const { workflowId, wpkId, planDigest } = await connector.submitAndPlan();
+      await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+      await hasAlert(connector, 'audit-upload-late');
+      const entries = await connector.audit();
+      const late = entries.find(({ type }) => type === 'audit.upload-late');
+      expect(late).toMatchObject({ outcome: 'failed', detail: { code: 'S3_UNAVAILABLE' } });
+      expect(late?.detail['waiting']).toBe((late?.seq ?? 0) - 1);
+      expect(entries.map(({ type }) => type)).not.toContain('step.started');
+      expect(await connector.client.get(wpkId)).toMatchObject({ phase: 'executing' });
+    } finally {
+      await connector.stop();
+    }
+  });
 });
 
 describe('a policy that wants Object Lock', () => {
