@@ -26,8 +26,8 @@ export interface Evidence {
   readonly problems: readonly AuditProblem[];
 }
 
-/** Room for some hundred thousand heads; what somebody else put beside a log must not fill the memory of who verifies. */
-const MAX_EVIDENCE_BYTES = 64 * 1024 * 1024;
+/** Room for 40,000 heads; what somebody else put beside a log must not fill the memory of who verifies. */
+const MAX_EVIDENCE_BYTES = 16 * 1024 * 1024;
 
 const documentSchema = z.union([z.array(signedHeadSchema), signedHeadSchema, dayManifestSchema]);
 

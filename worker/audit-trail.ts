@@ -114,7 +114,10 @@ export async function openAuditTrail({ config, version, api, logger }: AuditTrai
   const store = bucket && openStore(bucket, { config, dir, log, key });
   const outage = new UploadOutage(config.audit.uploadAlertAfterMs);
 
-  let broken = false;
+  const tellBroken = (err: unknown) => {
+    if (!(err instanceof ConnectorError && err.code === 'AUDIT_BROKEN')) return;
+    logger.error({ alert: 'audit-broken', err }, 'the audit log and the bucket contradict each other');
+  };
   const upload = async () => {
     if (!store) return { objects: [], manifests: [] };
     try {
@@ -122,13 +125,9 @@ export async function openAuditTrail({ config, version, api, logger }: AuditTrai
       outage.over();
       for (const warning of result.warnings) logger.warn({ alert: 'audit-unprotected' }, warning);
       for (const { type, detail, eventId } of describeUpload(chain, result)) await record(type, detail, { eventId });
-      broken = false;
       return result;
     } catch (error) {
-      if (!broken && error instanceof ConnectorError && error.code === 'AUDIT_BROKEN') {
-        logger.error({ alert: 'audit-broken', err: error }, 'the audit log and the bucket contradict each other');
-        broken = true;
-      }
+      tellBroken(error);
       const late = outage.failed(error, await store.uploader.waiting());
       if (late) {
         logger.error({ alert: 'audit-upload-late', ...late, err: error }, 'the audit log has waited too long for S3');
@@ -187,7 +186,11 @@ export async function openAuditTrail({ config, version, api, logger }: AuditTrai
       }, UPLOAD_AFTER_MS);
     },
     async removeFiles() {
-      const result = (await store?.removeFiles()) ?? { removed: [], keptBytes: 0 };
+      const removing = store?.removeFiles().catch((error: unknown) => {
+        tellBroken(error);
+        throw error;
+      });
+      const result = (await removing) ?? { removed: [], keptBytes: 0 };
       for (const why of ['age', 'size'] as const) {
         const files = result.removed.filter((one) => one.why === why).map(({ file }) => file);
         if (files.length > 0) await record('audit.files-removed', { why, files });

@@ -100,7 +100,7 @@ export function openBucket(options: BucketOptions): Bucket {
         return answer.ObjectLockConfiguration?.ObjectLockEnabled === 'Enabled';
       } catch (cause) {
         if (isNamed(cause, 'ObjectLockConfigurationNotFoundError')) return false;
-        throw refused(`reading the Object Lock configuration of bucket ${bucket}`, cause);
+        throw refused(`Reading the Object Lock configuration of bucket ${bucket}`, cause);
       }
     },
 
@@ -121,7 +121,7 @@ export function openBucket(options: BucketOptions): Bucket {
         return VersionId === undefined ? {} : { versionId: VersionId };
       } catch (cause) {
         if (isNamed(cause, 'PreconditionFailed')) return 'exists';
-        throw refused(`writing ${key} in bucket ${bucket}`, cause);
+        throw refused(`Writing ${key} in bucket ${bucket}`, cause);
       }
     },
 
@@ -131,7 +131,7 @@ export function openBucket(options: BucketOptions): Bucket {
         const { Body } = await client.send(get);
         yield* (Body ?? []) as AsyncIterable<Uint8Array>; // on Node it is a Readable; the type covers browsers as well
       } catch (cause) {
-        throw refused(`reading ${key} in bucket ${bucket}`, cause);
+        throw refused(`Reading ${key} in bucket ${bucket}`, cause);
       }
     },
 
@@ -142,7 +142,7 @@ export function openBucket(options: BucketOptions): Bucket {
         const page: ListObjectVersionsCommandOutput = await client
           .send(new ListObjectVersionsCommand(input))
           .catch((cause: unknown) => {
-            throw refused(`listing objects in bucket ${bucket}`, cause);
+            throw refused(`Listing objects in bucket ${bucket}`, cause);
           });
         yield* (page.Versions ?? []).map((version) => describeVersion(version, false));
         yield* (page.DeleteMarkers ?? []).map((marker) => describeVersion(marker, true));
@@ -160,7 +160,7 @@ export function openBucket(options: BucketOptions): Bucket {
         return Mode && RetainUntilDate ? { mode: Mode, until: RetainUntilDate } : undefined;
       } catch (cause) {
         if (isNamed(cause, 'NoSuchObjectLockConfiguration', 'ObjectLockConfigurationNotFoundError')) return undefined;
-        throw refused(`reading the retention of ${key} in bucket ${bucket}`, cause);
+        throw refused(`Reading the retention of ${key} in bucket ${bucket}`, cause);
       }
     },
 
@@ -184,7 +184,7 @@ function isNamed(error: unknown, ...names: string[]): boolean {
 
 function refused(what: string, cause: unknown): ConnectorError {
   const name = cause instanceof Error ? cause.name : 'unknown error';
-  return new ConnectorError('S3_UNAVAILABLE', `${what}: ${name}.`, { cause });
+  return new ConnectorError('S3_UNAVAILABLE', `${what} failed: ${name}.`, { cause });
 }
 
 /** What is written tells who did what in the cluster; it leaves this machine encrypted or not at all. */

@@ -3,6 +3,7 @@ import type { Bucket, ObjectVersion } from '../../activities/s3/bucket.ts';
 import { isHeadName, parseManifestName } from '../../domain/audit-head.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { AuditFile, AuditProblem } from '../audit-verify.ts';
+import { inBatches } from '../in-batches.ts';
 
 export interface BucketFlags {
   readonly endpoint?: string;
@@ -89,22 +90,8 @@ async function protectionProblems(
     const expected = 'Object Lock, which keeps what is written from being deleted';
     return [{ kind: 'unprotected', file: `s3://${bucket.name}`, expected, found: 'a bucket without it' }];
   }
-  const problems: AuditProblem[] = [];
-  for (let at = 0; at < objects.length; at += ASKED_AT_ONCE) {
-    const asked = objects.slice(at, at + ASKED_AT_ONCE);
-    const found = await Promise.all(asked.map((object) => retentionProblem(bucket, object, days)));
-    problems.push(...found.flat());
-  }
-  return problems;
-}
-
-function isAuditFile(key: string): boolean {
-  return key.endsWith('.jsonl') || isHeadName(key) || parseManifestName(key) !== undefined;
-}
-
-function older(a: ObjectVersion | undefined, b: ObjectVersion): ObjectVersion {
-  // Times are whole seconds; of two that are equal S3 lists the newer one first.
-  return a && (a.modified?.getTime() ?? 0) < (b.modified?.getTime() ?? 0) ? a : b;
+  const found = await inBatches(objects, ASKED_AT_ONCE, (object) => retentionProblem(bucket, object, days));
+  return found.flat();
 }
 
 async function retentionProblem(

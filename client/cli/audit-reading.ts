@@ -13,7 +13,7 @@ import type { ReadEntry } from '../audit-read.ts';
 import { readAudit } from '../audit-read.ts';
 import { auditReport } from '../audit-report.ts';
 import type { AuditFile } from '../audit-verify.ts';
-import { toInteger } from './arguments.ts';
+import { toInstant, toInteger } from './arguments.ts';
 import type { AuditSource, SourceFlags } from './audit-sources.ts';
 import { openSources, withSources } from './audit-sources.ts';
 import type { EvidenceFlags } from './audit-verify.ts';
@@ -104,21 +104,23 @@ function withQuery(command: Command): Command {
     .addOption(untilOption());
 }
 
-const sinceOption = () => new Option('--since <time>', 'from this time on: 2026-01-31, RFC 3339, or 24h, 7d ago');
-const untilOption = () => new Option('--until <time>', 'before this time');
+const sinceOption = () =>
+  new Option('--since <time>', 'from this time on: 2026-01-31 (UTC), RFC 3339, or 90m, 24h, 7d ago').argParser(toTime);
+const untilOption = () => new Option('--until <time>', 'before this time').argParser(toTime);
 
-/** @throws {ConnectorError} USAGE for a time that is none */
 function queryOf({ package: wpk, actor, outcome, type, since, until }: QueryFlags): AuditQuery {
-  return { wpk, actor, outcome, type, since: since && timeOf(since), until: until && timeOf(until) };
+  return { wpk, actor, outcome, type, since, until };
 }
 
 const UNIT_MS = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-function timeOf(text: string): string {
+const DAY = /^\d{4}-\d\d-\d\d$/;
+
+/** As entries have it, so that they can be compared. */
+function toTime(text: string): string {
   const [, number, unit] = /^(\d{1,6})([mhd])$/.exec(text) ?? [];
-  const at = unit ? Date.now() - Number(number) * UNIT_MS[unit as keyof typeof UNIT_MS] : Date.parse(text);
-  if (Number.isNaN(at)) throw new ConnectorError('USAGE', `"${text}" is no time.`);
-  return new Date(at).toISOString();
+  if (unit) return new Date(Date.now() - Number(number) * UNIT_MS[unit as keyof typeof UNIT_MS]).toISOString();
+  return toInstant(DAY.test(text) ? `${text}T00:00:00Z` : text).toISOString();
 }
 
 /** Opens the sources; where a cluster is named it records first that they are read. */
@@ -127,12 +129,16 @@ async function openRecorded(command: string, paths: readonly string[], flags: Fl
   if (flags.cluster) {
     const source = paths.join(' ').slice(0, MAX_TEXT);
     const read = { reader: userInfo().username, command, source, filter: filter.slice(0, MAX_TEXT) };
+    const waits = setTimeout(() => say('Waiting for the cluster to record this reading …'), PATIENCE_MS);
     await withClient(flags, (client) => client.recordAuditRead(read)).catch(tellUnrecorded);
+    clearTimeout(waits);
   }
   return openSources(paths, flags);
 }
 
 const MAX_TEXT = 1_000;
+/** After so long somebody who waits wants to know what for. */
+const PATIENCE_MS = 2_000;
 
 /** Whoever can read the files can do so without this command: refusing would hide nothing, and hinder in an emergency. */
 function tellUnrecorded(error: unknown): void {

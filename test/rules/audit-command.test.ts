@@ -75,6 +75,17 @@ describe('byoc audit search', () => {
   });
 });
 
+describe('a time', () => {
+  it('is a day in UTC, or says its zone: what one reads into it must not depend on where one sits', async () => {
+    await writeFile(log, textOf(chainOf(3)));
+    const found = await byoc('export', dir, '--since', '2026-01-01', '--until', '2026-01-01T00:00:02Z');
+    expect(found.stdout.trim().split('\n')).toHaveLength(1);
+    for (const time of ['2026-01-01T00:00:00', 'yesterday', '1']) {
+      expect([time, (await byoc('export', dir, '--since', time)).code]).toEqual([time, 2]);
+    }
+  });
+});
+
 describe('byoc audit verify', () => {
   it('says what it could not have noticed where there is no signed head', async () => {
     await writeFile(log, textOf(chainOf(3)));

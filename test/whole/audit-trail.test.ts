@@ -1,7 +1,9 @@
 import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { openBucket } from '../../activities/s3/bucket.ts';
 import type { AuditReport } from '../../client/audit-verify.ts';
+import { rangeName } from '../../domain/audit.ts';
 import type { SignedHead } from '../../domain/audit-head.ts';
 import { scheduleIdOf } from '../../domain/names.ts';
 import { TestConnector } from '../support/connector.ts';
@@ -180,6 +182,28 @@ describe('the audit trail of a worker', () => {
     expect(new Set((await connector.audit()).map(({ chain }) => chain))).toEqual(
       new Set([`${connector.clusterId}.worker-0_3`]),
     );
+  });
+});
+
+describe('a bucket that holds what the log does not have', () => {
+  it('raises an alert at once', async () => {
+    const connector = await TestConnector.start();
+    const { endpoint, region, bucket: name, ...credentials } = connector.services.s3;
+    const bucket = openBucket({ bucket: name, endpoint, region, credentials });
+    try {
+      await runOne(connector);
+      await connector.stopWorker();
+      const chain = `${connector.clusterId}.worker-0`;
+      const planted = `byoc/${connector.clusterId}/${chain}/${rangeName(9_001, 9_002)}`;
+      await bucket.putOnce(planted, Buffer.from('{}\n'));
+      await connector.startWorker();
+      const { schedule } = connector.client.client;
+      await schedule.getHandle(scheduleIdOf(connector.clusterId, 'audit-upload', 'worker-0')).trigger();
+      await hasAlert(connector, 'audit-broken');
+    } finally {
+      bucket.close();
+      await connector.stop();
+    }
   });
 });
 
