@@ -94,6 +94,15 @@ async function protectionProblems(
   return found.flat();
 }
 
+function isAuditFile(key: string): boolean {
+  return key.endsWith('.jsonl') || isHeadName(key) || parseManifestName(key) !== undefined;
+}
+
+function older(a: ObjectVersion | undefined, b: ObjectVersion): ObjectVersion {
+  // Times are whole seconds; of two that are equal S3 lists the newer one first.
+  return a && (a.modified?.getTime() ?? 0) < (b.modified?.getTime() ?? 0) ? a : b;
+}
+
 async function retentionProblem(
   bucket: Bucket,
   { key, versionId, modified }: ObjectVersion,
