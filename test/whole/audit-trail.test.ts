@@ -1,10 +1,13 @@
+import { randomBytes } from 'node:crypto';
 import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { createHeadKey } from '../../activities/audit/head-key.ts';
 import { openBucket } from '../../activities/s3/bucket.ts';
 import type { AuditReport } from '../../client/audit-verify.ts';
 import { rangeName } from '../../domain/audit.ts';
 import type { SignedHead } from '../../domain/audit-head.ts';
+import { signHead } from '../../domain/audit-head.ts';
 import { scheduleIdOf } from '../../domain/names.ts';
 import { TestConnector } from '../support/connector.ts';
 import { describeOnSmallDisk, SmallDisk } from '../support/small-disk.ts';
@@ -69,6 +72,39 @@ describe('the audit trail of a worker', () => {
     const report = JSON.parse(stdout) as AuditReport;
     expect([code, report.ok, report.chains.length]).toEqual([0, true, 1]);
     expect(report.chains[0]?.signed?.seq).toBeGreaterThan(5);
+  });
+
+  it('has its public key told apart from one that somebody put beside it, and shown where a Lease holds none', async () => {
+    const name = `byoc-audit-${connector.clusterId}.worker-0`;
+    const found = JSON.parse(await connector.kubectl('get', 'lease', '-n', 'byoc-system', name, '-o', 'json')) as {
+      metadata: { labels: object; annotations: object };
+      spec: object;
+    };
+    const [good] = await currentHeads(connector);
+    const theirs = createHeadKey(randomBytes(32));
+    const forged = signHead((good as SignedHead).head, new Date().toISOString(), theirs);
+    const plant = async (suffix: string, head: string, publicKey: string) => {
+      const annotations = { 'neuralops.io/audit-head': head, 'neuralops.io/audit-key': publicKey };
+      const metadata = {
+        ...found.metadata,
+        name: name + suffix,
+        annotations,
+        uid: undefined,
+        resourceVersion: undefined,
+      };
+      const file = await connector.save('lease.json', JSON.stringify({ ...found, metadata }));
+      await connector.kubectl('create', '-f', file);
+    };
+    await plant('-theirs', JSON.stringify(forged), theirs.publicKeyPem);
+    await plant('-empty', 'none', 'none');
+    try {
+      const { code, stdout, stderr } = await connector.byoc('audit', 'head', '--public-key');
+      expect([code, stdout.match(/BEGIN/g)?.length]).toEqual([1, 2]);
+      expect(stderr).toContain(`The Lease ${name}-empty holds no head`);
+      expect(stderr).toMatch(new RegExp(`not signed with one key but with 2[^]*${theirs.keyId}  ${name}-theirs`));
+    } finally {
+      await connector.kubectl('delete', 'lease', '-n', 'byoc-system', `${name}-theirs`, `${name}-empty`);
+    }
   });
 
   it('verifies in the bucket by the public key alone, and every object is locked', async () => {
