@@ -1,4 +1,3 @@
-import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { checkPolicy, parsePolicy } from '../../activities/policy/load-policy.ts';
 import type { Digest } from '../../domain/digest.ts';
@@ -12,6 +11,7 @@ import { printable } from '../../domain/printable.ts';
 import { computeRisk } from '../../domain/risk.ts';
 import type { Wpk } from '../../domain/wpk.ts';
 import { sha256 } from '../sha256.ts';
+import { toInstant } from './arguments.ts';
 import { problemLine } from './check.ts';
 import { readInput } from './files.ts';
 import { columns, paint, printAs, say } from './output.ts';
@@ -125,13 +125,4 @@ function riskOffline(wpk: Wpk): Risk | undefined {
 
 async function readText(file: string): Promise<string> {
   return new TextDecoder().decode(await readInput(file));
-}
-
-/** RFC 3339, with its offset: what a time without one means would depend on the machine. */
-function toInstant(text: string): Date {
-  const time = new Date(text);
-  if (!/^\d{4}-\d{2}-\d{2}T.*(Z|[+-]\d{2}:\d{2})$/.test(text) || Number.isNaN(time.getTime())) {
-    throw new InvalidArgumentError('A time with its offset, such as 2026-12-24T18:00:00+01:00.');
-  }
-  return time;
 }
