@@ -103,6 +103,8 @@ export interface VoteContext {
   readonly author: string;
   /** Fingerprint of the key that signed the package: whoever holds it is its author too. */
   readonly signerFingerprint: string | undefined;
+  /** Who signed the package without a key, as the certificate says it: its author too, whatever the package claims. */
+  readonly signerIdentity: string | undefined;
   readonly planDigest: Digest | undefined;
   /** Absent before there is a plan. */
   readonly requirement: Requirement | undefined;
@@ -256,10 +258,13 @@ function refusalOfStatement(
 
 /** Why a vote has no effect as things stand, or undefined where it has one. */
 export function refusalOf(vote: Vote, context: VoteContext): VoteRefusal | undefined {
-  const { requirement, planDigest, author, signerFingerprint } = context;
+  const { requirement, planDigest, author, signerFingerprint, signerIdentity } = context;
   const closed = { code: 'APPROVAL_CLOSED', why: '' } as const;
   if (!context.open) return closed;
   if (sameIdentity(vote.approver, author)) return { code: 'APPROVAL_BY_AUTHOR', why: `${vote.approver} wrote it.` };
+  if (signerIdentity !== undefined && sameIdentity(vote.approver, signerIdentity)) {
+    return { code: 'APPROVAL_BY_AUTHOR', why: `${vote.approver} signed it.` };
+  }
   if (vote.keyFingerprint !== undefined && vote.keyFingerprint === signerFingerprint) {
     return { code: 'APPROVAL_BY_AUTHOR', why: 'The key of the vote signed the package.' };
   }

@@ -31,10 +31,12 @@ export interface PackageFacts {
   readonly steps: number;
   readonly expiresAt: string;
   readonly wpkDigest: Digest;
-  /** Name of the signing key. */
+  /** Name of the signing key, or the identity in the certificate. */
   readonly signedBy: string;
   /** Base64 of the SHA-256 over that key's SPKI in DER. */
   readonly signerFingerprint: string;
+  /** The identity in the certificate; absent for a key. */
+  readonly signerIdentity?: string;
 }
 
 /** One object as execution left it. */

@@ -220,10 +220,10 @@ export class PackageRun {
 
   private context(open: boolean): VoteContext {
     const { workflowId, runId } = workflowInfo();
-    const { wpkDigest, author = '', signerFingerprint } = this.facts ?? {};
+    const { wpkDigest, author = '', signerFingerprint, signerIdentity } = this.facts ?? {};
     const { digest: planDigest, clusterUid, policyDigest } = this.currentPlan ?? {};
     const run = { workflowId, runId, wpkDigest, clusterUid, policyDigest };
-    return { open, author, signerFingerprint, planDigest, requirement: this.requirement, run };
+    return { open, author, signerFingerprint, signerIdentity, planDigest, requirement: this.requirement, run };
   }
 
   private enter(phase: Phase, attributes: Record<string, string> = {}): void {

@@ -152,5 +152,6 @@ function factsOf(
     wpkDigest,
     signedBy: signature.keyName,
     signerFingerprint: signature.fingerprint,
+    ...(signature.identity !== undefined && { signerIdentity: signature.identity }),
   };
 }

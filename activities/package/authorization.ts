@@ -134,8 +134,16 @@ function contextOf(
   requirement: Requirement,
 ): VoteContext {
   const run = { workflowId, runId, wpkDigest, clusterUid, policyDigest };
-  const { signerFingerprint } = facts;
-  return { open: true, author: wpk.metadata.author, signerFingerprint, planDigest, requirement, run };
+  const { signerFingerprint, signerIdentity } = facts;
+  return {
+    open: true,
+    author: wpk.metadata.author,
+    signerFingerprint,
+    signerIdentity,
+    planDigest,
+    requirement,
+    run,
+  };
 }
 
 /** All votes of the run, in the order in which Temporal took them in. */

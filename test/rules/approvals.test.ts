@@ -25,6 +25,7 @@ const waiting: VoteContext = {
   open: true,
   author: ALICE,
   signerFingerprint: 'signer',
+  signerIdentity: undefined,
   planDigest: PLAN,
   requirement: onePerson,
   run,
@@ -106,6 +107,21 @@ describe('a bare vote', () => {
       expect(bare({ approver }).refused?.code).toBe('APPROVAL_BY_AUTHOR');
     },
   );
+});
+
+describe('a vote of whoever signed the package without a key', () => {
+  const erin = { signerIdentity: 'erin@example.com' };
+
+  it('is the author’s, whoever the package claims wrote it, bare or signed', () => {
+    expect(bare({ approver: 'Erin@Example.com' }, erin).refused?.code).toBe('APPROVAL_BY_AUTHOR');
+    expect(bareNo({ approver: 'erin@example.com' }, erin).refused?.code).toBe('APPROVAL_BY_AUTHOR');
+    expect(signed('approve', { by: 'erin@example.com' })(erin).refused?.code).toBe('APPROVAL_BY_AUTHOR');
+  });
+
+  it('leaves everybody else their vote', () => {
+    expect(bare({}, erin).refused).toBeUndefined();
+    expect(signed('approve')(erin).refused).toBeUndefined();
+  });
 });
 
 describe('a signed vote', () => {

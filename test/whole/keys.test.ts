@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { parsePublicKeys } from '../../activities/sigstore/keys.ts';
 import { generateKeyPair } from '../../client/sign.ts';
 import type { SignedWpk } from '../../domain/wpk.ts';
+import { fates } from '../support/approvers.ts';
 import { TestConnector } from '../support/connector.ts';
 import { applyStep, configMap, sign } from '../support/packages.ts';
 import { Authorities, IDENTITY, ISSUER } from '../support/sigstore.ts';
@@ -60,6 +61,21 @@ describe('the signature of a package', () => {
       const name = anotherName();
       expect(await approvedAndEnded(await keyless(name))).toMatchObject({ phase: 'succeeded' });
       expect(await connector.dataOf(name)).toEqual({});
+    });
+
+    it('is not approved by whoever signed it, whoever it says wrote it', async () => {
+      const identity = 'erin@example.com';
+      await connector.setPolicy(policy(`signing: { keyless: [{ identity: '${identity}', issuer: '${ISSUER}' }] }`));
+      const name = anotherName();
+      const one = await connector.untilWaiting(await connector.client.submit(await keyless(name, { identity })));
+      const { wpkId, workflowId, planDigest } = one;
+      await connector.signal(workflowId, 'approve', { approver: 'Erin@example.com', planDigest });
+      await connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+      expect(await connector.client.result(wpkId)).toMatchObject({ phase: 'succeeded', approvers: [BOB] });
+      expect(fates(await connector.client.get(wpkId))).toEqual([
+        'approve Erin@example.com APPROVAL_BY_AUTHOR',
+        `approve ${BOB} counts`,
+      ]);
     });
 
     it.each([

@@ -12,6 +12,7 @@ import { TestConnector } from '../support/connector.ts';
 import type { RogueAnswer, RogueCall } from '../support/foreign/rogue-workflows.ts';
 import { startForeigner } from '../support/foreign/start.ts';
 import { applyStep, configMap } from '../support/packages.ts';
+import { Authorities, ISSUER } from '../support/sigstore.ts';
 import { until } from '../support/until.ts';
 
 const BOB = 'bob@example.com';
@@ -30,23 +31,33 @@ interface RogueRun extends SubmittedPackage {
 describe('somebody who polls the queue of the connector with code of their own', () => {
   let connector: TestConnector;
   let foreigner: Program;
+  let keyless: RogueRun;
   const runs: RogueRun[] = [];
 
   beforeAll(async () => {
-    connector = await TestConnector.start();
+    const authorities = await Authorities.create();
+    connector = await TestConnector.start({
+      env: { BYOC_TRUSTED_ROOT: 'trusted-root.json' },
+      files: { 'trusted-root.json': authorities.trustedRoot() },
+    });
     await connector.stopWorker();
     foreigner = await startForeigner(connector, taskQueueOf(connector.clusterId, 'execution'), 'rogue-workflows.ts');
+    const steps = (name: string) => [applyStep(configMap(name, connector.namespace, { colour: 'blue' }))];
     for (let index = 0; index < RUNS; index++) {
       const name = `wanted-${index}`;
-      const signed = connector.signed({ steps: [applyStep(configMap(name, connector.namespace, { colour: 'blue' }))] });
+      const signed = connector.signed({ steps: steps(name) });
       runs.push({ ...(await connector.client.submit(signed)), signed, name });
     }
+    const payload = Buffer.from(JSON.stringify(connector.wpk({ steps: steps('keyless') })));
+    const bundle = await authorities.signKeyless(payload, { identity: BOB });
+    const signed = { payload: payload.toString('base64'), bundle };
+    keyless = { ...(await connector.client.submit(signed)), signed, name: 'keyless' };
     // From its first task on a run stays with the worker that has it in its cache.
-    for (const run of runs) await until('the foreigner to take the run', () => hasBegun(run));
+    for (const run of [...runs, keyless]) await until('the foreigner to take the run', () => hasBegun(run));
     await connector.startWorker();
   });
   afterAll(async () => {
-    await Promise.allSettled(runs.map((run) => handleOf(run).terminate('the test is over')));
+    await Promise.allSettled([...runs, keyless].map((run) => handleOf(run).terminate('the test is over')));
     await foreigner.kill();
     await connector.stop();
   });
@@ -124,6 +135,16 @@ describe('somebody who polls the queue of the connector with code of their own',
     await connector.setPolicy(policy('acceptAsserted: true'));
   });
 
+  it('is refused it with the approval of whoever signed the package without a key', async () => {
+    await connector.setPolicy(
+      policy('acceptAsserted: true', `signing: { keyless: [{ identity: '${BOB}', issuer: '${ISSUER}' }] }`),
+    );
+    const input = await planned(keyless);
+    await approve(keyless, BOB, input.planDigest);
+    await expectRefused(keyless, input, 'APPROVAL_MISSING');
+    await connector.setPolicy(policy('acceptAsserted: true'));
+  });
+
   it.each([
     ['after the approval', ['approve', 'reject']],
     ['before the approval', ['reject', 'approve']],
@@ -176,6 +197,6 @@ describe('somebody who polls the queue of the connector with code of their own',
   });
 });
 
-function policy(approvals: string): string {
-  return `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { ${approvals} }\n`;
+function policy(approvals: string, more = ''): string {
+  return `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { ${approvals} }\n${more}\n`;
 }
