@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Approval } from './approval-statement.ts';
 import type { Digest } from './digest.ts';
 import type { ErrorCode } from './errors.ts';
-import { identityKey } from './identity.ts';
+import { identityKey, sameIdentity } from './identity.ts';
 import type { Requirement } from './policy.ts';
 
 /** How far an identity is proven: a bare message only asserts it. */
@@ -331,11 +331,6 @@ function isNewer(vote: VoteRecord, other: VoteRecord): boolean {
 /** One key is one person, whatever names it is listed under. */
 function isFirstOfItsKey({ keyFingerprint }: Vote, index: number, votes: readonly Vote[]): boolean {
   return keyFingerprint === undefined || votes.findIndex((one) => one.keyFingerprint === keyFingerprint) === index;
-}
-
-/** Two spellings of one name are one person: Unicode compatibility forms, case and white space do not tell people apart. */
-export function sameIdentity(a: string, b: string): boolean {
-  return identityKey(a) === identityKey(b);
 }
 
 function mismatch(planDigest: Digest | undefined): VoteRefusal {

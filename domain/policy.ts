@@ -8,6 +8,7 @@ import type { Policy } from './policy/schema.ts';
 import type { RiskLevel, Wpk } from './wpk.ts';
 
 export { isValidTooLong, protectedNamespaces } from './policy/contents.ts';
+export { pinRefusal } from './policy/pins.ts';
 export { BUILT_IN_POLICY, policySchema } from './policy/schema.ts';
 export type { Policy } from './policy/schema.ts';
 

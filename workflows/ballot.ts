@@ -8,7 +8,8 @@ import type {
   VoteRecord,
   VoteRefusal,
 } from '../domain/approvals.ts';
-import { judgeVote, readVote, refusalOf, sameIdentity, tally } from '../domain/approvals.ts';
+import { judgeVote, readVote, refusalOf, tally } from '../domain/approvals.ts';
+import { sameIdentity } from '../domain/identity.ts';
 
 /** How many votes without effect the status shows, the newest. */
 const MAX_REFUSED_VOTES = 50;

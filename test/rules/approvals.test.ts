@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { Decision, StatementProof, VoteContext, VoteMessage, VoteRecord } from '../../domain/approvals.ts';
-import { judgeVote, readVote, refusalOf, sameIdentity, tally } from '../../domain/approvals.ts';
+import { judgeVote, readVote, refusalOf, tally } from '../../domain/approvals.ts';
+import { sameIdentity } from '../../domain/identity.ts';
 import type { Requirement } from '../../domain/policy.ts';
 
 const digest = (digit: string) => `sha256:${digit.repeat(64)}` as const;

@@ -1,4 +1,7 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { parsePublicKeys } from '../../activities/sigstore/keys.ts';
 import type { TestApprover } from '../support/approvers.ts';
 import { approvalBy, approver, approveWithKey, fates, rejectionBy, revoke } from '../support/approvers.ts';
 import type { WaitingPackage } from '../support/connector.ts';
@@ -13,7 +16,7 @@ const CAROL = 'carol@example.com';
 /** R31–R33, R38: where the policy counts signed votes only, and two of them. */
 describe('a package that takes signed votes', () => {
   let connector: TestConnector;
-  let bob: TestApprover, carol: TestApprover, dave: TestApprover, author: TestApprover;
+  let bob: TestApprover, carol: TestApprover, dave: TestApprover, erin: TestApprover, author: TestApprover;
   let uses = 0;
 
   beforeAll(async () => {
@@ -21,6 +24,7 @@ describe('a package that takes signed votes', () => {
     bob = await approver(connector, BOB, { groups: ['sre'] });
     carol = await approver(connector, CAROL);
     dave = await approver(connector, 'dave@example.com');
+    erin = await approver(connector, 'erin@example.com', { groups: ['sre'] });
     author = await approver(connector, 'Alice@EXAMPLE.com');
   }, 120_000);
   afterAll(() => connector.stop());
@@ -245,6 +249,27 @@ describe('a package that takes signed votes', () => {
     await expectStillWaiting(one);
     await send(one, 'approve', await approvalBy(connector, bob, one.wpkId));
     await expectRuns(one, [CAROL, BOB]);
+    await connector.setPolicy(policy('low: 2'));
+  });
+
+  it('does not take the vote of a pinned key that Vault says belongs to somebody else, or to another group', async () => {
+    const pinned = async ({ entry }: TestApprover, more: string) => {
+      const pem = await readFile(join(connector.prepared.folder, `${entry}.pub`), 'utf8');
+      return `{ fingerprint: '${parsePublicKeys(pem, entry)[0]?.fingerprint}', ${more} }`;
+    };
+    const pins = [
+      await pinned(bob, `identity: ${BOB}, groups: [sre]`),
+      await pinned(carol, 'identity: somebody-else@example.com'),
+      await pinned(erin, 'groups: [payments]'),
+    ];
+    await connector.setPolicy(policy(`low: 1, pinnedKeys: [${pins.join(', ')}]`));
+    const one = await waiting();
+    for (const by of [dave, carol, erin]) await send(one, 'approve', await approvalBy(connector, by, one.wpkId));
+    const view = await untilVotes(one, 3);
+    expect(view.votes.map(({ refused }) => refused?.code)).toEqual(view.votes.map(() => 'APPROVAL_KEY_UNTRUSTED'));
+    await expectStillWaiting(one);
+    await send(one, 'approve', await approvalBy(connector, bob, one.wpkId));
+    await expectRuns(one, [BOB]);
     await connector.setPolicy(policy('low: 2'));
   });
 });
