@@ -67,6 +67,23 @@ export class Ballot {
     this.votes = this.votes.map((vote) => (vote.refused || vote.decision === 'reject' ? vote : { ...vote, refused }));
   }
 
+  /**
+   * What people were too late to reject did not begin: those who said no meanwhile are in time after all, for what writes
+   * counts them too.
+   * @returns the votes that have an effect now
+   */
+  reopenRejections(context: VoteContext): readonly VoteRecord[] {
+    const reopened = new Map<VoteRecord, VoteRecord>();
+    for (const vote of this.votes) {
+      const { refused, ...asked } = vote;
+      if (vote.decision !== 'reject' || refused?.code !== 'APPROVAL_CLOSED') continue;
+      const still = refusalOf(asked, { ...context, open: true });
+      reopened.set(vote, still ? { ...asked, refused: still } : asked);
+    }
+    this.votes = this.votes.map((vote) => reopened.get(vote) ?? vote);
+    return [...reopened.values()].filter(({ refused }) => !refused);
+  }
+
   /** What could not be recorded has no effect. */
   settle(vote: VoteRecord, isRecorded: boolean): VoteRecord {
     this.underWay -= 1;

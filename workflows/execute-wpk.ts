@@ -51,7 +51,7 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
 
     const answer = (await answerOf(run, planned, expiresAt)) ?? (await windowOf(run, planned, expiresAt));
     if (answer === 'outdated') {
-      run.sendBack();
+      await sendBack(run);
       continue;
     }
     if (answer) return run.finish(answer);
@@ -66,13 +66,19 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
         return run.finish('stopped', done.report);
       case 'plan-changed':
         if (run.neverSettles()) throw unsettled();
-        run.sendBack();
+        await sendBack(run);
         break;
       case 'window-closed':
         await sleep('1s'); // the clocks differ by less
-        run.sendBack();
+        await sendBack(run);
     }
   }
+}
+
+/** Whatever votes have another fate by it than the audit log says are recorded again. */
+async function sendBack(run: PackageRun): Promise<void> {
+  const reopened = run.sendBack();
+  if (reopened.length > 0) await recordEvents({ events: reopened.map((vote) => ({ type: 'vote', vote })) });
 }
 
 function unsettled(): ApplicationFailure {

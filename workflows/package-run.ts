@@ -100,9 +100,14 @@ export class PackageRun {
     this.enter('executing');
   }
 
-  /** Back to planning: where the new plan is another, approvals of the old one are void. */
-  sendBack(): void {
+  /**
+   * Back to planning: where the new plan is another, approvals of the old one are void.
+   * @returns rejections that had come too late for an execution that did not begin, and hold now
+   */
+  sendBack(): readonly VoteRecord[] {
+    const reopened = this.ballot.reopenRejections(this.context(true));
     this.enter('planning');
+    return reopened;
   }
 
   /** Whether it is no use to go on, because the cluster changes each time. */

@@ -110,7 +110,10 @@ export async function assertApproved(
   // All of them: a rejection need not name the plan, and one that a forged run passed over still holds.
   const votes = await judgedVotes(deps, caller, contextOf(admitted, caller, digest, binding, requirement));
   const { outcome, approvals, missing, missingGroups } = tally(votes, requirement);
-  if (outcome === 'rejected') throw new ConnectorError('APPROVAL_MISSING', 'Somebody rejected it.');
+  if (outcome === 'rejected') {
+    const by = votes.find(({ decision, refused }) => decision === 'reject' && !refused);
+    throw new ConnectorError('APPROVAL_MISSING', `${by?.approver} rejected it before it was begun.`);
+  }
   if (outcome === 'waiting') {
     const groups = missingGroups.length > 0 ? `, nobody of ${missingGroups.join(', ')} approved` : '';
     throw new ConnectorError('APPROVAL_MISSING', `${missing} missing${groups}: ${requirement.reason}.`);
