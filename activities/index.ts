@@ -16,7 +16,7 @@ import type { Writer } from './kubernetes/writer.ts';
 import type { Admission, AdmittedWpk } from './package/admission.ts';
 import { payloadDigest } from './package/admission.ts';
 import type { Caller } from './package/authorization.ts';
-import { assertAtHome, assertCaller, packageOf } from './package/authorization.ts';
+import { assertAtHome, assertCaller, assertEnd, packageOf } from './package/authorization.ts';
 import type { Claims } from './package/claims.ts';
 import type { ExecuteInput, ExecuteOutcome } from './package/execution.ts';
 import { executePlan, ExecutionFailed } from './package/execution.ts';
@@ -24,7 +24,7 @@ import { makePlan } from './package/planning.ts';
 import type { Reconciled, ReconcileDeps } from './package/reconcile.ts';
 import { reconcileClaims } from './package/reconcile.ts';
 import type { AuditWriter, RunEvent, VoteEvent } from './package/records.ts';
-import { PackageRecords } from './package/records.ts';
+import { endOf, PackageRecords } from './package/records.ts';
 import type { Sequences } from './package/sequences.ts';
 import type { StatementProver } from './package/statements.ts';
 import type { PolicySource } from './policy/load-policy.ts';
@@ -242,6 +242,7 @@ export function createActivities(deps: ActivityDeps): Activities {
           if (event.type === 'vote') {
             await records.vote(event.vote, event.statement, proofs.get(event));
           } else {
+            await assertEnd(deps.claims, caller, wpk, endOf(event.status));
             await records.ended(event.status);
             deps.onEnded();
           }

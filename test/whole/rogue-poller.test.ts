@@ -19,7 +19,11 @@ const BOB = 'bob@example.com';
 const CAROL = 'carol@example.com';
 const OTHER_DIGEST = `sha256:${'0'.repeat(64)}` as const;
 /** One for each test: the foreigner gets hold of runs only while our worker is away. */
-const RUNS = 8;
+const RUNS = 10;
+
+const ENDS = new Set<string>(
+  ['succeeded', 'rejected', 'expired', 'denied', 'failed', 'stopped', 'rolled-back'].map((phase) => `package.${phase}`),
+);
 
 interface RogueRun extends SubmittedPackage {
   readonly signed: SignedWpk;
@@ -174,6 +178,41 @@ describe('somebody who polls the queue of the connector with code of their own',
     const answer = await done<ExecuteOutcome>(execute(run, { signed, planDigest: digest, binding: forged }));
     expect(answer).toEqual({ outcome: 'plan-changed' });
     await expectNothingWritten(run);
+  });
+
+  describe('and gives a false account of how a package ended', () => {
+    const tell = (run: RogueRun, phase: string) =>
+      call(run, 'recordEvents', { events: [{ type: 'ended', status: { phase, approvers: [BOB], votes: [] } }] });
+    const endsOf = async ({ workflowId }: RogueRun) =>
+      (await connector.audit({ workflowId })).map(({ type }) => type).filter((type) => ENDS.has(type));
+
+    it('is refused one that says more than was done, and the log tells of it', async () => {
+      const run = anotherRun();
+      expect(await tell(run, 'succeeded')).toEqual({ refused: 'CALLER_UNTRUSTED' });
+      expect(await tell(run, 'rejected')).toEqual({ refused: 'CALLER_UNTRUSTED' }); // nobody was asked yet
+      await planned(run);
+      expect(await tell(run, 'succeeded')).toEqual({ refused: 'CALLER_UNTRUSTED' });
+      expect(await endsOf(run)).toEqual([]);
+      expect(await connector.audit({ workflowId: run.workflowId })).toContainEqual(
+        expect.objectContaining({
+          type: 'call.refused',
+          detail: expect.objectContaining({ activity: 'recordEvents', code: 'CALLER_UNTRUSTED' }),
+        }),
+      );
+    });
+
+    it('is refused one that hides what was done', async () => {
+      const run = anotherRun();
+      const input = await planned(run);
+      await approve(run, BOB, input.planDigest);
+      await done(execute(run, input));
+      for (const phase of ['rejected', 'expired', 'denied', 'failed', 'stopped', 'rolled-back']) {
+        expect(await tell(run, phase)).toEqual({ refused: 'CALLER_UNTRUSTED' });
+      }
+      expect(await endsOf(run)).toEqual([]);
+      await done(tell(run, 'succeeded'));
+      expect(await endsOf(run)).toEqual(['package.succeeded']);
+    });
   });
 
   it('gets nothing written a second time once the package has ended', async () => {
