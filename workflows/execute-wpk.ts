@@ -105,7 +105,8 @@ async function answerOf(run: PackageRun, { requirement }: PlanResult, expiresAt:
 
 /** A vote that came in time counts, also where checking and recording it takes longer. */
 async function saysNo(run: PackageRun): Promise<boolean> {
-  if (!run.isSettled()) await condition(() => run.isSettled(), SETTLED_WITHIN_MS);
+  const isSettled = run.settlement();
+  if (!isSettled()) await condition(isSettled, SETTLED_WITHIN_MS);
   return run.isRejected();
 }
 

@@ -53,6 +53,8 @@ export class PackageRun {
   private clusterChanges = 0;
   private policyChanges = 0;
   private isOutdated = false;
+  /** Set while there is an answer: tells whether all that had come in when it arose is settled. */
+  private answered: (() => boolean) | undefined;
   private registered: readonly string[] = [];
 
   /** @param registered the search attributes that this Temporal namespace knows. */
@@ -77,6 +79,7 @@ export class PackageRun {
     this.requirement = { ...EARLIER, ...requirement };
     this.window = window;
     this.isOutdated = false;
+    this.weigh();
   }
 
   /** Opens the vote. Votes for an earlier plan stay recorded and bind nothing. */
@@ -106,6 +109,7 @@ export class PackageRun {
    */
   sendBack(): readonly VoteRecord[] {
     const reopened = this.ballot.reopenRejections(this.context(true));
+    this.weigh();
     this.enter('planning');
     return reopened;
   }
@@ -129,13 +133,13 @@ export class PackageRun {
   judge(received: ReceivedVote, proof: StatementProof | undefined): VoteRecord {
     const { decision } = received.message;
     const vote = this.ballot.judge(received, proof, this.context(this.takes(decision, received.receipt)));
-    this.refreshUnless(vote.refused !== undefined);
+    if (!vote.refused) this.changed();
     return vote;
   }
 
-  settle(vote: VoteRecord, isRecorded: boolean): VoteRecord {
-    const settled = this.ballot.settle(vote, isRecorded);
-    this.refreshUnless(settled === vote);
+  settle(received: ReceivedVote, vote: VoteRecord, isRecorded: boolean): VoteRecord {
+    const settled = this.ballot.settle(received, vote, isRecorded);
+    if (settled !== vote) this.changed();
     return settled;
   }
 
@@ -154,18 +158,21 @@ export class PackageRun {
     return this.isOutdated;
   }
 
-  /** Whether there is an answer, and every vote that makes it is in the audit log. */
+  /**
+   * Whether there is an answer: every vote that makes it is in the audit log, and so is whatever had come in before,
+   * which might have made another one.
+   */
   isAnswered(): boolean {
-    return this.ballot.isSettled && this.count().outcome !== 'waiting';
+    return this.answered?.() === true && this.ballot.isRecorded;
   }
 
   isRejected(): boolean {
     return this.isAnswered() && this.count().outcome === 'rejected';
   }
 
-  /** Whether no vote is under way: checked and recorded are all that came in. */
-  isSettled(): boolean {
-    return this.ballot.isSettled;
+  /** Tells, whenever it is asked, whether all that came in until now is checked and recorded. */
+  settlement(): () => boolean {
+    return this.ballot.settlement();
   }
 
   count(): Tally {
@@ -239,9 +246,15 @@ export class PackageRun {
     this.refreshDetails();
   }
 
-  /** Only votes with an effect change what the UI shows: a flood of others costs nothing. */
-  private refreshUnless(isWithoutEffect: boolean): void {
-    if (!isWithoutEffect) this.refreshDetails();
+  /** Only votes with an effect change the count and what the UI shows: a flood of others costs nothing. */
+  private changed(): void {
+    this.weigh();
+    this.refreshDetails();
+  }
+
+  private weigh(): void {
+    const isAnswer = this.count().outcome !== 'waiting';
+    this.answered = isAnswer ? (this.answered ?? this.ballot.settlement()) : undefined;
   }
 
   private refreshDetails(): void {
