@@ -4,6 +4,7 @@ import {
   CancellationScope,
   condition,
   isCancellation,
+  patched,
   sleep,
 } from '@temporalio/workflow';
 import type { PlanResult } from '../activities/index.ts';
@@ -16,6 +17,7 @@ import { executePackage, planPackage, recordEvents, verifyPackage } from './acti
 import { finalFailure } from './failure.ts';
 import { listen } from './listen.ts';
 import { PackageRun } from './package-run.ts';
+import { windowPauseMs } from './window-pause.ts';
 
 /** How long votes that came in just before the end of the time may take to be checked and recorded, ms. */
 const SETTLED_WITHIN_MS = 60_000;
@@ -44,6 +46,7 @@ export async function executeWpk(signed: SignedWpk): Promise<PackageResult> {
 }
 
 async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string): Promise<void> {
+  let timesClosed = 0;
   for (;;) {
     const planned = await planPackage({ signed });
     run.planned(planned);
@@ -69,8 +72,8 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
         await sendBack(run);
         break;
       case 'window-closed':
-        await sleep('1s'); // the clocks differ by less
         await sendBack(run);
+        await sleep(windowPauseMs((timesClosed += 1)));
     }
   }
 }
@@ -120,7 +123,10 @@ async function windowOf(run: PackageRun, { requirement, window }: PlanResult, ex
   await condition(() => run.isRejected() || run.mustPlanAgain(), waitMs);
   if (await saysNo(run)) return 'rejected';
   if (Date.now() >= Date.parse(expiresAt)) return 'expired';
-  return 'outdated'; // planned again, and asked again whether a window is open
+  // It opens: what executes plans once more anyway, and asks whether it is open.
+  const begins = !run.mustPlanAgain() && patched('begin-when-window-opens');
+  if (begins) run.windowOpened();
+  return begins ? undefined : 'outdated';
 }
 
 function byTime(a: string, b: string): number {

@@ -99,6 +99,10 @@ export class PackageRun {
     this.refreshDetails();
   }
 
+  windowOpened(): void {
+    this.window = { open: true };
+  }
+
   execute(): void {
     this.enter('executing');
   }

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DateTime } from 'luxon';
+import { sha256 } from '../../client/sha256.ts';
+import { digestOfSteps } from '../../domain/policy.ts';
 import { TestConnector } from '../support/connector.ts';
 import { deployment } from '../support/kubernetes.ts';
-import { applyStep, configMap } from '../support/packages.ts';
+import { applyStep, configMap, sign } from '../support/packages.ts';
 import { until } from '../support/until.ts';
 
 const BOB = 'bob@example.com';
@@ -117,6 +119,34 @@ describe('a policy that changes while the connector runs', () => {
       expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'rejected' });
       expect(await connector.dataOf(name)).toBeUndefined();
     });
+
+    it('runs by itself what waits when one opens: what people approved, without another plan, and what needs nobody', async () => {
+      const OPENS_IN_SECONDS = 20;
+      const [approved, auto] = [anotherName(), anotherName()];
+      const wpk = connector.wpk({ steps: settings(auto), playbook: 'automatic' });
+      const listed = `autoApprove: [{ playbook: automatic, stepsDigest: '${digestOfSteps(sha256, wpk)}' }]`;
+      const opensAt = DateTime.utc().plus({ seconds: OPENS_IN_SECONDS }).startOf('second');
+      const [start, end] = [opensAt, opensAt.plus({ hours: 1 })].map((at) => at.toFormat("yyyy-MM-dd'T'HH:mm:ss"));
+      const window = `{ name: soon, effect: allow, timeZone: UTC, start: '${start}', end: '${end}' }`;
+      await connector.setPolicy(policy(`${listed}\nwindows: [${window}]`));
+      const one = await connector.submitAndPlan({ steps: settings(approved) });
+      await approve(one.workflowId, one.planDigest);
+      const other = await connector.client.submit(sign(wpk, connector.prepared.privateKeyPem));
+      const waiting = await connector.untilWaiting(other);
+      expect(await connector.client.get(waiting.wpkId)).toMatchObject({ window: { open: false }, missing: 0 });
+      expect(await connector.dataOf(auto)).toBeUndefined();
+
+      for (const { wpkId } of [one, other]) {
+        expect(await connector.client.result(wpkId)).toMatchObject({ phase: 'succeeded' });
+        const { timeline } = await connector.client.get(wpkId);
+        const began = timeline.find(({ phase }) => phase === 'executing')?.at ?? '';
+        expect(Date.parse(began)).toBeGreaterThanOrEqual(opensAt.toMillis() - 50);
+      }
+      const { timeline } = await connector.client.get(one.wpkId);
+      expect(timeline.filter(({ phase }) => phase === 'planning')).toHaveLength(1);
+      expect(await connector.dataOf(auto)).toEqual({});
+      await connector.setPolicy(policy());
+    }, 90_000);
 
     it('runs an approved package when the windows change and let it', async () => {
       await connector.setPolicy(policy(windowIn(-10, 'deny')));
