@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { ulid } from 'ulid';
 import type { SubmittedPackage } from '../../client/connector-client.ts';
 import { ConnectorClient } from '../../client/connector-client.ts';
+import type { PackageView } from '../../client/package-view.ts';
 import { prepareConnector, startWorker } from '../../dev/connector.ts';
 import { environmentOf } from '../../dev/environment.ts';
 import type { PreparedConnector } from '../../dev/connector.ts';
@@ -128,6 +129,15 @@ export class TestConnector {
   /** Submits a package and resolves when its plan waits for people. */
   async submitAndPlan(options: WpkOptions = {}): Promise<WaitingPackage> {
     return this.untilWaiting(await this.submit(options));
+  }
+
+  /** Resolves when another plan than the first waits for people. */
+  untilReplanned({ wpkId }: SubmittedPackage): Promise<PackageView & WaitingPackage> {
+    return until('the new plan', async () => {
+      const view = await this.client.get(wpkId);
+      const { replans, phase, planDigest } = view;
+      return replans === 1 && phase === 'awaiting-approval' && planDigest && { ...view, planDigest };
+    });
   }
 
   async untilWaiting(submitted: SubmittedPackage): Promise<WaitingPackage> {

@@ -12,6 +12,7 @@ import { TestConnector } from '../support/connector.ts';
 import type { RogueAnswer, RogueCall } from '../support/foreign/rogue-workflows.ts';
 import { startForeigner } from '../support/foreign/start.ts';
 import { applyStep, configMap } from '../support/packages.ts';
+import { policyText } from '../support/policies.ts';
 import { Authorities, ISSUER } from '../support/sigstore.ts';
 import { until } from '../support/until.ts';
 
@@ -237,5 +238,5 @@ describe('somebody who polls the queue of the connector with code of their own',
 });
 
 function policy(approvals: string, more = ''): string {
-  return `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { ${approvals} }\n${more}\n`;
+  return policyText(`approvals: { ${approvals} }\n${more}`);
 }

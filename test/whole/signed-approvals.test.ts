@@ -7,6 +7,7 @@ import { approvalBy, approver, approveWithKey, fates, rejectionBy, revoke } from
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
 import { applyStep, configMap } from '../support/packages.ts';
+import { policyText } from '../support/policies.ts';
 import { until } from '../support/until.ts';
 
 const ALICE = 'alice@example.com'; // the author of every package
@@ -227,11 +228,9 @@ describe('a package that takes signed votes', () => {
     );
     await send(one, 'approve', yes);
     await send(one, 'approve', second);
-    const replanned = await until('the new plan', async () => {
-      const view = await connector.client.get(one.wpkId);
-      return view.replans === 1 && view.phase === 'awaiting-approval' && view;
-    });
-    expect(fates(replanned)).toEqual([BOB, CAROL].map((name) => `approve ${name} APPROVAL_PLAN_MISMATCH`));
+    expect(fates(await connector.untilReplanned(one))).toEqual(
+      [BOB, CAROL].map((name) => `approve ${name} APPROVAL_PLAN_MISMATCH`),
+    );
     await send(one, 'approve', yes);
     await send(one, 'approve', second);
     await untilVotes(one, 4);
@@ -275,5 +274,5 @@ describe('a package that takes signed votes', () => {
 });
 
 function policy(approvals: string): string {
-  return `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { acceptAsserted: false, ${approvals} }\n`;
+  return policyText(`approvals: { acceptAsserted: false, ${approvals} }`);
 }
