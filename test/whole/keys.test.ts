@@ -90,7 +90,13 @@ describe('the signature of a package', () => {
 
     it('does not count where the policy names nobody', async () => {
       await connector.setPolicy(policy());
-      expect(await endOf(await keyless(anotherName()))).toMatchObject({ phase: 'denied' });
+      expect(await endOf(await keyless(anotherName()))).toMatchObject({
+        phase: 'denied',
+        error: {
+          code: 'IDENTITY_UNTRUSTED',
+          message: expect.stringContaining(`It is ${JSON.stringify(IDENTITY)}, by ${JSON.stringify(ISSUER)}.`),
+        },
+      });
     });
   });
 
