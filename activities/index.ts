@@ -19,7 +19,7 @@ import type { StateSecrets, Writer } from './kubernetes/writer.ts';
 import type { Admission, AdmittedWpk } from './package/admission.ts';
 import { payloadDigest } from './package/admission.ts';
 import type { Caller } from './package/authorization.ts';
-import { assertAtHome, assertCaller, packageOf } from './package/authorization.ts';
+import { assertAtHome, assertCaller, assertEnd, packageOf } from './package/authorization.ts';
 import type { Claims } from './package/claims.ts';
 import type { ExecuteInput, ExecuteOutcome, ExecutionContext } from './package/execution.ts';
 import { executePlan, ExecutionFailed } from './package/execution.ts';
@@ -28,7 +28,7 @@ import type { Locks } from './package/locks.ts';
 import type { Reconciled, ReconcileDeps } from './package/reconcile.ts';
 import { reconcileClaims } from './package/reconcile.ts';
 import type { AuditWriter, RunEvent, VoteEvent } from './package/records.ts';
-import { PackageRecords } from './package/records.ts';
+import { endOf, PackageRecords } from './package/records.ts';
 import type { RollbackInput } from './package/rollback.ts';
 import { rollBack } from './package/rollback.ts';
 import type { Sequences } from './package/sequences.ts';
@@ -269,6 +269,7 @@ export function createActivities(deps: ActivityDeps): Activities {
           if (event.type === 'vote') {
             await records.vote(event.vote, event.statement, proofs.get(event));
           } else {
+            await assertEnd(deps.claims, caller, wpk, endOf(event.status));
             await records.ended(event.status);
             deps.onEnded();
           }

@@ -31,12 +31,14 @@ export interface PackageFacts {
   readonly steps: number;
   readonly expiresAt: string;
   readonly wpkDigest: Digest;
-  /** Name of the signing key. */
+  /** Name of the signing key, or the identity in the certificate. */
   readonly signedBy: string;
   /** Base64 of the SHA-256 over that key's SPKI in DER. */
   readonly signerFingerprint: string;
   /** Absent in results of workers before there was a rollback. */
   readonly onFailure?: Wpk['onFailure'];
+  /** The identity in the certificate; absent for a key. */
+  readonly signerIdentity?: string;
 }
 
 /** One object as execution left it. */

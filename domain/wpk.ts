@@ -144,7 +144,10 @@ export const stepSchema = z.discriminatedUnion('action', [
   }),
 ]);
 
-export const riskLevelSchema = z.enum(['low', 'medium', 'high']);
+/** From the lowest. */
+export const RISK_LEVELS = ['low', 'medium', 'high'] as const;
+
+export const riskLevelSchema = z.enum(RISK_LEVELS);
 
 export const wpkSchema = z.strictObject({
   apiVersion: z.literal(WPK_API_VERSION),

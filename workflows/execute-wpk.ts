@@ -1,5 +1,5 @@
 import type { ApplicationFailure } from '@temporalio/workflow';
-import { allHandlersFinished, CancellationScope, condition, sleep } from '@temporalio/workflow';
+import { allHandlersFinished, CancellationScope, condition, patched, sleep } from '@temporalio/workflow';
 import type { PlanResult } from '../activities/index.ts';
 import type { Plan } from '../domain/plan.ts';
 import { bindingOf, describeObject } from '../domain/plan.ts';
@@ -10,6 +10,7 @@ import { finishBy } from './ending.ts';
 import { finalFailure } from './failure.ts';
 import { listen } from './listen.ts';
 import { PackageRun } from './package-run.ts';
+import { windowPauseMs } from './window-pause.ts';
 
 /** How long votes that came in just before the end of the time may take to be checked and recorded, ms. */
 const SETTLED_WITHIN_MS = 60_000;
@@ -38,6 +39,7 @@ export async function executeWpk(signed: SignedWpk): Promise<PackageResult> {
 }
 
 async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string): Promise<void> {
+  let timesClosed = 0;
   for (;;) {
     const planned = await planPackage({ signed });
     run.planned(planned);
@@ -45,7 +47,7 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
 
     const answer = (await answerOf(run, planned, expiresAt)) ?? (await windowOf(run, planned, expiresAt));
     if (answer === 'outdated') {
-      run.sendBack();
+      await sendBack(run);
       continue;
     }
     if (answer) return run.finish(answer);
@@ -62,11 +64,11 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
         return run.finish('stopped', done.report);
       case 'plan-changed':
         if (run.neverSettles()) throw unsettled();
-        run.sendBack();
+        await sendBack(run);
         break;
       case 'window-closed':
-        await sleep('1s'); // the clocks differ by less
-        run.sendBack();
+        await sendBack(run);
+        await sleep(windowPauseMs((timesClosed += 1)));
     }
   }
 }
@@ -75,6 +77,12 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
 function summaryOf(run: PackageRun, { objects }: Plan): string {
   const { steps = 0 } = run.status().facts ?? {};
   return `carry out the approved plan: steps ${steps}, objects ${objects.length}`;
+}
+
+/** Whatever votes have another fate by it than the audit log says are recorded again. */
+async function sendBack(run: PackageRun): Promise<void> {
+  const reopened = run.sendBack();
+  if (reopened.length > 0) await recordEvents({ events: reopened.map((vote) => ({ type: 'vote', vote })) });
 }
 
 function unsettled(): ApplicationFailure {
@@ -101,7 +109,8 @@ async function answerOf(run: PackageRun, { requirement }: PlanResult, expiresAt:
 
 /** A vote that came in time counts, also where checking and recording it takes longer. */
 async function saysNo(run: PackageRun): Promise<boolean> {
-  if (!run.isSettled()) await condition(() => run.isSettled(), SETTLED_WITHIN_MS);
+  const isSettled = run.settlement();
+  if (!isSettled()) await condition(isSettled, SETTLED_WITHIN_MS);
   return run.isRejected();
 }
 
@@ -115,7 +124,10 @@ async function windowOf(run: PackageRun, { requirement, window }: PlanResult, ex
   await condition(() => run.isRejected() || run.mustPlanAgain(), waitMs);
   if (await saysNo(run)) return 'rejected';
   if (Date.now() >= Date.parse(expiresAt)) return 'expired';
-  return 'outdated'; // planned again, and asked again whether a window is open
+  // It opens: what executes plans once more anyway, and asks whether it is open.
+  const begins = !run.mustPlanAgain() && patched('begin-when-window-opens');
+  if (begins) run.windowOpened();
+  return begins ? undefined : 'outdated';
 }
 
 function byTime(a: string, b: string): number {

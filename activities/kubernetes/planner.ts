@@ -16,6 +16,12 @@ const IN_FLIGHT = 16;
 const NONE: ReadonlySet<string> = new Set();
 /** Packages whose answers are remembered. */
 const MAX_REMEMBERED = 8;
+/**
+ * How long the answer to a dry run is used again, ms. What the object is does not say all: a webhook, an admission
+ * policy or a quota may have changed, and would put into the write what nobody approved. So it spares only a package that
+ * is executed as soon as it is planned a second dry run.
+ */
+const ANSWERS_GOOD_MS = 3_000;
 
 /** What a package would do to the cluster as it is now. */
 export interface DryRun {
@@ -29,7 +35,7 @@ export interface DryRun {
 export interface Planner {
   /**
    * Plans a package against the cluster as it is now. The same package and the same state of its objects give the same
-   * digests. Asked again, it reads all objects but repeats the dry run only of those that changed.
+   * digests. Asked again within seconds, it reads all objects but repeats the dry run only of those that changed.
    * @param done ids of steps that were carried out already: they are left out
    * @throws {ConnectorError} KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN for a missing right to read
    */
@@ -53,15 +59,18 @@ export interface PlannerOptions {
   readonly sha256: Sha256;
   /** Keyed HMAC for values of Secrets. It enters the digests: the same key for as long as an approval may be open. */
   readonly mask: (value: string) => string;
+  /** Milliseconds of a clock that does not go back. */
+  readonly now?: () => number;
 }
 
 /** What an object's plan depends on besides the package. */
 interface Remembered {
   readonly state: string;
+  readonly askedAt: number;
   readonly results: readonly Planned[];
 }
 
-export function createPlanner({ api, sha256, mask }: PlannerOptions): Planner {
+export function createPlanner({ api, sha256, mask, now = () => performance.now() }: PlannerOptions): Planner {
   const discovery = createDiscovery(api);
   const fingerprints = createFingerprints(sha256, mask);
   const remembered = new Map<Digest, Map<string, Remembered>>();
@@ -93,9 +102,11 @@ export function createPlanner({ api, sha256, mask }: PlannerOptions): Planner {
         const steps = own.map(({ stepIndex }) => stepIndex);
         const state = JSON.stringify([object ? versionOf(object) : null, missingParent, steps]);
         let planned = answers.get(path);
-        if (planned?.state !== state) {
+        const askedAt = now();
+        if (planned?.state !== state || askedAt - planned.askedAt >= ANSWERS_GOOD_MS) {
           planned = {
             state,
+            askedAt,
             results: await planObject({ api, fingerprints, wpk, signal }, own, object, missingParent),
           };
           // Problems are asked about again: quota, policies and definitions may have changed.

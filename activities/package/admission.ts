@@ -153,5 +153,6 @@ function factsOf(
     onFailure,
     signedBy: signature.keyName,
     signerFingerprint: signature.fingerprint,
+    ...(signature.identity !== undefined && { signerIdentity: signature.identity }),
   };
 }

@@ -1,4 +1,4 @@
-import { sameIdentity } from '../../domain/approvals.ts';
+import { sameIdentity } from '../../domain/identity.ts';
 import type { Proof } from '../../domain/approvals.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { RollbackRequest } from '../../domain/status.ts';

@@ -77,6 +77,13 @@ limits: { maxSteps: 0 }
     ]);
   });
 
+  it('pins a key once, so that no two pins contradict each other', () => {
+    const key = 'mEmSkNDT6DfR9Tq1FhRwIpyZSL7rSLxDaJ/FQcr1bSk=';
+    expect(problemsOf(`${HEAD}approvals:\n  pinnedKeys:\n    - ${key}\n    - fingerprint: ${key}\n`)).toEqual([
+      '6:7 Is pinned already; a key is pinned once.',
+    ]);
+  });
+
   it('says how many problems there are where it names one', () => {
     expect(() => parsePolicy(`${HEAD}a: 1\nb: 2\n`)).toThrow(/"a"\. \(Problem 1 of 2;/);
   });

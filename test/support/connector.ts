@@ -142,6 +142,15 @@ export class TestConnector {
     return this.untilWaiting(await this.submit(options));
   }
 
+  /** Resolves when another plan than the first waits for people. */
+  untilReplanned({ wpkId }: SubmittedPackage): Promise<PackageView & WaitingPackage> {
+    return until('the new plan', async () => {
+      const view = await this.client.get(wpkId);
+      const { replans, phase, planDigest } = view;
+      return replans === 1 && phase === 'awaiting-approval' && planDigest && { ...view, planDigest };
+    });
+  }
+
   async untilWaiting(submitted: SubmittedPackage): Promise<WaitingPackage> {
     const planDigest = await until(`${submitted.wpkId} to wait for approval`, async () => {
       const { phase, planDigest } = await this.client.get(submitted.wpkId);
