@@ -2,29 +2,35 @@ import { CancelledFailure, Context } from '@temporalio/activity';
 import type { StatementProof } from '../domain/approvals.ts';
 import type { Sha256 } from '../domain/digest.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import type { FreezeState } from '../domain/freeze.ts';
+import { describeFreeze } from '../domain/freeze.ts';
 import { EXECUTE_WPK } from '../domain/names.ts';
 import type { WindowState } from '../domain/maintenance-windows.ts';
 import { windowState } from '../domain/maintenance-windows.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { Requirement } from '../domain/policy.ts';
 import { requirementFor } from '../domain/policy.ts';
-import type { PackageFacts, Progress } from '../domain/status.ts';
+import type { PackageFacts, Progress, RollbackOutcome } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { toApplicationFailure } from './failure.ts';
+import type { Executor } from './kubernetes/executor.ts';
 import type { Planner } from './kubernetes/planner.ts';
-import type { Writer } from './kubernetes/writer.ts';
+import type { StateSecrets, Writer } from './kubernetes/writer.ts';
 import type { Admission, AdmittedWpk } from './package/admission.ts';
 import { payloadDigest } from './package/admission.ts';
 import type { Caller } from './package/authorization.ts';
-import { assertAtHome, assertCaller, packageOf } from './package/authorization.ts';
+import { assertAtHome, assertCaller, assertEnd, packageOf } from './package/authorization.ts';
 import type { Claims } from './package/claims.ts';
-import type { ExecuteInput, ExecuteOutcome } from './package/execution.ts';
+import type { ExecuteInput, ExecuteOutcome, ExecutionContext } from './package/execution.ts';
 import { executePlan, ExecutionFailed } from './package/execution.ts';
 import { makePlan } from './package/planning.ts';
+import type { Locks } from './package/locks.ts';
 import type { Reconciled, ReconcileDeps } from './package/reconcile.ts';
 import { reconcileClaims } from './package/reconcile.ts';
 import type { AuditWriter, RunEvent, VoteEvent } from './package/records.ts';
-import { PackageRecords } from './package/records.ts';
+import { endOf, PackageRecords } from './package/records.ts';
+import type { RollbackInput } from './package/rollback.ts';
+import { rollBack } from './package/rollback.ts';
 import type { Sequences } from './package/sequences.ts';
 import type { StatementProver } from './package/statements.ts';
 import type { PolicySource } from './policy/load-policy.ts';
@@ -53,6 +59,8 @@ export interface Activities {
   verifyStatements(input: { statements: readonly unknown[] }): Promise<{ proofs: readonly StatementProof[] }>;
   /** The only activity that changes the cluster. */
   executePackage(input: ExecuteInput): Promise<ExecuteOutcome>;
+  /** Undoes what a package has written that failed or was stopped. */
+  rollbackPackage(input: RollbackInput): Promise<RollbackOutcome>;
   recordEvents(input: { events: readonly RunEvent[] }): Promise<void>;
   /** Compares the claims in the cluster with the runs that Temporal has. */
   reconcilePackages(input: object): Promise<Reconciled>;
@@ -68,6 +76,10 @@ export interface ActivityDeps {
   readonly claims: Claims;
   readonly planner: Planner;
   readonly writer: Writer;
+  readonly executor: Executor;
+  readonly locks: Locks;
+  /** Whether execution is frozen, as far as is known here. */
+  readonly freeze: () => FreezeState;
   readonly audit: AuditWriter;
   /** Puts the log where it can't be deleted, if there is such a place; without that nothing is written. */
   readonly uploadAudit: () => Promise<void>;
@@ -76,14 +88,15 @@ export interface ActivityDeps {
   readonly witness: Witness;
   readonly prove: StatementProver;
   readonly sequences: Sequences;
+  readonly secrets: StateSecrets;
   readonly policy: PolicySource;
   readonly now: () => Date;
   /** Tells whoever is on call; the error's cause goes to the log and nowhere else. */
   readonly onTrouble: (trouble: Trouble) => void;
 }
 
-/** `away` is retried; the others want somebody's attention. */
-export type TroubleKind = 'away' | 'refused' | 'package-failed' | 'cut-off';
+/** `away` and `waiting` are tried again; the others want somebody's attention. */
+export type TroubleKind = 'away' | 'waiting' | 'refused' | 'package-failed' | 'cut-off';
 
 export interface Trouble {
   readonly trouble: TroubleKind;
@@ -116,7 +129,7 @@ export function createActivities(deps: ActivityDeps): Activities {
     const trouble = troubleOf(error);
     deps.onTrouble({ trouble, activity, caller, error });
     if (trouble === 'refused') await recordRefusal(activity, caller, signed, error);
-    throw toApplicationFailure(error, error instanceof ExecutionFailed ? { report: error.report } : undefined);
+    throw toApplicationFailure(error, detailsOf(error));
   }
 
   async function recordRefusal(
@@ -133,6 +146,32 @@ export function createActivities(deps: ActivityDeps): Activities {
       await records.write('call.refused', 'refused', told, { key: `${activity}/${code}/${wpkDigest ?? ''}` });
     } catch (unrecorded) {
       throw toApplicationFailure(unrecorded); // tried again until it is in the log
+    }
+  }
+
+  /** Runs what changes the cluster: kept alive, told of stops, with its progress in the heartbeats. */
+  async function writing<T>(
+    activity: keyof Activities,
+    signed: SignedWpk | undefined,
+    work: (context: ExecutionContext) => Promise<T>,
+  ): Promise<T> {
+    const caller = currentCaller();
+    let progress: Progress | undefined;
+    const stop = keepAlive(() => progress);
+    try {
+      await assertHome(caller);
+      return await work({
+        caller,
+        signal: Context.current().cancellationSignal,
+        stopRequested,
+        attempt: Context.current().info.attempt,
+        onProgress: (now) => (progress = now),
+        recordsFor: recordsFor(caller),
+      });
+    } catch (error) {
+      return fail(activity, signed, error);
+    } finally {
+      stop();
     }
   }
 
@@ -153,6 +192,7 @@ export function createActivities(deps: ActivityDeps): Activities {
         const admitted = await deps.admit(signed);
         const { facts, wpkDigest } = admitted;
         assertCaller(caller, deps.clusterId, facts.wpkId);
+        if (admitted.policy.policy.onFreeze === 'deny') assertNoFreeze(deps.freeze());
         const { workflowId, runId } = caller;
         await deps.claims.claim(facts.wpkId, { workflowId, runId, wpkDigest, expiresAt: facts.expiresAt });
         const { signedBy, name, playbook, author } = facts;
@@ -208,25 +248,12 @@ export function createActivities(deps: ActivityDeps): Activities {
       }
     },
 
-    async executePackage(input) {
-      const caller = currentCaller();
-      let progress: Progress | undefined;
-      const stop = keepAlive(() => progress);
-      try {
-        await assertHome(caller);
-        return await executePlan(deps, input, {
-          caller,
-          signal: Context.current().cancellationSignal,
-          stopRequested,
-          attempt: Context.current().info.attempt,
-          onProgress: (now) => (progress = now),
-          recordsFor: recordsFor(caller),
-        });
-      } catch (error) {
-        return fail('executePackage', given(input).signed, error);
-      } finally {
-        stop();
-      }
+    executePackage: (input) =>
+      writing('executePackage', given(input).signed, (context) => executePlan(deps, input, context)),
+
+    rollbackPackage: (input) => {
+      const { signed, by, statement } = given(input);
+      return writing('rollbackPackage', signed, (context) => rollBack(deps, { signed, by, statement }, context));
     },
 
     async recordEvents(input) {
@@ -242,6 +269,7 @@ export function createActivities(deps: ActivityDeps): Activities {
           if (event.type === 'vote') {
             await records.vote(event.vote, event.statement, proofs.get(event));
           } else {
+            await assertEnd(deps.claims, caller, wpk, endOf(event.status));
             await records.ended(event.status);
             deps.onEnded();
           }
@@ -257,7 +285,7 @@ export function createActivities(deps: ActivityDeps): Activities {
       const stop = keepAlive();
       try {
         await assertHome(currentCaller());
-        const { clusterId, claims, witness, now } = deps;
+        const { clusterId, claims, locks, secrets, witness, now } = deps;
         const record: ReconcileDeps['record'] = async (wpkId, { workflowId, runId, wpkDigest }, detail) => {
           const records = new PackageRecords(audit, sha256, { workflowId, runId }, { wpk: wpkId, wpkDigest });
           await records.write('package.cut-off', 'failed', detail);
@@ -265,7 +293,7 @@ export function createActivities(deps: ActivityDeps): Activities {
           const error = new ConnectorError('RUN_CUT_OFF');
           deps.onTrouble({ trouble: 'cut-off', activity: 'reconcilePackages', caller, error });
         };
-        return await reconcileClaims({ clusterId, claims, witness, now, record });
+        return await reconcileClaims({ clusterId, claims, locks, secrets, witness, now, record });
       } catch (error) {
         return fail('reconcilePackages', undefined, error);
       } finally {
@@ -280,7 +308,24 @@ function given<T extends object>(input: T | undefined): Partial<T> {
   return typeof input === 'object' && input !== null ? input : {};
 }
 
+/** What travels with a failure: what was done, or what an attempt that comes again waits for. */
+function detailsOf(error: unknown): object | undefined {
+  if (error instanceof ExecutionFailed) return { report: error.report };
+  return isWaiting(error) ? { waitingFor: error.detail } : undefined;
+}
+
+/** Whether nothing is wrong, and only others have to act first. */
+function isWaiting(error: unknown): error is ConnectorError {
+  return error instanceof ConnectorError && (error.code === 'FROZEN' || error.code === 'OBJECTS_LOCKED');
+}
+
+/** @throws {ConnectorError} FREEZE_DENIES */
+function assertNoFreeze(freeze: FreezeState): void {
+  if (freeze.state === 'frozen') throw new ConnectorError('FREEZE_DENIES', `It is frozen ${describeFreeze(freeze)}.`);
+}
+
 function troubleOf(error: unknown): TroubleKind {
+  if (isWaiting(error)) return 'waiting';
   if (error instanceof ConnectorError && error.traits.retryable) return 'away';
   return error instanceof ExecutionFailed ? 'package-failed' : 'refused';
 }

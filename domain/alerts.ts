@@ -17,6 +17,7 @@ export const ALERTS = {
   'policy-broken': { severity: 'critical', summary: 'The policy cannot be read, so nothing runs.' },
   'audit-not-uploaded': { severity: 'critical', summary: 'The audit log has waited too long for its bucket.' },
   'audit-lost': { severity: 'critical', summary: 'A disk lost the end of an audit log; a new chain began.' },
+  'audit-broken': { severity: 'critical', summary: 'The audit log and its bucket contradict each other.' },
   'audit-unavailable': { severity: 'critical', summary: 'The audit log cannot be written, so nothing is executed.' },
 } as const satisfies Record<string, Pick<Alert, 'severity' | 'summary'>>;
 

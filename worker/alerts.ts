@@ -10,14 +10,16 @@ import { alertSchema } from '../domain/control-plane.ts';
 import { ConnectorError } from '../domain/errors.ts';
 
 /**
- * The one place that alerts go through: each is counted, logged, and a signal to the control plane. What it is about is in
+ * The one place that alerts go through: each is counted, and a signal to the control plane. What it is about is in
  * the audit log already (domain/alerts.ts). They do not go through Temporal, because they may be about Temporal.
  */
 export interface Alerts {
   /** To be called with each entry that the audit log has taken; one that was told before is not told again. */
   onRecorded(event: AuditEvent): void;
-  /** What the log cannot tell: that it takes nothing. */
+  /** What the log cannot tell: that it takes nothing, and what it was to be told. */
   onUnrecorded(event: AuditEvent): void;
+  /** For what can have no entry; of one occasion one is enough. */
+  raise(type: AlertType, occasion: string): void;
   /** Begins to deliver. */
   deliverThrough(controlPlane: Pick<ControlPlane, 'signal'>): void;
   /** To be called when the control plane has answered well: what waits may go now. */
@@ -30,7 +32,7 @@ export interface Alerts {
 export interface AlertsOptions {
   readonly clusterId: string;
   readonly writer: string;
-  /** Where alerts wait; without one there is no control plane, and they are counted and logged only. */
+  /** Where alerts wait; without one there is no control plane, and they are counted only. */
   readonly folder: string | undefined;
   readonly count: (type: AlertType) => void;
   readonly logger: Logger;
@@ -77,7 +79,7 @@ export async function openAlerts({ clusterId, writer, folder, count, logger }: A
     }
   };
 
-  const raise = (type: AlertType, eventId: string, about: Partial<Pick<Alert, 'code' | 'wpk' | 'workflowId'>>) => {
+  const raise = (type: AlertType, eventId: string, about: Partial<Pick<Alert, 'code' | 'wpk' | 'workflowId'>> = {}) => {
     const id = sha256(`${type}\n${eventId}`);
     if (told.has(id)) return;
     told.add(id);
@@ -85,7 +87,8 @@ export async function openAlerts({ clusterId, writer, folder, count, logger }: A
     if (told.size > REMEMBERED && oldest !== undefined) told.delete(oldest);
     const alert: Alert = { id, type, ...ALERTS[type], at: new Date().toISOString(), writer, ...about };
     count(type);
-    logger[alert.severity === 'critical' ? 'error' : 'warn']({ alert: type, ...about }, alert.summary);
+    // What is known of the cause is logged where it is met.
+    logger.info({ raised: type, ...about }, alert.summary);
     void spool
       ?.add(id, alert)
       .catch((error: unknown) => logger.warn({ err: error }, 'an alert is kept in memory only'))
@@ -99,10 +102,11 @@ export async function openAlerts({ clusterId, writer, folder, count, logger }: A
     },
     onUnrecorded(event) {
       const minute = new Date().toISOString().slice(0, 16); // of all that is not recorded meanwhile one is enough
-      raise('audit-unavailable', `audit-unavailable/${writer}/${minute}`, {});
+      raise('audit-unavailable', `${writer}/${minute}`);
       const type = alertTypeOf(event);
       if (type) raise(type, event.eventId, aboutOf(event));
     },
+    raise: (type, occasion) => raise(type, `${writer}/${occasion}`),
     deliverThrough(through) {
       controlPlane = through;
       void deliver();

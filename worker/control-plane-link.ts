@@ -15,6 +15,7 @@ import type { KubeReader } from '../activities/kubernetes/kube-api.ts';
 import type { PolicySource } from '../activities/policy/load-policy.ts';
 import { countPhases } from '../activities/temporal/phase-counts.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
+import { ALERTS, alertTypeOf } from '../domain/alerts.ts';
 import type { ComponentHealth } from '../domain/control-plane.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { Role } from '../domain/names.ts';
@@ -75,7 +76,10 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Cont
   const components = () => options.components?.() ?? [];
 
   const tell = async ({ type, detail }: LinkNews | PartNews) => {
-    const outcome = type === 'link.restored' || type === 'part.recovered' ? 'succeeded' : 'failed';
+    const alert = alertTypeOf({ type, detail });
+    if (alert) logger.error({ alert, ...detail }, ALERTS[alert].summary);
+    else logger.info({ type, ...detail }, 'it is well again');
+    const outcome = alert ? 'failed' : 'succeeded';
     await audit.record(type, detail, { outcome });
   };
   const tellAll = (news: readonly (LinkNews | PartNews)[]) => {
