@@ -22,32 +22,42 @@ export interface LinkDeps {
 
 /** Nothing here takes input: whoever schedules them from elsewhere makes the cluster say once more what is true. */
 export function createLinkActivities(deps: LinkDeps): LinkActivities & Record<string, (input: object) => unknown> {
-  async function call<T>(activity: keyof LinkActivities, work: () => Promise<T>): Promise<T> {
+  const { controlPlane, describeRegistration, describeHeartbeat, onAnswer, onFailure } = deps;
+
+  /** What could not be described is no fault of the link. */
+  async function say<T>(
+    activity: keyof LinkActivities,
+    describe: () => Promise<T>,
+    send: (described: T) => Promise<Answer>,
+  ): Promise<Answer> {
+    const described = await describe();
     try {
-      return await work();
+      const answer = await send(described);
+      onAnswer(answer);
+      return answer;
     } catch (error) {
-      deps.onFailure(activity, error);
-      throw toApplicationFailure(error);
+      onFailure(activity, error);
+      throw error;
     }
   }
 
   return {
-    registerCluster: () =>
-      call('registerCluster', async () => {
-        const answer = await deps.controlPlane.register(await deps.describeRegistration());
-        deps.onAnswer(answer);
-        return answer;
-      }),
-    sendHeartbeat: () =>
-      call('sendHeartbeat', async () => {
-        try {
-          deps.onAnswer(await deps.controlPlane.beat(await deps.describeHeartbeat()));
-          return { registered: true };
-        } catch (error) {
-          if (error instanceof ConnectorError && error.code === 'CONTROL_PLANE_NOT_REGISTERED')
-            return { registered: false };
-          throw error;
-        }
-      }),
+    async registerCluster() {
+      try {
+        return await say('registerCluster', describeRegistration, controlPlane.register);
+      } catch (error) {
+        throw toApplicationFailure(error);
+      }
+    },
+    async sendHeartbeat() {
+      try {
+        await say('sendHeartbeat', describeHeartbeat, controlPlane.beat);
+        return { registered: true };
+      } catch (error) {
+        const isUnknown = error instanceof ConnectorError && error.code === 'CONTROL_PLANE_NOT_REGISTERED';
+        if (isUnknown) return { registered: false };
+        throw toApplicationFailure(error);
+      }
+    },
   };
 }

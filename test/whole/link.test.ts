@@ -54,7 +54,7 @@ describe('the link to the control plane', () => {
   const submitDenied = () => connector.submit({ clusterId: 'another-cluster' });
   const waiting = () => readdir(join(connector.prepared.folder, 'data', 'alerts'));
 
-  it('registers a cold worker within 5 s, with who and what the cluster is', async () => {
+  it('registers within 5 s of a worker being ready, with who and what the cluster is', async () => {
     await knownAs('the first registration', () => true);
     await connector.stopWorker();
     await order(stack.controlPlane, connector.clusterId, 'forget');
