@@ -1,6 +1,5 @@
 import { CancelledFailure, Context } from '@temporalio/activity';
 import type { StatementProof } from '../domain/approvals.ts';
-import type { Sha256 } from '../domain/digest.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { FreezeState } from '../domain/freeze.ts';
 import { describeFreeze } from '../domain/freeze.ts';
@@ -13,28 +12,19 @@ import { requirementFor } from '../domain/policy.ts';
 import type { PackageFacts, Progress, RollbackOutcome } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { toApplicationFailure } from './failure.ts';
-import type { Executor } from './kubernetes/executor.ts';
-import type { Planner } from './kubernetes/planner.ts';
-import type { StateSecrets, Writer } from './kubernetes/writer.ts';
-import type { Admission, AdmittedWpk } from './package/admission.ts';
+import type { AdmittedWpk } from './package/admission.ts';
 import { payloadDigest } from './package/admission.ts';
 import type { Caller } from './package/authorization.ts';
 import { assertAtHome, assertCaller, assertEnd, packageOf } from './package/authorization.ts';
-import type { Claims } from './package/claims.ts';
-import type { ExecuteInput, ExecuteOutcome, ExecutionContext } from './package/execution.ts';
+import type { ExecuteInput, ExecuteOutcome, ExecutionContext, ExecutionDeps } from './package/execution.ts';
 import { executePlan, ExecutionFailed } from './package/execution.ts';
 import { makePlan } from './package/planning.ts';
-import type { Locks } from './package/locks.ts';
 import type { Reconciled, ReconcileDeps } from './package/reconcile.ts';
 import { reconcileClaims } from './package/reconcile.ts';
 import type { AuditWriter, RunEvent, VoteEvent } from './package/records.ts';
 import { endOf, PackageRecords } from './package/records.ts';
 import type { RollbackInput } from './package/rollback.ts';
 import { rollBack } from './package/rollback.ts';
-import type { Sequences } from './package/sequences.ts';
-import type { StatementProver } from './package/statements.ts';
-import type { PolicySource } from './policy/load-policy.ts';
-import type { Witness } from './temporal/witness.ts';
 
 export interface VerifyResult {
   readonly facts: PackageFacts;
@@ -66,31 +56,15 @@ export interface Activities {
   reconcilePackages(input: object): Promise<Reconciled>;
 }
 
-export interface ActivityDeps {
-  readonly clusterId: string;
+export interface ActivityDeps extends ExecutionDeps {
   /** The queue that this worker's own workflows run on. */
   readonly taskQueue: string;
   readonly searchAttributes: readonly string[];
-  readonly sha256: Sha256;
-  readonly admit: Admission;
-  readonly claims: Claims;
-  readonly planner: Planner;
-  readonly writer: Writer;
-  readonly executor: Executor;
-  readonly locks: Locks;
   /** Whether execution is frozen, as far as is known here. */
   readonly freeze: () => FreezeState;
   readonly audit: AuditWriter;
-  /** Puts the log where it can't be deleted, if there is such a place; without that nothing is written. */
-  readonly uploadAudit: () => Promise<void>;
   /** Told when the run of a package has ended. */
   readonly onEnded: () => void;
-  readonly witness: Witness;
-  readonly prove: StatementProver;
-  readonly sequences: Sequences;
-  readonly secrets: StateSecrets;
-  readonly policy: PolicySource;
-  readonly now: () => Date;
   /** Tells whoever is on call; the error's cause goes to the log and nowhere else. */
   readonly onTrouble: (trouble: Trouble) => void;
 }
@@ -149,18 +123,34 @@ export function createActivities(deps: ActivityDeps): Activities {
     }
   }
 
-  /** Runs what changes the cluster: kept alive, told of stops, with its progress in the heartbeats. */
-  async function writing<T>(
+  /** Runs an activity: kept alive, for a run that is at home here, and with everything that goes wrong recorded. */
+  async function run<T>(
+    activity: keyof Activities,
+    signed: SignedWpk | undefined,
+    work: (caller: Caller) => Promise<T>,
+    details?: () => unknown,
+  ): Promise<T> {
+    const stop = keepAlive(details);
+    try {
+      const caller = currentCaller();
+      await assertHome(caller);
+      return await work(caller);
+    } catch (error) {
+      return fail(activity, signed, error);
+    } finally {
+      stop();
+    }
+  }
+
+  /** Runs what changes the cluster: told of stops, with its progress in the heartbeats. */
+  function writing<T>(
     activity: keyof Activities,
     signed: SignedWpk | undefined,
     work: (context: ExecutionContext) => Promise<T>,
   ): Promise<T> {
-    const caller = currentCaller();
     let progress: Progress | undefined;
-    const stop = keepAlive(() => progress);
-    try {
-      await assertHome(caller);
-      return await work({
+    const carryOut = (caller: Caller) =>
+      work({
         caller,
         signal: Context.current().cancellationSignal,
         stopRequested,
@@ -168,11 +158,7 @@ export function createActivities(deps: ActivityDeps): Activities {
         onProgress: (now) => (progress = now),
         recordsFor: recordsFor(caller),
       });
-    } catch (error) {
-      return fail(activity, signed, error);
-    } finally {
-      stop();
-    }
+    return run(activity, signed, carryOut, () => progress);
   }
 
   /** Who calls may be anybody: what is recorded as verified was verified here, all votes of a call in one go. */
@@ -185,10 +171,7 @@ export function createActivities(deps: ActivityDeps): Activities {
   return {
     async verifyPackage(input) {
       const { signed } = given(input);
-      const caller = currentCaller();
-      const stop = keepAlive();
-      try {
-        await assertHome(caller);
+      return run('verifyPackage', signed, async (caller) => {
         const admitted = await deps.admit(signed);
         const { facts, wpkDigest } = admitted;
         assertCaller(caller, deps.clusterId, facts.wpkId);
@@ -198,19 +181,12 @@ export function createActivities(deps: ActivityDeps): Activities {
         const { signedBy, name, playbook, author } = facts;
         await recordsFor(caller)(admitted).write('package.verified', 'succeeded', { signedBy, name, playbook, author });
         return { facts, searchAttributes: deps.searchAttributes };
-      } catch (error) {
-        return fail('verifyPackage', signed, error);
-      } finally {
-        stop();
-      }
+      });
     },
 
     async planPackage(input) {
       const { signed } = given(input);
-      const caller = currentCaller();
-      const stop = keepAlive();
-      try {
-        await assertHome(caller);
+      return run('planPackage', signed, async (caller) => {
         const admitted = await deps.admit(signed);
         assertCaller(caller, deps.clusterId, admitted.facts.wpkId);
         const { plan } = await makePlan(deps.planner, sha256, admitted, Context.current().cancellationSignal);
@@ -228,24 +204,12 @@ export function createActivities(deps: ActivityDeps): Activities {
           { planDigest: plan.digest, key: plan.digest },
         );
         return { plan, requirement, window: windowState(admitted.policy.policy, admitted.wpk, deps.now()) };
-      } catch (error) {
-        return fail('planPackage', signed, error);
-      } finally {
-        stop();
-      }
+      });
     },
 
     async verifyStatements(input) {
       const { statements = [] } = given(input);
-      const stop = keepAlive();
-      try {
-        await assertHome(currentCaller());
-        return { proofs: await deps.prove(statements) };
-      } catch (error) {
-        return fail('verifyStatements', undefined, error);
-      } finally {
-        stop();
-      }
+      return run('verifyStatements', undefined, async () => ({ proofs: await deps.prove(statements) }));
     },
 
     executePackage: (input) =>
@@ -258,10 +222,7 @@ export function createActivities(deps: ActivityDeps): Activities {
 
     async recordEvents(input) {
       const { events = [] } = given(input);
-      const caller = currentCaller();
-      const stop = keepAlive();
-      try {
-        await assertHome(caller);
+      return run('recordEvents', undefined, async (caller) => {
         const wpk = packageOf(caller, deps.clusterId);
         const records = new PackageRecords(audit, sha256, caller, { wpk });
         const proofs = await proofsOf(events);
@@ -274,17 +235,11 @@ export function createActivities(deps: ActivityDeps): Activities {
             deps.onEnded();
           }
         }
-      } catch (error) {
-        return fail('recordEvents', undefined, error);
-      } finally {
-        stop();
-      }
+      });
     },
 
     async reconcilePackages() {
-      const stop = keepAlive();
-      try {
-        await assertHome(currentCaller());
+      return run('reconcilePackages', undefined, async () => {
         const { clusterId, claims, locks, secrets, witness, now } = deps;
         const record: ReconcileDeps['record'] = async (wpkId, { workflowId, runId, wpkDigest }, detail) => {
           const records = new PackageRecords(audit, sha256, { workflowId, runId }, { wpk: wpkId, wpkDigest });
@@ -294,11 +249,7 @@ export function createActivities(deps: ActivityDeps): Activities {
           deps.onTrouble({ trouble: 'cut-off', activity: 'reconcilePackages', caller, error });
         };
         return await reconcileClaims({ clusterId, claims, locks, secrets, witness, now, record });
-      } catch (error) {
-        return fail('reconcilePackages', undefined, error);
-      } finally {
-        stop();
-      }
+      });
     },
   };
 }

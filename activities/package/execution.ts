@@ -53,6 +53,7 @@ export interface ExecutionDeps {
   readonly secrets: StateSecrets;
   readonly policy: PolicySource;
   readonly now: () => Date;
+  /** Puts the log where it can't be deleted, if there is such a place; without that nothing is written. */
   readonly uploadAudit: () => Promise<void>;
 }
 
