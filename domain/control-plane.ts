@@ -168,7 +168,7 @@ export const problemSchema = z.object({
 });
 
 /** A cluster that has beaten is alive for three beats, stale for ten minutes, and then dead. */
-export const LIVENESS_MS = { beat: 30_000, alive: 90_000, stale: 600_000 } as const;
+export const LIVENESS_MS = { alive: 90_000, stale: 600_000 } as const;
 export type Liveness = 'alive' | 'stale' | 'dead';
 
 /** @param silentMs how long ago the last beat was, by the receiver's clock */

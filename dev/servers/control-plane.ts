@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 
 import { createAuthority } from '../authority.ts';
-import type { ClusterDetails, ClusterOverview } from '../control-plane/overview.ts';
+import type { ClusterDetails } from '../control-plane/overview.ts';
 import type { Host } from '../host.ts';
 import { get, post } from './https.ts';
 
@@ -60,11 +60,6 @@ type Access = Pick<ControlPlaneService, 'url' | 'ca' | 'operatorToken'>;
 /** Whether the server answers its operator. */
 export async function answers(service: Access): Promise<boolean> {
   return (await ask(service, '/clusters')).ok;
-}
-
-/** What it knows of all clusters. */
-export async function clustersOf(service: Access): Promise<ClusterOverview[]> {
-  return JSON.parse((await ask(service, '/clusters')).text) as ClusterOverview[]; // our own server's form
 }
 
 /** What it knows of one cluster; undefined where it is not registered. */
