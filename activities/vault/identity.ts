@@ -1,5 +1,5 @@
 import type { Random } from '../../domain/lease.ts';
-import { renewalDelayMs } from '../../domain/lease.ts';
+import { renewalDelayMs, renewalRetryDelayMs } from '../../domain/lease.ts';
 
 /** Who this cluster and role are, as services outside the cluster can check with Vault's published keys. */
 export interface Identity {
@@ -32,7 +32,7 @@ const MARGIN_MS = 10_000;
  * for Vault, and a Vault that is away for less than the other half is not noticed.
  */
 export function createIdentity({ issue, now, random }: IdentityOptions): Identity {
-  let held: { readonly token: string; readonly renewAt: number; readonly goodUntil: number } | undefined;
+  let held: { readonly token: string; renewAt: number; readonly goodUntil: number } | undefined;
   let issuing: Promise<string> | undefined;
 
   async function fetchToken(): Promise<string> {
@@ -43,12 +43,17 @@ export function createIdentity({ issue, now, random }: IdentityOptions): Identit
     return token;
   }
   const fetchOnce = () => (issuing ??= fetchToken().finally(() => (issuing = undefined)));
+  /** Whoever issues reports what fails; meanwhile the one at hand is good, and it is tried again a little later. */
+  function fetchAhead({ goodUntil }: { readonly goodUntil: number }): void {
+    fetchOnce().catch(() => {
+      if (held) held.renewAt = now() + renewalRetryDelayMs(goodUntil - now(), random);
+    });
+  }
 
   return {
     async token() {
       if (!held || now() >= held.goodUntil) return fetchOnce();
-      // Whoever issues reports what fails; meanwhile the one at hand is good.
-      if (now() >= held.renewAt) fetchOnce().catch(() => undefined);
+      if (now() >= held.renewAt) fetchAhead(held);
       return held.token;
     },
   };
