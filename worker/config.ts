@@ -6,6 +6,7 @@ import type { VaultSettings } from '../activities/vault/vault.ts';
 import { refuseSkipVerify } from '../activities/vault/vault.ts';
 import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import { CLUSTER_ID } from '../domain/names.ts';
 import { isPrivateAddress } from '../domain/private-address.ts';
 import { readVaultSettings } from './vault-settings.ts';
 
@@ -13,7 +14,7 @@ import { readVaultSettings } from './vault-settings.ts';
 const settingsSchema = z
   .object({
     /** Name of the cluster: what packages are addressed to. */
-    BYOC_CLUSTER_ID: z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'must be a DNS label'),
+    BYOC_CLUSTER_ID: z.string().regex(CLUSTER_ID, 'must be a DNS label'),
     /** Where the audit log is kept. */
     BYOC_DATA_DIR: z.string().min(1),
     /** Policy file; without one a person must approve everything by a signed vote. */

@@ -10,6 +10,7 @@ import { registerPackages } from './packages.ts';
 import { registerPlan } from './plan.ts';
 import { registerRisk } from './risk.ts';
 import { registerPolicy } from './policy.ts';
+import { registerVault } from './vault.ts';
 import { registerVerify } from './verify.ts';
 import { registerVotes } from './votes.ts';
 
@@ -34,6 +35,7 @@ registerPolicy(program);
 registerPackages(program);
 registerVotes(program);
 registerAudit(program);
+registerVault(program);
 
 process.once('SIGINT', () => process.exit(130));
 // A reader that went away (`byoc list | head`) is no error.

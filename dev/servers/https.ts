@@ -6,6 +6,8 @@ export interface HttpsOptions {
   /** Sent as a bearer token, which is how both Kubernetes and Vault take theirs. */
   readonly token?: string;
   readonly timeoutMs?: number;
+  /** Has Vault wrap its answer, for as long as this says. */
+  readonly wrapTtl?: string;
 }
 
 export interface HttpsAnswer {
@@ -30,11 +32,12 @@ export function post(url: string, body: unknown, options: HttpsOptions): Promise
 export function send(
   method: string,
   url: string,
-  { ca, token, timeoutMs = TIMEOUT_MS }: HttpsOptions,
+  { ca, token, timeoutMs = TIMEOUT_MS, wrapTtl }: HttpsOptions,
   body?: string,
 ): Promise<HttpsAnswer> {
   const headers = {
     ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    ...(wrapTtl === undefined ? {} : { 'x-vault-wrap-ttl': wrapTtl }),
     ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
   };
   return new Promise((resolve, reject) => {

@@ -16,6 +16,8 @@ export interface VaultService {
   readonly caFile: string;
   /** The root token. */
   readonly token: string;
+  /** Path of the `bao` command. */
+  readonly bin: string;
 }
 
 /** Making the storage and the keys takes seconds; asked a second time, the server would not tell them. */
@@ -69,7 +71,12 @@ export async function startOpenBao(host: Host): Promise<VaultService> {
     });
   });
   if (!keys) throw new Error('OpenBao is healthy, but was never initialised.');
-  const service = { address: `https://127.0.0.1:${api}`, caFile: tls.ca, token: keys.root_token };
+  const service = {
+    address: `https://127.0.0.1:${api}`,
+    caFile: tls.ca,
+    token: keys.root_token,
+    bin: await host.find('openbao'),
+  };
   await applyVaultSetup(service, vaultSetup(DEV_CLUSTER));
   return service;
 }

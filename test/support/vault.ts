@@ -4,7 +4,7 @@ import type { VaultService } from '../../dev/servers/openbao.ts';
 
 /** Calls Vault's API as its administrator; the answer's JSON, or undefined where there is none. */
 export async function callVault(
-  { address, caFile, token }: VaultService,
+  { address, caFile, token }: Pick<VaultService, 'address' | 'caFile' | 'token'>,
   method: 'GET' | 'POST' | 'DELETE',
   path: string,
   body?: unknown,
