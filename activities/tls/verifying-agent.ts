@@ -20,23 +20,27 @@ export function verifyingAgent(caFile: string | undefined): VerifyingAgent {
   let agent = caFile === undefined ? new Agent() : undefined;
   let known: string | undefined;
   let lookedAt = -Infinity;
+  let looking: Promise<void> | undefined;
+
+  async function look(path: string): Promise<void> {
+    const ca = await readAuthorities(path);
+    // A file that is just being written leaves what was: it is looked at again.
+    if (ca === undefined || ca === known) return;
+    const before = agent;
+    [agent, known] = [new Agent({ connect: { ca } }), ca];
+    void before?.close(); // What is on its way comes to its end.
+  }
+
   return {
     async current() {
-      if (caFile !== undefined && performance.now() - lookedAt >= LOOK_EVERY_MS) {
+      if (caFile !== undefined && (!agent || performance.now() - lookedAt >= LOOK_EVERY_MS)) {
         lookedAt = performance.now();
-        const ca = await readAuthorities(caFile);
-        // A file that is just being written leaves what was: it is looked at again.
-        if (ca !== undefined && ca !== known) {
-          const before = agent;
-          [agent, known] = [new Agent({ connect: { ca } }), ca];
-          void before?.close(); // What is on its way comes to its end.
-        }
+        looking ??= look(caFile).finally(() => (looking = undefined));
       }
+      await looking; // Also by those who come while somebody looks.
       if (agent) return agent;
-      lookedAt = -Infinity;
-      throw Object.assign(new Error('the file with the certificate authorities cannot be read'), {
-        code: 'CA_UNREADABLE',
-      });
+      const text = 'the file with the certificate authorities cannot be read';
+      throw Object.assign(new Error(text), { code: 'CA_UNREADABLE' });
     },
     async close() {
       await agent?.close();

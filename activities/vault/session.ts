@@ -62,7 +62,9 @@ export function openSession(options: SessionOptions): Session {
   const { now, random } = options;
   let lease: Lease | undefined;
   let refusal: Refusal | undefined;
+  /** What was told last of logins and of renewals: the same again is no news. */
   let toldFailure: string | undefined;
+  let toldRenewal: string | undefined;
   let loggingIn: Promise<Lease> | undefined;
   let probing: { readonly lease: Lease; readonly isAlive: Promise<boolean> } | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -82,7 +84,7 @@ export function openSession(options: SessionOptions): Session {
       const grant = await options.logIn(secretId);
       const { ttlMs, entityId } = grant;
       await options.onEvent({ kind: 'logged-in', why, ttlMs, ...(entityId !== undefined && { entityId }) });
-      refusal = toldFailure = undefined;
+      refusal = toldFailure = toldRenewal = undefined;
       return hold({ ...grant, firstTtlMs: ttlMs, expiresAt: askedAt + ttlMs });
     } catch (error) {
       if (error instanceof VaultRequestError && error !== refusal?.error) await failed(error, secretId);
@@ -92,7 +94,7 @@ export function openSession(options: SessionOptions): Session {
   }
 
   function loginRetryDelayMs(): number {
-    if (refusal) return refusal.until - now();
+    if (refusal && now() < refusal.until) return refusal.until - now();
     const remainingMs = lease ? lease.expiresAt - now() : 0;
     return remainingMs > 0 ? renewalRetryDelayMs(remainingMs, random) : AWAY_RETRY_MS * (1 - random() / 4);
   }
@@ -132,11 +134,13 @@ export function openSession(options: SessionOptions): Session {
     try {
       const grant = await options.renew(held.token);
       if (lease !== held) return; // Somebody logged in meanwhile.
+      toldRenewal = undefined;
       const renewed = hold({ ...held, ...grant, expiresAt: askedAt + grant.ttlMs });
       if (nearsMaximum(renewed)) await logInQuietly('maximum');
     } catch (error) {
       const said = error instanceof VaultRequestError ? error.said : 'it cannot be renewed';
-      await options.onEvent({ kind: 'renewal-failed', said }).catch(() => undefined);
+      if (said !== toldRenewal) await options.onEvent({ kind: 'renewal-failed', said }).catch(() => undefined);
+      toldRenewal = said;
       if (lease !== held) return;
       if (error instanceof VaultRequestError && error.isRefusal) return logInQuietly('refused');
       comeBack(() => keepFresh(), renewalRetryDelayMs(held.expiresAt - now(), random));

@@ -82,20 +82,31 @@ export function createVault(settings: VaultSettings, { onEvent = async () => und
 
   async function issue(role: Role): Promise<IssuedToken> {
     const path = `identity/oidc/token/${identityRoleOf(role)}`;
-    try {
-      const answer = member(await ask(`Asking for a token of ${role}`, (token) => requests.get(path, token)), 'data');
-      const [token, ttl] = [member(answer, 'token'), member(answer, 'ttl')];
-      if (typeof token !== 'string' || typeof ttl !== 'number') {
-        throw new ConnectorError('VAULT_UNAVAILABLE', 'What it answered is no token.');
-      }
-      const ttlMs = ttl * 1000;
-      await onEvent({ kind: 'token-issued', role, ttlMs });
-      return { token, ttlMs };
-    } catch (error) {
-      const said = error instanceof ConnectorError ? error.detail : 'something went wrong inside';
-      await onEvent({ kind: 'token-refused', role, said }).catch(() => undefined);
-      throw error;
+    const answer = member(await ask(`Asking for a token of ${role}`, (token) => requests.get(path, token)), 'data');
+    const [token, ttl] = [member(answer, 'token'), member(answer, 'ttl')];
+    if (typeof token !== 'string' || typeof ttl !== 'number') {
+      throw new ConnectorError('VAULT_UNAVAILABLE', 'What it answered is no token.');
     }
+    const ttlMs = ttl * 1000;
+    await onEvent({ kind: 'token-issued', role, ttlMs });
+    return { token, ttlMs };
+  }
+
+  /** Issues and tells; the same failure again is no news. */
+  function issuerOf(role: Role): () => Promise<IssuedToken> {
+    let told: string | undefined;
+    return async () => {
+      try {
+        const issued = await issue(role);
+        told = undefined;
+        return issued;
+      } catch (error) {
+        const said = error instanceof ConnectorError ? error.detail : 'something went wrong inside';
+        if (said !== told) await onEvent({ kind: 'token-refused', role, said }).catch(() => undefined);
+        told = said;
+        throw error;
+      }
+    };
   }
 
   return {
@@ -113,7 +124,7 @@ export function createVault(settings: VaultSettings, { onEvent = async () => und
       if (answer !== undefined && !Array.isArray(names)) throw unavailable(`Reading ${path}`, undefined);
       return (Array.isArray(names) ? names : []).filter((name) => typeof name === 'string' && !name.endsWith('/'));
     },
-    identity: (role) => createIdentity({ issue: () => issue(role), now, random: Math.random }),
+    identity: (role) => createIdentity({ issue: issuerOf(role), now, random: Math.random }),
     async close() {
       await session.close();
       await requests.close();

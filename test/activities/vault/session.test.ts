@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -67,13 +68,19 @@ describe('a session with Vault', () => {
       const login = await makeAppRole(service, 'no-gap', { ttlSeconds: 5, maxTtlSeconds: 12 });
       const { read, logins, events } = open(approle(login));
       const end = Date.now() + SOAK_SECONDS * 1000;
+      const statuses = new Set<number>();
+      const seen = (message: unknown) =>
+        statuses.add((message as { response: { statusCode: number } }).response.statusCode);
+      subscribe('undici:request:headers', seen); // what Vault answered, whatever was made of it
       let calls = 0;
       while (Date.now() < end) {
         expect(await read()).toEqual({ it: 'is read' });
         calls += 1;
         await sleep(20);
       }
-      // No call met a token that Vault did not take, or had to wait because there was none.
+      unsubscribe('undici:request:headers', seen);
+      expect(statuses).toEqual(new Set([200]));
+      // No call had to wait because there was no token.
       const [first, ...later] = logins();
       expect(first).toBe('start');
       expect(new Set(later)).toEqual(new Set(['maximum']));
@@ -203,6 +210,11 @@ describe('a session with Vault', () => {
     expect((await asyncErrorOf(open(login, { caFile: fileOf('none') }).read)).detail).toContain(
       'authority cannot be read',
     );
+  });
+
+  it('serves calls that come together before the authority was read', async () => {
+    const { read } = open({ method: 'token', token: service.token });
+    expect(await Promise.all(Array.from({ length: 5 }, read))).toHaveLength(5);
   });
 
   it('leaves no secret in errors and events, whatever goes wrong', async () => {
