@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { vaultNameOf } from '../../domain/vault-setup.ts';
 import { TestConnector } from '../support/connector.ts';
 import { applyStep, configMap } from '../support/packages.ts';
 import { until } from '../support/until.ts';
@@ -15,6 +16,18 @@ describe("a connector's login to Vault", () => {
   const submit = (name: string) => connector.submit({ steps: [applyStep(configMap(name, connector.namespace, {}))] });
   const log = () => readFile(join(connector.prepared.folder, 'worker.log'), 'utf8');
   const auditOf = async (type: string) => (await connector.audit()).filter((entry) => entry.type === type);
+
+  /** Not all of AppRole's: other tests are logged in too. */
+  async function revokeTokensOf(appRole: string): Promise<void> {
+    const root = (method: 'GET' | 'POST', path: string, body?: object) =>
+      callVault(connector.services.vault, method, `auth/token/${path}`, body);
+    const { data } = (await root('GET', 'accessors?list=true')) as { data: { keys: string[] } };
+    for (const accessor of data.keys) {
+      const found = await root('POST', 'lookup-accessor', { accessor }).catch(() => undefined); // it may have ended
+      const { meta } = (found as { data: { meta: { role_name?: string } | null } } | undefined)?.data ?? {};
+      if (meta?.role_name === appRole) await root('POST', 'revoke-accessor', { accessor });
+    }
+  }
 
   beforeAll(async () => {
     connector = await TestConnector.start();
@@ -66,7 +79,7 @@ describe("a connector's login to Vault", () => {
   }, 120_000);
 
   it('is had anew where its token was revoked, as after an incident', async () => {
-    await callVault(connector.services.vault, 'POST', 'sys/leases/revoke-prefix/auth/approle/login', {});
+    await revokeTokensOf(vaultNameOf(connector.clusterId, 'execution'));
     const { wpkId, workflowId, planDigest } = await connector.submitAndPlan({
       steps: [applyStep(configMap('revoked', connector.namespace, {}))],
     });
@@ -74,4 +87,28 @@ describe("a connector's login to Vault", () => {
     expect(await connector.client.result(wpkId)).toMatchObject({ phase: 'succeeded' });
     expect((await auditOf('vault.logged-in')).at(-1)).toMatchObject({ detail: { why: 'refused' } });
   }, 60_000);
+
+  describe('byoc vault setup', () => {
+    it('prints the commands, and as JSON the same steps', async () => {
+      const printed = await connector.byoc('vault', 'setup', '--cluster', 'prod-eu-1');
+      expect(printed).toMatchObject({ code: 0, stderr: '' });
+      expect(printed.stdout).toContain('\nvault policy write byoc-prod-eu-1-execution - <<');
+      const { stdout } = await connector.byoc('vault', 'setup', '--cluster', 'prod-eu-1', '-o', 'json');
+      const steps = JSON.parse(stdout) as { why: string }[];
+      for (const { why } of steps) expect(printed.stdout).toContain(`\n# ${why}\n`);
+    });
+
+    it('does it with --apply, and leaves alone what is as it should be', async () => {
+      const args = ['vault', 'setup', '--cluster', connector.clusterId, '--apply'];
+      const { code, stdout, stderr } = await connector.byoc(...args);
+      expect(code).toBe(0);
+      expect(stdout).toContain(`unchanged  auth/approle/role/byoc-${connector.clusterId}-execution\n`);
+      expect(stdout).not.toContain('made');
+      expect(stderr).toContain(`/secret-id`);
+    });
+
+    it('takes no name that would be more than one cluster in a policy', async () => {
+      expect(await connector.byoc('vault', 'setup', '--cluster', 'prod-*')).toMatchObject({ code: 2, stdout: '' });
+    });
+  });
 });
