@@ -88,7 +88,7 @@ export function openSession(options: SessionOptions): Session {
       return hold({ ...grant, firstTtlMs: ttlMs, expiresAt: askedAt + ttlMs });
     } catch (error) {
       if (error instanceof VaultRequestError && error !== refusal?.error) await failed(error, secretId);
-      comeBack(() => keepFresh(), loginRetryDelayMs());
+      comeBack(loginRetryDelayMs());
       throw error;
     }
   }
@@ -114,14 +114,14 @@ export function openSession(options: SessionOptions): Session {
 
   function hold(next: Lease): Lease {
     lease = next;
-    comeBack(() => keepFresh(), renewalDelayMs(next.ttlMs, random));
+    comeBack(renewalDelayMs(next.ttlMs, random));
     return next;
   }
 
-  function comeBack(work: () => Promise<void>, delayMs: number): void {
+  function comeBack(delayMs: number): void {
     clearTimeout(timer);
     if (isClosed) return;
-    timer = setTimeout(() => void work(), delayMs);
+    timer = setTimeout(() => void keepFresh(), delayMs);
     timer.unref(); // A command that has done its work ends.
   }
 
@@ -143,7 +143,7 @@ export function openSession(options: SessionOptions): Session {
       toldRenewal = said;
       if (lease !== held) return;
       if (error instanceof VaultRequestError && error.isRefusal) return logInQuietly('refused');
-      comeBack(() => keepFresh(), renewalRetryDelayMs(held.expiresAt - now(), random));
+      comeBack(renewalRetryDelayMs(held.expiresAt - now(), random));
     }
   }
 
