@@ -4,7 +4,9 @@ import { generateKeyPair } from '../client/sign.ts';
 import type { ConnectorServices } from './environment.ts';
 import { DEV_CLUSTER, environmentOf } from './environment.ts';
 import { Program, untilHealthy } from './process.ts';
+import { post } from './servers/https.ts';
 import type { Services } from './stack.ts';
+import { makeVaultLogins, vaultLoginSettings } from './vault-logins.ts';
 
 export interface ConnectorOptions {
   readonly services: ConnectorServices;
@@ -54,6 +56,7 @@ export async function prepareConnector(options: ConnectorOptions): Promise<Prepa
   const { privateKeyPem, publicKeyPem } = generateKeyPair();
   await writeFile(files.publicKey, publicKeyPem);
   await writeFile(files.privateKey, privateKeyPem, { mode: 0o600 });
+  await makeVaultLogins(services.vault, clusterId, files.vaultLogins);
   await trustKey(services, clusterId, 'development', publicKeyPem);
   const approver = generateKeyPair();
   await writeFile(files.approverKey, approver.privateKeyPem, { mode: 0o600 });
@@ -78,15 +81,18 @@ function filesIn(folder: string) {
     privateKey: join(folder, 'signing-key.pem'),
     approverKey: join(folder, 'approver-key.pem'),
     policy: join(folder, 'policy.yaml'),
+    vaultLogins: join(folder, 'vault'),
     data: join(folder, 'data'),
   };
 }
 
-function prepared(
+async function prepared(
   { services, folder, clusterId = DEV_CLUSTER, env }: ConnectorOptions,
   privateKeyPem: string,
-): PreparedConnector {
+): Promise<PreparedConnector> {
   const files = filesIn(folder);
+  const found = environmentOf(services);
+  delete found['VAULT_TOKEN']; // root's, which no worker ever has
   return {
     clusterId,
     folder,
@@ -96,7 +102,8 @@ function prepared(
     publicKeyPath: files.publicKey,
     approverKeyPath: files.approverKey,
     env: {
-      ...environmentOf(services),
+      ...found,
+      ...(await vaultLoginSettings(services.vault, files.vaultLogins)),
       BYOC_CLUSTER_ID: clusterId,
       BYOC_DATA_DIR: files.data,
       BYOC_POLICY: files.policy,
@@ -124,12 +131,10 @@ export async function trustApprover(
 type VaultServices = Pick<Services, 'vault'>;
 
 async function putSecret({ vault }: VaultServices, path: string, data: object): Promise<void> {
-  const response = await fetch(`${vault.address}/v1/secret/data/${path}`, {
-    method: 'POST',
-    headers: { 'X-Vault-Token': vault.token, 'Content-Type': 'application/json' },
-    body: JSON.stringify({ data }),
-  });
-  if (!response.ok) throw new Error(`Vault answered ${response.status} when a key was stored`);
+  const { address, caFile, token } = vault;
+  const options = { ca: await readFile(caFile, 'utf8'), token };
+  const { ok, status } = await post(`${address}/v1/secret/data/${path}`, { data }, options);
+  if (!ok) throw new Error(`Vault answered ${status} when a key was stored`);
 }
 
 /** Starts the worker as a process of its own, as a pod would run it, and resolves when it is ready. */

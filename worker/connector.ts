@@ -23,7 +23,6 @@ import { vaultKeySource } from '../activities/sigstore/vault-keys.ts';
 import { readTrustedRoot } from '../activities/sigstore/trusted-root.ts';
 import { createWitness } from '../activities/temporal/witness.ts';
 import type { Vault } from '../activities/vault/vault.ts';
-import { createVault } from '../activities/vault/vault.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
 import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
@@ -31,7 +30,7 @@ import type { FreezeState } from '../domain/freeze.ts';
 import { rollbackIdOf, STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
 import { openAuditTrail } from './audit-trail.ts';
 import { createAuditUpkeep, createReadActivities } from './audit-upkeep.ts';
-import { watchKeys, watchVault } from './audit-watch.ts';
+import { watchKeys } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
 import { openHalting } from './halting.ts';
 import { createPolicyNews } from './policy-news.ts';
@@ -39,6 +38,7 @@ import { watchPolicy } from './policy-watch.ts';
 import { clusterSchedules, reconcileSchedules } from './schedules.ts';
 import { connectTemporal, registeredSearchAttributes } from './temporal.ts';
 import type { TemporalAccess } from './temporal.ts';
+import { openVault } from './vault.ts';
 
 /** The Secret with the key that values of Secrets are masked with. */
 const MASKING_KEY = 'byoc-masking-key';
@@ -84,7 +84,7 @@ export async function createConnector(
   const planner = createPlanner({ api, sha256, mask });
   const halting = await openHalting(config, kubeConfig, audit, logger);
   const writer = createWriter({ api: halting.guard(api), planner });
-  const vault = config.vault && watchVault(createVault(config.vault), audit.record);
+  const vault = config.vault && openVault({ settings: config.vault, role: 'execution', record: audit.record, logger });
   const policy = policySource(config.policyPath, sha256);
   const trustedRoot = config.trustedRootPath === undefined ? undefined : await readTrustedRoot(config.trustedRootPath);
   const keys = watchKeys(keySourceOf(vault, config), 'packages', audit.record);
