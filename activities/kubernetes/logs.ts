@@ -11,7 +11,7 @@ const MAX_LISTED = 500;
 const TAIL_LINES = 20;
 const MAX_CHARS = 2_000;
 /** So much of the end is searched for Secrets: lines may be of any length, and others wait meanwhile. */
-const MAX_SEARCHED_CHARS = 64 * 1024;
+const MAX_SEARCHED_CHARS = 16 * 1024;
 /** A node that does not answer must not hold up a package that is otherwise done. */
 const ANSWERED_WITHIN_MS = 5_000;
 
