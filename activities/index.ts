@@ -24,7 +24,7 @@ import { reconcileClaims } from './package/reconcile.ts';
 import type { AuditWriter, RunEvent, VoteEvent } from './package/records.ts';
 import { endOf, PackageRecords } from './package/records.ts';
 import type { RollbackInput } from './package/rollback.ts';
-import { rollBack } from './package/rollback.ts';
+import { rollBack, RollbackFailed } from './package/rollback.ts';
 
 export interface VerifyResult {
   readonly facts: PackageFacts;
@@ -96,7 +96,8 @@ export function createActivities(deps: ActivityDeps): Activities {
   async function fail(activity: keyof Activities, signed: SignedWpk | undefined, error: unknown): Promise<never> {
     const caller = currentCaller();
     const isForeign = error instanceof ConnectorError && error.code === 'CALLER_UNTRUSTED';
-    if (Context.current().cancellationSignal.aborted && !isForeign) {
+    // What was ended while the worker drains has ended: the next attempt could not tell what was done.
+    if (Context.current().cancellationSignal.aborted && !isForeign && !isOutcome(error)) {
       if (stopRequested()) throw new CancelledFailure('stopped');
       throw toApplicationFailure(new ConnectorError('WORKER_DRAINING'));
     }
@@ -259,9 +260,14 @@ function given<T extends object>(input: T | undefined): Partial<T> {
   return typeof input === 'object' && input !== null ? input : {};
 }
 
+function isOutcome(error: unknown): error is ExecutionFailed | RollbackFailed {
+  return error instanceof ExecutionFailed || error instanceof RollbackFailed;
+}
+
 /** What travels with a failure: what was done, or what an attempt that comes again waits for. */
 function detailsOf(error: unknown): object | undefined {
   if (error instanceof ExecutionFailed) return { report: error.report };
+  if (error instanceof RollbackFailed) return { undo: error.undo };
   return isWaiting(error) ? { waitingFor: error.detail } : undefined;
 }
 
@@ -278,7 +284,7 @@ function assertNoFreeze(freeze: FreezeState): void {
 function troubleOf(error: unknown): TroubleKind {
   if (isWaiting(error)) return 'waiting';
   if (error instanceof ConnectorError && error.traits.retryable) return 'away';
-  return error instanceof ExecutionFailed ? 'package-failed' : 'refused';
+  return isOutcome(error) ? 'package-failed' : 'refused';
 }
 
 function currentCaller(): Caller {

@@ -1,3 +1,4 @@
+import { ConnectorError } from '../domain/errors.ts';
 import type { ExecutorLease } from '../domain/freeze.ts';
 import { hasAcknowledged, LeaseObserver } from '../domain/freeze.ts';
 
@@ -20,8 +21,10 @@ export interface AcknowledgementOptions {
 }
 
 const POLL_MS = 50;
+
 /**
- * Waits until every executor has acknowledged a freeze, or its Lease has run out. Executors that come later need not be
+ * Waits until every executor has acknowledged a freeze, or its Lease has run out. What cannot be read for a moment is read
+ * again: an executor that is not heard of stays silent. Executors that come later need not be
  * asked: they look at the freeze after they have made their Lease, and before anything else.
  */
 export async function acknowledgements({
@@ -44,7 +47,9 @@ export async function acknowledgements({
     const silent = [...open.keys()].filter((name) => fates.get(name)?.fate === 'silent');
     if (silent.length === 0 || isOver) return [...fates.values()];
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    const current = byName(await list());
+    const listed = await list().catch(nothingIfAway);
+    if (!listed) continue;
+    const current = byName(listed);
     for (const name of silent) {
       const before = fates.get(name);
       // It gave its Lease up, which it does when it has nothing to execute any more.
@@ -52,6 +57,10 @@ export async function acknowledgements({
     }
     open = new Map(silent.flatMap((name) => [[name, current.get(name)] as const]).filter(isThere));
   }
+}
+
+function nothingIfAway(error: unknown): undefined {
+  if (!(error instanceof ConnectorError && error.traits.retryable)) throw error;
 }
 
 function byName(leases: readonly ExecutorLease[]): ReadonlyMap<string, ExecutorLease> {

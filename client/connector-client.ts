@@ -1,5 +1,5 @@
 import { Client, Connection, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
-import type { ConnectionLike, WorkflowExecutionInfo } from '@temporalio/client';
+import type { ConnectionLike, WorkflowExecutionInfo, WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-workflow/index.js';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
@@ -22,8 +22,8 @@ import { isEnd } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { dataConverter } from './data-converter/index.ts';
 import { isDeadlineExceeded, toConnectorError } from './errors.ts';
-import type { PackageView } from './package-view.ts';
-import { viewOf } from './package-view.ts';
+import type { PackageView, RollbackView, Work } from './package-view.ts';
+import { viewOf, workOf } from './package-view.ts';
 import { summarise } from './summarise.ts';
 
 export interface SubmittedPackage {
@@ -39,6 +39,14 @@ export interface ListedPackage extends SubmittedPackage {
   readonly startedAt: string;
   readonly closedAt: string | undefined;
 }
+
+/** How a package ended that was stopped, or had ended before. */
+export interface StoppedPackage extends PackageResult {
+  /** Set where it was being rolled back. */
+  readonly rollback?: RollbackOutcome;
+}
+
+type RollbackWorkflow = (input: { readonly signed: SignedWpk } & RollbackRequest) => Promise<RollbackOutcome>;
 
 /** How often `watch` looks, ms. */
 const WATCH_INTERVAL_MS = 300;
@@ -106,7 +114,10 @@ export class ConnectorClient {
     const [status, description] = await this.call(wpkId, () =>
       Promise.all([this.answered(() => handle.query<PackageStatus>('status')), handle.describe()]),
     );
-    return viewOf(wpkId, status, description);
+    const view = viewOf(wpkId, status, description);
+    if (status.phase !== 'failed' && status.phase !== 'stopped') return view;
+    const rollback = await this.call(wpkId, () => this.rollbackOf(wpkId));
+    return rollback ? { ...view, rollback } : view;
   }
 
   /** The current plan, or undefined while there is none. */
@@ -171,19 +182,37 @@ export class ConnectorClient {
   }
 
   /**
-   * Emergency stop of one package: it halts where it is. Resolves when the cluster has acknowledged, with how it ended.
+   * Emergency stop of one package, and of its rollback: it halts where it is. Resolves when the cluster has acknowledged,
+   * with how it ended.
    * @throws {ConnectorError} WORKER_UNAVAILABLE where nobody has acknowledged yet; the stop is recorded all the same
    */
-  async stop(wpkId: string): Promise<PackageResult> {
-    const handle = this.handle(wpkId);
-    await this.call(wpkId, () => handle.cancel());
-    return this.inTime(STOPPED_WITHIN_MS, 'The stop is recorded, but no worker has acknowledged it yet', () =>
-      this.result(wpkId),
+  async stop(wpkId: string): Promise<StoppedPackage> {
+    const [rollback] = await this.call(wpkId, () =>
+      Promise.all([this.cancelRollback(wpkId), this.handle(wpkId).cancel()]),
     );
+    return this.inTime(STOPPED_WITHIN_MS, 'The stop is recorded, but no worker has acknowledged it yet', async () => {
+      const [result, undone] = await Promise.all([this.result(wpkId), rollback?.result().catch(unlessFailed)]);
+      return { ...result, ...(undone && { rollback: undone }) };
+    });
+  }
+
+  /** @returns the rollback that is under way, which is now asked to halt */
+  private async cancelRollback(wpkId: string): Promise<WorkflowHandle<RollbackWorkflow> | undefined> {
+    const { workflow } = this.client;
+    const workflowId = rollbackIdOf(this.clusterId, wpkId);
+    try {
+      const { status, runId } = await workflow.getHandle(workflowId).describe();
+      if (status.name !== 'RUNNING') return undefined;
+      const handle = workflow.getHandle<RollbackWorkflow>(workflowId, runId);
+      await handle.cancel();
+      return handle;
+    } catch (error) {
+      return unlessEnded(error);
+    }
   }
 
   /**
-   * Asks every package of the cluster that is being executed to halt where it is; those that wait for people stay.
+   * Asks every package of the cluster that is being executed or undone to halt where it is; those that wait for people stay.
    * Resolves when Temporal has taken that down, to their ids; that they halted, and others don't begin, is the freeze's.
    */
   async stopExecuting(): Promise<string[]> {
@@ -198,6 +227,12 @@ export class ConnectorClient {
         await this.client.workflow.getHandle(one.workflowId, one.runId).cancel().catch(unlessEnded);
         stopped.push(wpkId);
       }
+      const rollbacks = rollbackIdOf(this.clusterId, '');
+      const ofRollbacks = `WorkflowType = '${ROLLBACK_WPK}' AND WorkflowId STARTS_WITH '${rollbacks}' AND ExecutionStatus = 'Running'`;
+      for await (const { workflowId, runId } of this.client.workflow.list({ query: ofRollbacks })) {
+        await this.client.workflow.getHandle(workflowId, runId).cancel().catch(unlessEnded);
+        stopped.push(workflowId.slice(rollbacks.length));
+      }
       return stopped;
     });
   }
@@ -208,9 +243,13 @@ export class ConnectorClient {
    * @param request signed by `signRollback`, where the policy counts signed votes only
    * @throws {ConnectorError} ROLLBACK_REFUSED, APPROVAL_…, POLICY_DENIED, what a signature can be refused for
    */
-  async rollback(wpkId: string, request: RollbackRequest): Promise<RollbackOutcome> {
+  async rollback(
+    wpkId: string,
+    request: RollbackRequest,
+    { onWork }: { readonly onWork?: (work: Work) => void } = {},
+  ): Promise<RollbackOutcome> {
     return this.call(wpkId, async () => {
-      const handle = await this.client.workflow.start(ROLLBACK_WPK, {
+      const handle = await this.client.workflow.start<RollbackWorkflow>(ROLLBACK_WPK, {
         args: [{ signed: await this.signedOf(wpkId), ...request }],
         workflowId: rollbackIdOf(this.clusterId, wpkId),
         taskQueue: taskQueueOf(this.clusterId, 'execution'),
@@ -218,19 +257,29 @@ export class ConnectorClient {
         workflowIdConflictPolicy: 'USE_EXISTING',
         staticSummary: `rollback of ${wpkId}`,
       });
-      return (await handle.result()) as RollbackOutcome;
+      const startedAt = performance.now();
+      for (let isBegun = false; ;) {
+        const description = await handle.describe();
+        if (description.status.name !== 'RUNNING') return handle.result();
+        isBegun ||= (description.raw.pendingActivities ?? []).length > 0;
+        if (!isBegun && performance.now() - startedAt > ANSWERED_WITHIN_MS) {
+          throw new ConnectorError('WORKER_UNAVAILABLE', 'The rollback is asked for, and begins when there is one.');
+        }
+        onWork?.(workOf(description));
+        await new Promise((resolve) => setTimeout(resolve, WATCH_INTERVAL_MS));
+      }
     });
   }
 
-  /** What a rollback of the package has come to, if there was one that ended. */
-  async rollbackOf(wpkId: string): Promise<RollbackOutcome | undefined> {
-    const handle = this.client.workflow.getHandle(rollbackIdOf(this.clusterId, wpkId));
+  /** The newest rollback that somebody asked for, unless it was refused. */
+  private async rollbackOf(wpkId: string): Promise<RollbackView | undefined> {
+    const handle = this.client.workflow.getHandle<RollbackWorkflow>(rollbackIdOf(this.clusterId, wpkId));
     try {
-      const { status } = await handle.describe();
-      return status.name === 'COMPLETED' ? ((await handle.result()) as RollbackOutcome) : undefined;
+      const description = await handle.describe();
+      if (description.status.name === 'RUNNING') return { state: 'under way', ...workOf(description) };
+      return description.status.name === 'COMPLETED' ? { state: 'over', ...(await handle.result()) } : undefined;
     } catch (error) {
-      if (error instanceof WorkflowNotFoundError) return undefined;
-      throw toConnectorError(error, wpkId);
+      return unlessEnded(error);
     }
   }
 
@@ -334,9 +383,14 @@ function attributeOf({ typedSearchAttributes }: WorkflowExecutionInfo, name: str
   return typedSearchAttributes.getAll().find(({ key }) => key.name === name)?.value;
 }
 
-/** What ended by itself meanwhile needs no stop. */
-function unlessEnded(error: unknown): void {
+/** What ended by itself meanwhile, or never was, needs no stop. */
+function unlessEnded(error: unknown): undefined {
   if (!(error instanceof WorkflowNotFoundError)) throw error;
+}
+
+/** A rollback that fails while it is stopped has halted too. */
+function unlessFailed(error: unknown): undefined {
+  if (!(error instanceof WorkflowFailedError)) throw error;
 }
 
 function asText(value: unknown): string | undefined {

@@ -1,7 +1,7 @@
 import type { WorkflowExecutionDescription } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import { ERRORS, isErrorCode } from '../domain/errors.ts';
-import type { PackageStatus, Progress } from '../domain/status.ts';
+import type { PackageStatus, Progress, RollbackOutcome } from '../domain/status.ts';
 
 /** What something that is being retried waits for. */
 export interface Waiting {
@@ -14,33 +14,50 @@ export interface Waiting {
   readonly isWrong: boolean;
 }
 
+/** What Temporal knows of the activity of a run. */
+export interface Work {
+  readonly progress?: Progress;
+  readonly waiting?: Waiting;
+}
+
+/** A rollback that somebody asked for, while it is under way and as it has ended. */
+export type RollbackView = ({ readonly state: 'under way' } & Work) | ({ readonly state: 'over' } & RollbackOutcome);
+
 /** A package as people and programs see it: the workflow's own status, and what Temporal knows of its activity. */
-export interface PackageView extends PackageStatus {
+export interface PackageView extends PackageStatus, Work {
   readonly wpkId: string;
   readonly workflowId: string;
   readonly runId: string;
   readonly startedAt: string;
-  readonly progress?: Progress;
-  readonly waiting?: Waiting;
+  /** The newest that was asked for after it had ended. */
+  readonly rollback?: RollbackView;
 }
 
 type PendingActivity = NonNullable<WorkflowExecutionDescription['raw']['pendingActivities']>[number];
 
 /** @param wpkId the package's id, as the workflow's id ends. */
 export function viewOf(wpkId: string, status: PackageStatus, description: WorkflowExecutionDescription): PackageView {
-  const [pending] = description.raw.pendingActivities ?? [];
-  const progress = pending && progressIn(pending);
-  const waiting = pending && waitingIn(pending);
   return {
     wpkId,
     workflowId: description.workflowId,
     runId: description.runId,
     startedAt: description.startTime.toISOString(),
     ...status,
-    ...(progress && { progress }),
-    ...(waiting && { waiting }),
+    ...workOf(description),
   };
 }
+
+/** @returns nothing in it while no activity has begun, or as long as it has nothing to say */
+export function workOf(description: WorkflowExecutionDescription): Work {
+  const all = description.raw.pendingActivities ?? [];
+  // Votes that come too late are checked beside it.
+  const pending = all.find(({ activityType }) => WRITING.has(activityType?.name ?? '')) ?? all[0];
+  const progress = pending && progressIn(pending);
+  const waiting = pending && waitingIn(pending);
+  return { ...(progress && { progress }), ...(waiting && { waiting }) };
+}
+
+const WRITING: ReadonlySet<string> = new Set(['executePackage', 'rollbackPackage']);
 
 /** Heartbeat details are written by our own worker, uncompressed because they are small. */
 function progressIn({ heartbeatDetails }: PendingActivity): Progress | undefined {

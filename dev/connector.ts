@@ -3,11 +3,11 @@ import { extname, join } from 'node:path';
 import { generateKeyPair } from '../client/sign.ts';
 import type { ConnectorServices } from './environment.ts';
 import { DEV_CLUSTER, environmentOf } from './environment.ts';
-import type { VaultCall } from './identity.ts';
-import { prepareIdentity } from './identity.ts';
 import { Program, untilHealthy } from './process.ts';
 import type { ControlPlaneService } from './servers/control-plane.ts';
+import { post } from './servers/https.ts';
 import type { Services } from './stack.ts';
+import { makeVaultLogins, vaultLoginSettings } from './vault-logins.ts';
 
 export interface ConnectorOptions {
   readonly services: ConnectorServices;
@@ -59,12 +59,13 @@ export async function prepareConnector(options: ConnectorOptions): Promise<Prepa
   const { privateKeyPem, publicKeyPem } = generateKeyPair();
   await writeFile(files.publicKey, publicKeyPem);
   await writeFile(files.privateKey, privateKeyPem, { mode: 0o600 });
+  await makeVaultLogins(services.vault, clusterId, files.vaultLogins);
   await trustKey(services, clusterId, 'development', publicKeyPem);
   const approver = generateKeyPair();
   await writeFile(files.approverKey, approver.privateKeyPem, { mode: 0o600 });
   await trustApprover(services, clusterId, 'development', { pem: approver.publicKeyPem, ...DEV_APPROVER });
   await writeFile(files.policy, options.policy ?? DEV_POLICY);
-  return prepared(options, privateKeyPem, await linkEnvironment(options, clusterId));
+  return prepared(options, privateKeyPem);
 }
 
 /** Finds the connector that a stack was started with. */
@@ -83,42 +84,22 @@ function filesIn(folder: string) {
     privateKey: join(folder, 'signing-key.pem'),
     approverKey: join(folder, 'approver-key.pem'),
     policy: join(folder, 'policy.yaml'),
+    vaultLogins: join(folder, 'vault'),
     data: join(folder, 'data'),
   };
 }
 
-/** The settings by which the connector finds the control plane, and by which that one knows it. */
-async function linkEnvironment(
-  { services, controlPlane }: ConnectorOptions,
-  clusterId: string,
-): Promise<Record<string, string>> {
+/** The settings by which the connector finds the control plane. */
+function linkSettings({ controlPlane }: ConnectorOptions): Record<string, string> {
   if (!controlPlane) return {};
-  const { address, token } = services.vault;
-  const call: VaultCall = async (method, path, body) => {
-    const headers = { 'X-Vault-Token': token };
-    const answer = await fetch(`${address}/v1/${path}`, {
-      method,
-      headers,
-      ...(body && { body: JSON.stringify(body) }),
-    });
-    if (!answer.ok) throw new Error(`Vault answered ${answer.status} to ${path}`);
-    return answer.status === 204 ? undefined : answer.json();
-  };
-  const { roleId, secretId } = await prepareIdentity(call, { clusterId });
-  return {
-    CONTROL_PLANE_URL: controlPlane.url,
-    BYOC_CONTROL_PLANE_CA: controlPlane.caFile,
-    VAULT_ROLE_ID: roleId,
-    VAULT_SECRET_ID: secretId,
-  };
+  return { CONTROL_PLANE_URL: controlPlane.url, BYOC_CONTROL_PLANE_CA: controlPlane.caFile };
 }
 
-function prepared(
-  { services, folder, clusterId = DEV_CLUSTER, env }: ConnectorOptions,
-  privateKeyPem: string,
-  link: Record<string, string> = {},
-): PreparedConnector {
+async function prepared(options: ConnectorOptions, privateKeyPem: string): Promise<PreparedConnector> {
+  const { services, folder, clusterId = DEV_CLUSTER, env } = options;
   const files = filesIn(folder);
+  const found = environmentOf(services);
+  delete found['VAULT_TOKEN']; // root's, which no worker ever has
   return {
     clusterId,
     folder,
@@ -128,12 +109,13 @@ function prepared(
     publicKeyPath: files.publicKey,
     approverKeyPath: files.approverKey,
     env: {
-      ...environmentOf(services),
+      ...found,
+      ...(await vaultLoginSettings(services.vault, files.vaultLogins)),
       BYOC_CLUSTER_ID: clusterId,
       BYOC_DATA_DIR: files.data,
       BYOC_POLICY: files.policy,
       BYOC_WRITER: 'worker-0',
-      ...link,
+      ...linkSettings(options),
       ...env,
     },
   };
@@ -157,12 +139,10 @@ export async function trustApprover(
 type VaultServices = Pick<Services, 'vault'>;
 
 async function putSecret({ vault }: VaultServices, path: string, data: object): Promise<void> {
-  const response = await fetch(`${vault.address}/v1/secret/data/${path}`, {
-    method: 'POST',
-    headers: { 'X-Vault-Token': vault.token, 'Content-Type': 'application/json' },
-    body: JSON.stringify({ data }),
-  });
-  if (!response.ok) throw new Error(`Vault answered ${response.status} when a key was stored`);
+  const { address, caFile, token } = vault;
+  const options = { ca: await readFile(caFile, 'utf8'), token };
+  const { ok, status } = await post(`${address}/v1/secret/data/${path}`, { data }, options);
+  if (!ok) throw new Error(`Vault answered ${status} when a key was stored`);
 }
 
 /** Starts the worker as a process of its own, as a pod would run it, and resolves when it is ready. */

@@ -24,7 +24,9 @@ export function describeStack({ temporal, vault, s3, kubernetes, controlPlane }:
 /** Lines for a shell that let every command find the stack. They hold its secrets, which are of development only. */
 export function exportLines(services: Services): string[] {
   const settings = Object.entries(environmentOf(services)).map(([name, value]) => `export ${name}=${quote(value)}`);
-  const tools = [services.temporal.bin, services.kubernetes.kubectl].map((tool) => quote(dirname(tool)));
+  const tools = [services.temporal.bin, services.kubernetes.kubectl, services.vault.bin].map((tool) =>
+    quote(dirname(tool)),
+  );
   const command = join(import.meta.dirname, '..', 'client', 'cli', `main${extname(import.meta.filename)}`);
   return [
     ...settings,

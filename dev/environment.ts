@@ -14,6 +14,7 @@ export function environmentOf({ temporal, vault, s3, kubernetes }: ConnectorServ
     TEMPORAL_ADDRESS: temporal.address,
     TEMPORAL_NAMESPACE: temporal.namespace,
     VAULT_ADDR: vault.address,
+    VAULT_CACERT: vault.caFile,
     VAULT_TOKEN: vault.token,
     S3_BUCKET: s3.bucket,
     AWS_ENDPOINT_URL_S3: s3.endpoint,

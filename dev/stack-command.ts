@@ -92,7 +92,7 @@ export async function devStatus(options: { readonly stateDir: string }): Promise
   const asked = (answer: Promise<boolean>) => answer.catch(() => false);
   const [temporal, vault, s3, kubernetes, controlPlane] = await Promise.all([
     asked(hasSearchAttributes(services.temporal.address)),
-    asked(isUnsealed(services.vault.address)),
+    asked(isUnsealed(services.vault)),
     asked(hasBucket(services.s3)),
     asked(isReady(services.kubernetes)),
     asked(answers(services.controlPlane)),

@@ -59,7 +59,7 @@ export interface Stack extends Services {
   check(): Promise<PartHealth[]>;
   /** Ends one server at once, as a crash would. */
   kill(part: ServerName): Promise<void>;
-  /** Starts one server again, at the same address, without what was only in its memory (openbao: everything). */
+  /** Starts one server again, at the same address, without what was only in its memory. */
   restart(part: ServerName): Promise<void>;
   stop(): Promise<void>;
 }
@@ -113,7 +113,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 }
 
 /** What a stop removes below the state folder: the logs, which tell why something failed, stay until the next start. */
-const DATA_FOLDERS = ['temporal', 'seaweedfs', 'etcd', 'kubernetes', 'control-plane'];
+const DATA_FOLDERS = ['temporal', 'openbao', 'seaweedfs', 'etcd', 'kubernetes', 'control-plane'];
 
 const PROGRAMS: Record<ServiceName, readonly PartName[]> = {
   temporal: ['temporal'],

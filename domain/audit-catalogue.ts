@@ -165,6 +165,23 @@ export const AUDIT_CATALOGUE = {
     store: z.enum(['vault', 'kubernetes']),
     paths: list(text),
   }),
+  'vault.logged-in': event('The connector logged in to Vault; `why` says what for.', {
+    role: text,
+    why: text,
+    ttlSeconds: count.optional(),
+    entityId: text.optional(),
+  }),
+  'vault.login-failed': event('Vault refused a login of the connector, or did not answer; the latter is told once.', {
+    role: text,
+    refused: z.boolean(),
+    said: text,
+  }),
+  'vault.renewal-failed': event('A token of the connector could not be renewed.', { role: text, said: text }),
+  'vault.token-issued': event('Vault issued a JWT by which another service knows this cluster.', {
+    role: text,
+    ttlSeconds: count,
+  }),
+  'vault.token-refused': event('Vault issued no JWT although one was asked for.', { role: text, said: text }),
   'authentication.failed': event(
     'Somebody was not accepted for who they say they are: the connector elsewhere, or a caller here.',
     { at: text, code: text },

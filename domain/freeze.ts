@@ -34,6 +34,11 @@ export function freezeNameOf(clusterId: string): string {
   return `byoc-freeze-${clusterId}`;
 }
 
+/** Name of the record of its changes, which is there from the first installation on. */
+export function freezeRecordNameOf(clusterId: string): string {
+  return `byoc-freeze-audit-${clusterId}`;
+}
+
 /** Reads the data of the ConfigMap; whatever is not clearly open is frozen. */
 export function readFreeze(data: Readonly<Record<string, unknown>>): FreezeData & { readonly isFrozen: boolean } {
   const text = (key: string) => (typeof data[key] === 'string' ? data[key] : '');

@@ -2,6 +2,9 @@
 
 export type Role = 'registration' | 'metrics' | 'execution';
 
+/** The name of a cluster is a DNS label: it becomes a part of paths, queues and policies. */
+export const CLUSTER_ID = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+
 /** Version of the connector, as package.json has it. */
 export const VERSION = '0.1.0';
 

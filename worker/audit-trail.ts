@@ -282,7 +282,8 @@ async function tellProtection(bucket: Bucket | undefined, logger: Logger): Promi
   }
 }
 
-function withoutSecrets({ vault, ...config }: WorkerConfig): unknown {
-  const plain = { ...config, ...(vault && { vault: { address: vault.address, auth: vault.auth.method } }) };
+function withoutSecrets({ vault, registrationVault, ...config }: WorkerConfig): unknown {
+  const told = (one: WorkerConfig['vault']) => one && { address: one.address, auth: one.auth.method };
+  const plain = { ...config, vault: told(vault), registrationVault: told(registrationVault) };
   return JSON.parse(JSON.stringify(plain)); // without what is undefined
 }

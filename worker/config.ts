@@ -2,17 +2,19 @@ import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import type { BucketOptions, Encryption } from '../activities/s3/bucket.ts';
-import type { VaultAuth, VaultSettings } from '../activities/vault/vault.ts';
+import type { VaultSettings } from '../activities/vault/vault.ts';
 import { refuseSkipVerify } from '../activities/vault/vault.ts';
 import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import { CLUSTER_ID } from '../domain/names.ts';
 import { isPrivateAddress } from '../domain/private-address.ts';
+import { readVaultSettings } from './vault-settings.ts';
 
 /** Settings of the worker, all from the environment; `TEMPORAL_*` are read by @temporalio/envconfig. */
 const settingsSchema = z
   .object({
     /** Name of the cluster: what packages are addressed to. In development the node's name where it is left out. */
-    BYOC_CLUSTER_ID: z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'must be a DNS label'),
+    BYOC_CLUSTER_ID: z.string().regex(CLUSTER_ID, 'must be a DNS label'),
     /** Where the audit log is kept. */
     BYOC_DATA_DIR: z.string().min(1),
     /** Policy file; without one a person must approve everything by a signed vote. */
@@ -30,10 +32,8 @@ const settingsSchema = z
     BYOC_APPROVERS: z.string().min(1).optional(),
     /** Sigstore trusted root (JSON), against which certificates and log entries are verified. */
     BYOC_TRUSTED_ROOT: z.string().min(1).optional(),
+    /** Vault's other settings are in vault-settings.ts. */
     VAULT_ADDR: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
-    VAULT_TOKEN: z.string().min(1).optional(),
-    VAULT_ROLE_ID: z.string().min(1).optional(),
-    VAULT_SECRET_ID: z.string().min(1).optional(),
     /** The customer's bucket for the audit log; credentials and region are found as every AWS client finds them. */
     S3_BUCKET: z.string().min(1).optional(),
     AWS_ENDPOINT_URL_S3: z.url().optional(),
@@ -62,6 +62,10 @@ const settingsSchema = z
     path: ['VAULT_ADDR'],
     message: 'is missing, and so is COSIGN_KEY: one of them must say where the signing keys are',
   })
+  .refine(({ CONTROL_PLANE_URL, VAULT_ADDR }) => CONTROL_PLANE_URL === undefined || VAULT_ADDR !== undefined, {
+    path: ['CONTROL_PLANE_URL'],
+    message: 'is set; VAULT_ADDR must be too, because the control plane knows a cluster by what its Vault says',
+  })
   .refine(({ BYOC_S3_SSE, BYOC_S3_KMS_KEY_ID }) => BYOC_S3_KMS_KEY_ID === undefined || BYOC_S3_SSE === 'aws:kms', {
     path: ['BYOC_S3_KMS_KEY_ID'],
     message: 'names a key; BYOC_S3_SSE must be aws:kms',
@@ -84,6 +88,8 @@ export interface WorkerConfig {
     readonly localBytes: number;
   };
   readonly controlPlane: ControlPlaneSettings | undefined;
+  /** The login by which the control plane knows the cluster. */
+  readonly registrationVault: VaultSettings | undefined;
   readonly kubeContext: string | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
@@ -124,7 +130,7 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
     cosignKey: settings.COSIGN_KEY,
     approversPath: settings.BYOC_APPROVERS,
     trustedRootPath: settings.BYOC_TRUSTED_ROOT,
-    vault: settings.VAULT_ADDR ? { address: settings.VAULT_ADDR, auth: vaultAuth(settings) } : undefined,
+    vault: readVaultSettings(given, 'execution'),
     s3: settings.S3_BUCKET
       ? {
           bucket: settings.S3_BUCKET,
@@ -138,6 +144,7 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
       localDays: settings.BYOC_AUDIT_LOCAL_DAYS,
       localBytes: settings.BYOC_AUDIT_LOCAL_MIB * 1024 * 1024,
     },
+    registrationVault: settings.CONTROL_PLANE_URL ? readVaultSettings(given, 'registration') : undefined,
     controlPlane: settings.CONTROL_PLANE_URL
       ? {
           url: settings.CONTROL_PLANE_URL,
@@ -177,14 +184,4 @@ function encryptionOf(settings: z.infer<typeof settingsSchema>): Encryption | un
   const { BYOC_S3_SSE: algorithm, BYOC_S3_KMS_KEY_ID: keyId } = settings;
   if (algorithm === undefined) return undefined;
   return algorithm === 'aws:kms' ? { algorithm, keyId } : { algorithm };
-}
-
-function vaultAuth(settings: z.infer<typeof settingsSchema>): VaultAuth {
-  const { VAULT_TOKEN: token, VAULT_ROLE_ID: roleId, VAULT_SECRET_ID: secretId } = settings;
-  if (roleId && secretId) return { method: 'approle', roleId, secretId };
-  if (token) return { method: 'token', token };
-  throw new ConnectorError(
-    'CONFIG_INVALID',
-    'VAULT_ADDR is set; VAULT_ROLE_ID with VAULT_SECRET_ID, or VAULT_TOKEN, must be too.',
-  );
 }

@@ -5,8 +5,6 @@ import { bundleWorkflowCode, DefaultLogger, Worker } from '@temporalio/worker';
 import type { WorkerOptions } from '@temporalio/worker';
 import { KubeConfig } from '@kubernetes/client-node';
 import type { Logger } from 'pino';
-import type { TokenSource } from '../activities/control-plane/channel.ts';
-import { vaultTokens } from '../activities/control-plane/interim-identity.ts';
 import { createActivities } from '../activities/index.ts';
 import { createKubeApi } from '../activities/kubernetes/kube-api.ts';
 import { createMask } from '../activities/kubernetes/mask.ts';
@@ -26,7 +24,6 @@ import { vaultKeySource } from '../activities/sigstore/vault-keys.ts';
 import { readTrustedRoot } from '../activities/sigstore/trusted-root.ts';
 import { createWitness } from '../activities/temporal/witness.ts';
 import type { Vault } from '../activities/vault/vault.ts';
-import { createVault } from '../activities/vault/vault.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
 import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
@@ -35,7 +32,7 @@ import { rollbackIdOf, STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/n
 import { openAlerts } from './alerts.ts';
 import { openAuditTrail } from './audit-trail.ts';
 import { createAuditUpkeep, createReadActivities } from './audit-upkeep.ts';
-import { watchKeys, watchVault } from './audit-watch.ts';
+import { watchKeys } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
 import { createControlPlaneLink } from './control-plane-link.ts';
 import { openHalting } from './halting.ts';
@@ -44,6 +41,7 @@ import { watchPolicy } from './policy-watch.ts';
 import { clusterSchedules, reconcileSchedules } from './schedules.ts';
 import { connectTemporal, registeredSearchAttributes } from './temporal.ts';
 import type { TemporalAccess } from './temporal.ts';
+import { openVault } from './vault.ts';
 
 /** The Secret with the key that values of Secrets are masked with. */
 const MASKING_KEY = 'byoc-masking-key';
@@ -96,7 +94,10 @@ export async function createConnector(
   const planner = createPlanner({ api, sha256, mask });
   const halting = await openHalting(config, kubeConfig, audit, logger);
   const writer = createWriter({ api: halting.guard(api), planner });
-  const vault = config.vault && watchVault(createVault(config.vault), audit.record);
+  const vault = config.vault && openVault({ settings: config.vault, role: 'execution', record: audit.record, logger });
+  const registrationVault =
+    config.registrationVault &&
+    openVault({ settings: config.registrationVault, role: 'registration', record: audit.record, logger });
   const policy = policySource(config.policyPath, sha256);
   const trustedRoot = config.trustedRootPath === undefined ? undefined : await readTrustedRoot(config.trustedRootPath);
   const keys = watchKeys(keySourceOf(vault, config), 'packages', audit.record);
@@ -188,12 +189,13 @@ export async function createConnector(
   });
   const link =
     config.controlPlane &&
+    registrationVault &&
     (await createControlPlaneLink({
       settings: config.controlPlane,
       clusterId,
       writer: config.writer,
       roles: ['registration', 'execution'],
-      identity: identityOf(config),
+      identity: registrationVault.identity('registration'),
       connection,
       namespace,
       client,
@@ -220,7 +222,7 @@ export async function createConnector(
         await audit.close();
         await alerts.close();
         await link?.close();
-        await Promise.all([api.close(), vault?.close(), connection.close()]);
+        await Promise.all([api.close(), vault?.close(), registrationVault?.close(), connection.close()]);
         logger.info('stopped');
       }
     },
@@ -257,11 +259,6 @@ function keySourceOf(vault: Vault | undefined, { cosignKey, clusterId }: WorkerC
 function approverSourceOf(vault: Vault | undefined, { approversPath, clusterId }: WorkerConfig): ApproverSource {
   if (approversPath) return fileApproverSource(approversPath);
   return vault ? cachedKeySource(vaultApproverSource({ vault, clusterId })) : NO_APPROVERS;
-}
-
-function identityOf({ vault }: WorkerConfig): TokenSource {
-  if (vault) return vaultTokens(vault);
-  throw new ConnectorError('CONFIG_INVALID', 'CONTROL_PLANE_URL is set; VAULT_ADDR must be too.');
 }
 
 function kubeConfigOf({ kubeContext }: WorkerConfig): KubeConfig {

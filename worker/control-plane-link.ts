@@ -4,7 +4,6 @@ import type { Client } from '@temporalio/client';
 import type { NativeConnection } from '@temporalio/worker';
 import { Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
-import type { TokenSource } from '../activities/control-plane/channel.ts';
 import { createControlPlane } from '../activities/control-plane/client.ts';
 import type { HeartbeatDeps } from '../activities/control-plane/heartbeat.ts';
 import { describeHeartbeat } from '../activities/control-plane/heartbeat.ts';
@@ -14,6 +13,7 @@ import { clusterFacts } from '../activities/kubernetes/cluster-facts.ts';
 import type { KubeReader } from '../activities/kubernetes/kube-api.ts';
 import type { PolicySource } from '../activities/policy/load-policy.ts';
 import { countPhases } from '../activities/temporal/phase-counts.ts';
+import type { Identity } from '../activities/vault/identity.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
 import { ALERTS, alertTypeOf } from '../domain/alerts.ts';
 import type { ComponentHealth } from '../domain/control-plane.ts';
@@ -35,7 +35,7 @@ export interface LinkOptions {
   readonly writer: string;
   /** What this process runs. */
   readonly roles: readonly Role[];
-  readonly identity: TokenSource;
+  readonly identity: Identity;
   readonly connection: NativeConnection;
   readonly namespace: string;
   readonly client: Client;

@@ -75,7 +75,7 @@ export async function openHalting(
     executor,
     leases,
     freeze: () => freeze.state(KNOWN_FOR_MS),
-    guard: (reads) => throughExecutor({ ...reads, write: (call) => writes.write(call) }, executor),
+    guard: (reads) => throughExecutor({ ...reads, write: writes.write }, executor),
     async close() {
       await executor.close();
       await Promise.all([freeze.close(), records.close()]);

@@ -1,20 +1,31 @@
-import { setCurrentDetails } from '@temporalio/workflow';
+import { isCancellation, setCurrentDetails } from '@temporalio/workflow';
 import type { RollbackInput } from '../activities/package/rollback.ts';
 import { describeObject } from '../domain/plan.ts';
 import type { RollbackOutcome } from '../domain/status.ts';
 import { rollbackPackage } from './activities.ts';
+import { isUnanswered } from './ending.ts';
 
 /**
  * Undoes, on somebody's request, what a package has written that failed, was stopped or cut off. Whether it may be is
  * for the activity to say.
  */
 export async function rollbackWpk(input: RollbackInput): Promise<RollbackOutcome> {
-  const done = await rollbackPackage(input);
+  const done = await attempt(input);
   const lines = done.report.objects.map(
     ({ object, outcome, why }) => `- ${outcome}: ${describeObject(object)}${why === undefined ? '' : ` (${why})`}`,
   );
   setCurrentDetails(lines.slice(0, MAX_LINES).join('\n'));
   return done;
+}
+
+/** One that is stopped before it could begin, or whose worker is gone, has undone nothing that it could tell. */
+async function attempt(input: RollbackInput): Promise<RollbackOutcome> {
+  try {
+    return await rollbackPackage(input);
+  } catch (error) {
+    if (!isCancellation(error) && !isUnanswered(error)) throw error;
+    return { outcome: 'stopped', report: { objects: [], complete: false } };
+  }
 }
 
 /** What the Temporal UI shows; the result has all of them. */

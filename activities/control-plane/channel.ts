@@ -6,6 +6,7 @@ import type { Answer } from '../../domain/control-plane.ts';
 import { answerSchema, problemSchema } from '../../domain/control-plane.ts';
 import type { ErrorCode } from '../../domain/errors.ts';
 import { ConnectorError } from '../../domain/errors.ts';
+import type { Identity } from '../vault/identity.ts';
 
 export interface ChannelOptions {
   /** Base address; https, except on this machine. */
@@ -13,14 +14,9 @@ export interface ChannelOptions {
   /** Certificate authorities in PEM that replace the built-in ones. */
   readonly ca?: string | undefined;
   /** Asked before each request. */
-  readonly identity: TokenSource;
+  readonly identity: Identity;
   /** For the whole of a request, its answer included; 10 s where it is left out. */
   readonly requestTimeoutMs?: number;
-}
-
-/** Who we are, as a JWT that the other side can check. */
-export interface TokenSource {
-  token(): Promise<string>;
 }
 
 export interface Sent {

@@ -9,7 +9,7 @@ import { ApiStatusError, describeConflicts } from './api-status-error.ts';
 import { forEachLimited } from './concurrency.ts';
 import type { ExecutionOptions } from './execution-types.ts';
 import type { Intent } from './intents.ts';
-import type { KubeReader, WriteCall } from './kube-api.ts';
+import type { KubeApi, KubeReader, WriteCall } from './kube-api.ts';
 import type { KubeObject } from './kube-object.ts';
 import { inOrder } from './order.ts';
 import { isOwnConflict, type PendingWrite, type PlannedWrite, requestFor } from './plan-object.ts';
@@ -38,14 +38,9 @@ export class Execution {
   /** Paths of objects that were left in another state than the plan says to the letter. */
   private readonly unforeseen = new Set<string>();
 
-  constructor(
-    api: KubeReader,
-    sendWrite: (call: WriteCall) => Promise<KubeObject>,
-    planner: Planner,
-    options: ExecutionOptions,
-  ) {
+  constructor(api: KubeReader, write: KubeApi['write'], planner: Planner, options: ExecutionOptions) {
     this.api = api;
-    this.sendWrite = sendWrite;
+    this.sendWrite = (call) => write(call, () => this.mayWrite());
     this.planner = planner;
     this.options = options;
   }
@@ -132,7 +127,6 @@ export class Execution {
     let bound = write.call ? { call: write.call, before: planned.before } : await this.bind(planned);
     if (!write.call || planned.planned.verified.by !== 'server') this.unforeseen.add(intent.path);
     for (let attempt = 1; bound; attempt++) {
-      await this.mayWrite();
       try {
         const answer = await this.send(bound.call, intent.kindCreated);
         const after = effect === 'remove' ? undefined : answer;
@@ -208,10 +202,7 @@ export class Execution {
       isPending: write !== undefined,
       stamp: stampOf(wpk, intent),
       signal,
-      send: async (call) => {
-        await this.mayWrite();
-        return this.sendWrite(call);
-      },
+      send: this.sendWrite,
       keep,
       onProgress,
     });
@@ -220,6 +211,7 @@ export class Execution {
     this.unforeseen.add(path);
   }
 
+  /** Asked when nothing is left to wait for: a stop or a policy that came meanwhile decides. */
   private async mayWrite(): Promise<void> {
     const { signal, beforeWrite } = this.options;
     signal?.throwIfAborted();
@@ -237,7 +229,6 @@ export class Execution {
         const notServed = kindCreated && error instanceof ApiStatusError && error.isNotFound;
         if (!notServed || performance.now() > deadline) throw error;
         await sleep(NOT_SERVED_POLL_MS);
-        await this.mayWrite();
       }
     }
   }

@@ -90,21 +90,32 @@ export class Executor {
 
   /**
    * Lets one write pass, or throws what `assertMayWrite` throws. What has passed is awaited by whoever freezes.
-   * @param write sends at once: what could wait has waited here
+   * @param write asks what it is given right before it sends, each time that it does
    */
-  async pass<T>(write: () => Promise<T>): Promise<T> {
+  async pass<T>(write: (mayWrite: () => Promise<void>) => Promise<T>): Promise<T> {
     await this.slots.take();
+    this.inFlight += 1;
     try {
-      await this.assertMayWrite();
-      return await this.count(write);
+      return await write(() => this.assertMayWrite());
     } finally {
+      this.inFlight -= 1;
       this.slots.free();
+      if (this.inFlight === 0 && this.halt.aborted) this.acknowledge();
     }
+  }
+
+  /**
+   * Asks whether the work that calls is still this executor's, frozen or not: once its Lease has run out, another one may
+   * be at it.
+   * @throws {ConnectorError} EXECUTOR_LAPSED
+   */
+  assertHolds(): void {
+    if (this.hasLapsed || this.tenures.getStore() !== this.tenure) throw new ConnectorError('EXECUTOR_LAPSED');
   }
 
   private assertMayWriteNow(): void {
     assertOpen(this.options.freeze.state());
-    if (this.hasLapsed || this.tenures.getStore() !== this.tenure) throw new ConnectorError('EXECUTOR_LAPSED');
+    this.assertHolds();
   }
 
   private get hasLapsed(): boolean {
@@ -113,17 +124,6 @@ export class Executor {
 
   private get leaseName(): string {
     return `${this.options.name}-${this.tenure}`;
-  }
-
-  private async count<T>(write: () => Promise<T>): Promise<T> {
-    this.assertMayWriteNow(); // and nothing comes between this and the write
-    this.inFlight += 1;
-    try {
-      return await write();
-    } finally {
-      this.inFlight -= 1;
-      if (this.inFlight === 0 && this.halt.aborted) this.acknowledge();
-    }
   }
 
   /** Tells whoever froze the cluster where this executor stands; to be called when the freeze changes. */
@@ -216,7 +216,16 @@ class Slots {
 
 /** The API through which packages are executed: each write of it passes the executor. */
 export function throughExecutor(api: KubeApi, executor: Executor): KubeApi {
-  return { ...api, write: (call) => executor.pass(() => api.write(call)) };
+  return {
+    ...api,
+    write: (call, mayWrite) =>
+      executor.pass((passes) =>
+        api.write(call, async () => {
+          await mayWrite?.();
+          await passes(); // last: nothing comes between this and the write
+        }),
+      ),
+  };
 }
 
 function assertOpen(state: FreezeState): void {

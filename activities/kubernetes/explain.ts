@@ -1,14 +1,19 @@
 import type { KubeReader } from './kube-api.ts';
 import { at, isRecord, type KubeObject, listAt } from './kube-object.ts';
 import { lastLineBefore } from './logs.ts';
+import { redactorFor } from './redact-secrets.ts';
 import { isControlledBy, selectorOf } from './selector.ts';
 import { clip } from './status-message.ts';
 
 /** Pods looked at; the first few tell what is wrong with all. */
 const MAX_PODS = 200;
 const MAX_EVENTS = 500;
-/** A container writes what it likes when it ends, secrets too: enough of it to recognise the trouble. */
+/** Enough to recognise the trouble. */
 const MAX_LAST_WORDS = 200;
+const UNMASKED = '(what it says may hold values of Secrets that the connector may not read)';
+
+/** Makes words of a program, which writes what it likes, safe to show. */
+type Tell = (words: string) => string;
 
 /**
  * Why an object does not get ready, as a person needs it: which pod, which container, and what about it (scheduling,
@@ -46,9 +51,14 @@ async function podsOf(api: KubeReader, workload: KubeObject, signal?: AbortSigna
 async function troubleOf(api: KubeReader, pod: KubeObject, signal?: AbortSignal): Promise<string> {
   const scheduled = conditionOf(pod, 'PodScheduled');
   if (at(scheduled, 'status') === 'False') return sentence(at(scheduled, 'reason'), at(scheduled, 'message'));
+  const redact = await redactorFor(api, pod, signal);
+  const tell: Tell = (words) => {
+    if (words === '') return '';
+    return redact ? clip(redact(words), MAX_LAST_WORDS) : UNMASKED;
+  };
   const containers = [...listAt(pod, 'status', 'initContainerStatuses'), ...listAt(pod, 'status', 'containerStatuses')];
   for (const container of containers) {
-    const why = await containerTrouble(api, pod, container, signal);
+    const why = await containerTrouble(api, pod, container, tell, signal);
     if (why) return `container ${String(at(container, 'name'))} ${why}`;
   }
   if (at(pod, 'status', 'phase') === 'Failed')
@@ -60,28 +70,35 @@ async function containerTrouble(
   api: KubeReader,
   pod: KubeObject,
   container: unknown,
+  tell: Tell,
   signal?: AbortSignal,
 ): Promise<string> {
   const waiting = at(container, 'state', 'waiting');
   const reason = at(waiting, 'reason');
-  if (reason === 'CrashLoopBackOff') return crashLoop(api, pod, container, signal);
+  if (reason === 'CrashLoopBackOff') return crashLoop(api, pod, container, tell, signal);
   if (reason !== undefined && reason !== 'ContainerCreating' && reason !== 'PodInitializing') {
     return `waits: ${sentence(reason, at(waiting, 'message'))}`;
   }
   const ended = at(container, 'state', 'terminated');
-  if (isRecord(ended) && at(ended, 'exitCode') !== 0) return howItEnded(ended, lastWords(ended));
+  if (isRecord(ended) && at(ended, 'exitCode') !== 0) return howItEnded(ended, tell(lastWords(ended)));
   const isRunning = at(container, 'state', 'running') !== undefined;
   if (!isRunning || at(container, 'ready') === true) return '';
   const probe = await lastEventOf(api, pod, (event) => event['reason'] === 'Unhealthy', signal);
-  return probe ? `is not ready: ${probe}` : 'is not ready';
+  return probe ? `is not ready: ${tell(probe)}` : 'is not ready';
 }
 
-async function crashLoop(api: KubeReader, pod: KubeObject, container: unknown, signal?: AbortSignal): Promise<string> {
+async function crashLoop(
+  api: KubeReader,
+  pod: KubeObject,
+  container: unknown,
+  tell: Tell,
+  signal?: AbortSignal,
+): Promise<string> {
   const ended = at(container, 'lastState', 'terminated');
   const written = await lastLineBefore(api, pod, String(at(container, 'name')), signal);
   const restarts = Number(at(container, 'restartCount') ?? 0);
   const often = restarts > 0 ? ` after ${restarts} ${restarts === 1 ? 'restart' : 'restarts'}` : '';
-  const words = written ? clip(written, MAX_LAST_WORDS) : lastWords(ended);
+  const words = tell(written || lastWords(ended));
   return `crashes again and again (CrashLoopBackOff${often}): ${howItEnded(ended, words)}`;
 }
 
@@ -91,7 +108,7 @@ function howItEnded(ended: unknown, words: string): string {
 
 function lastWords(ended: unknown): string {
   const [line = ''] = String(at(ended, 'message') ?? '').split(/\r?\n/, 1);
-  return clip(line, MAX_LAST_WORDS);
+  return line;
 }
 
 /** What controllers say about the object itself, or about what they make its pods with. */

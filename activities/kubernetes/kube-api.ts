@@ -15,6 +15,8 @@ const MAX_RESPONSE_BYTES = 64 * 1024 * 1024;
 const MAX_LIST_CHARACTERS = MAX_RESPONSE_BYTES;
 /** Objects may have more than 1 MiB each: a page that is too large costs the whole list. */
 const PAGE_SIZE = 250;
+/** Of a list: metav1 `PartialObjectMetadataList`. */
+const ACCEPT_METADATA = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 const MAX_TRIES = 4;
 const MAX_RETRY_AFTER_MS = 5_000;
 
@@ -33,6 +35,8 @@ export interface ListOptions {
   readonly labelSelector?: string;
   /** As in kubectl's `--field-selector`. */
   readonly fieldSelector?: string;
+  /** Leaves out all but the metadata, so that nothing is read that is not needed. */
+  readonly onlyMetadata?: boolean;
 }
 
 export interface WatchOptions {
@@ -81,8 +85,12 @@ export interface KubeWatcher {
 
 /** What can change the cluster: for the writer alone. */
 export interface KubeApi extends KubeReader, KubeWatcher {
-  /** Takes no signal: a write under way is awaited, never torn, so that what is reported of it is true. */
-  write(call: WriteCall): Promise<KubeObject>;
+  /**
+   * Takes no signal: a write under way is awaited, never torn, so that what is reported of it is true.
+   * @param mayWrite asked right before it is sent, and again before it is sent again because the server was too busy:
+   *   where it throws, nothing is sent
+   */
+  write(call: WriteCall, mayWrite?: () => Promise<void>): Promise<KubeObject>;
   close(): Promise<void>;
 }
 
@@ -102,6 +110,7 @@ interface Sent {
   /** Whether sending it twice is as good as once: reads and dry runs. */
   readonly repeatable: boolean;
   readonly signal?: AbortSignal | undefined;
+  readonly maySend?: (() => Promise<void>) | undefined;
 }
 
 /**
@@ -133,8 +142,10 @@ export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: Kube
     return dispatcher;
   }
 
-  async function sendOnce(sent: Sent, renew: boolean): Promise<{ status: number; retryAfter: string; text: string }> {
-    const { tls, headers } = await source.current(renew);
+  async function sendOnce(
+    sent: Sent,
+    { tls, headers }: Credentials,
+  ): Promise<{ status: number; retryAfter: string; text: string }> {
     const query = new URLSearchParams(sent.query).toString();
     const options: Dispatcher.RequestOptions = {
       method: sent.method,
@@ -152,8 +163,10 @@ export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: Kube
   async function send(sent: Sent): Promise<string> {
     for (let attempt = 1, renew = false; ; attempt++) {
       sent.signal?.throwIfAborted();
+      const credentials = await source.current(renew);
+      await sent.maySend?.();
       try {
-        const { status, retryAfter, text } = await sendOnce(sent, renew);
+        const { status, retryAfter, text } = await sendOnce(sent, credentials);
         if (status < 300) return text;
         const refusal = new ApiStatusError(status, text, sent.path);
         if (!refusal.isTemporary) {
@@ -201,7 +214,9 @@ export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: Kube
     return (await readJson(path, 'application/json', signal)) as KubeObject | undefined; // the API server's own form
   }
 
-  async function list(path: string, { atMost, labelSelector, fieldSelector }: ListOptions, signal?: AbortSignal) {
+  async function list(path: string, options: ListOptions, signal?: AbortSignal) {
+    const { atMost, labelSelector, fieldSelector, onlyMetadata = false } = options;
+    const accept = onlyMetadata ? ACCEPT_METADATA : 'application/json';
     const objects: KubeObject[] = [];
     let next = '';
     let characters = 0;
@@ -212,7 +227,7 @@ export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: Kube
         ...(fieldSelector ? { fieldSelector } : {}),
         ...(next ? { continue: next } : {}),
       };
-      const text = await read(path, query, 'application/json', signal).catch(tooLargeAsNull);
+      const text = await read(path, query, accept, signal).catch(tooLargeAsNull);
       if (text === undefined) return next ? undefined : objects;
       characters += text?.length ?? 0;
       if (text === null || characters > MAX_LIST_CHARACTERS) return undefined;
@@ -254,7 +269,11 @@ export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: Kube
     }
   }
 
-  async function change(call: WriteCall, query: Record<string, string>, sent: Pick<Sent, 'repeatable' | 'signal'>) {
+  async function change(
+    call: WriteCall,
+    query: Record<string, string>,
+    sent: Pick<Sent, 'repeatable' | 'signal' | 'maySend'>,
+  ) {
     const { method, path, body, contentType } = call;
     const headers = { 'content-type': contentType };
     const text = await send({ method, path, body, headers, query: { ...call.query, ...query }, ...sent });
@@ -275,7 +294,7 @@ export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: Kube
       }
     },
     dryRun: (call, signal) => change(asDryRun(call), { dryRun: 'All' }, { repeatable: true, signal }),
-    write: (call) => change(call, {}, { repeatable: false }),
+    write: (call, maySend) => change(call, {}, { repeatable: false, maySend }),
     async clusterUid(signal) {
       clusterUid ??= (await get('/api/v1/namespaces/kube-system', signal))?.metadata.uid;
       if (!clusterUid)

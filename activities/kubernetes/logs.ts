@@ -2,13 +2,16 @@ import type { ObjectRef } from '../../domain/plan.ts';
 import type { LogTail } from '../../domain/status.ts';
 import type { KubeReader } from './kube-api.ts';
 import { at, type KubeObject, listAt } from './kube-object.ts';
-import { type Redact, redactorFor } from './redact-secrets.ts';
+import type { Redact } from './masked-text.ts';
+import { redactorFor } from './redact-secrets.ts';
 
 /** Pods of a Job whose logs are kept, the newest. */
 const MAX_PODS = 3;
 const MAX_LISTED = 500;
 const TAIL_LINES = 20;
 const MAX_CHARS = 2_000;
+/** So much of the end is searched for Secrets: lines may be of any length, and others wait meanwhile. */
+const MAX_SEARCHED_CHARS = 16 * 1024;
 /** A node that does not answer must not hold up a package that is otherwise done. */
 const ANSWERED_WITHIN_MS = 5_000;
 
@@ -58,7 +61,7 @@ async function tailOf(
 }
 
 /**
- * The last line that a container wrote before it ended the last time, masked; empty where there is none to be had.
+ * The last line that a container wrote before it ended the last time, not masked; empty where there is none to be had.
  * Rejects with the signal's reason alone.
  */
 export async function lastLineBefore(
@@ -68,10 +71,8 @@ export async function lastLineBefore(
   signal?: AbortSignal,
 ): Promise<string> {
   try {
-    const redact = await redactorFor(api, pod, signal);
-    if (!redact) return '';
     const text = await readLog(api, pod, { container, tailLines: 1, previous: true }, signal);
-    return redact(text).trimEnd();
+    return text.trimEnd();
   } catch {
     signal?.throwIfAborted();
     return '';
@@ -93,7 +94,14 @@ async function readLog(
   const path = `/api/v1/namespaces/${metadata.namespace ?? ''}/pods/${metadata.name}/log`;
   const query = { container, tailLines: String(tailLines), ...(previous && { previous: 'true' }) };
   const inTime = AbortSignal.timeout(ANSWERED_WITHIN_MS);
-  return api.getText(path, query, signal ? AbortSignal.any([signal, inTime]) : inTime);
+  const text = await api.getText(path, query, signal ? AbortSignal.any([signal, inTime]) : inTime);
+  if (text.length <= MAX_SEARCHED_CHARS) return text;
+  // Half a value of a Secret would be found by nobody: what is cut is left out as a whole.
+  const part = text.slice(-MAX_SEARCHED_CHARS);
+  const lineEnd = part.indexOf('\n');
+  return lineEnd >= 0 && lineEnd < part.length - 1
+    ? `…${part.slice(lineEnd)}`
+    : '… (its last line is too long to be shown)';
 }
 
 /** The end says why; a line that would be cut is left out as a whole. */

@@ -1,13 +1,10 @@
 import { ConnectorError } from '../../domain/errors.ts';
 import type { KubeReader } from './kube-api.ts';
+import { maskingOf, type Redact } from './masked-text.ts';
 import { at, isRecord, type KubeObject, listAt } from './kube-object.ts';
 
-export type Redact = (text: string) => string;
-
-const MASKED = '[masked]';
 /** Shorter ones are words of everyday texts. */
-const MIN_LENGTH = 4;
-const MIN_LINE_LENGTH = 8;
+const MIN_PART_LENGTH = 8;
 /** More Secrets than that in one namespace are not all read. */
 const MAX_SECRETS = 1_000;
 
@@ -19,9 +16,7 @@ const MAX_SECRETS = 1_000;
 export async function redactorFor(api: KubeReader, pod: KubeObject, signal?: AbortSignal): Promise<Redact | undefined> {
   const secrets = (await listed(api, pod, signal)) ?? (await read(api, pod, signal));
   if (!secrets) return undefined;
-  const values = new Set(secrets.flatMap(valuesOf));
-  const longestFirst = [...values].sort((a, b) => b.length - a.length);
-  return (text) => longestFirst.reduce((rest, value) => rest.replaceAll(value, MASKED), text);
+  return maskingOf(secrets.flatMap(valuesOf));
 }
 
 async function listed(api: KubeReader, { metadata }: KubeObject, signal?: AbortSignal) {
@@ -66,13 +61,32 @@ function namesIn(spec: unknown): ReadonlySet<string> {
   return new Set(references.filter((name) => typeof name === 'string'));
 }
 
-/** A value as it is, line by line, and as it is kept. */
+/** What of a Secret would show if it were written: a value as a whole and its lines, and what is inside of settings. */
 function valuesOf(secret: KubeObject): string[] {
   const data = at(secret, 'data');
   return Object.values(isRecord(data) ? data : {}).flatMap((encoded) => {
     const value = Buffer.from(String(encoded), 'base64').toString('utf8').trim();
-    if (value.length < MIN_LENGTH) return [];
-    const lines = value.split(/\r?\n/).filter((line) => line.length >= MIN_LINE_LENGTH);
-    return [value, String(encoded), ...lines];
+    const lines = value.split(/\r?\n/);
+    const parts = [...lines, ...lines.map(afterName), ...textsInJson(value)];
+    return [value, ...parts.map((part) => part.trim()).filter((part) => part.length >= MIN_PART_LENGTH)];
   });
+}
+
+/** `secret` of `PASSWORD=secret`, `password: "secret"` and the like. */
+function afterName(line: string): string {
+  const [, value = ''] = /^\s*[\w.-]+\s*[=:]\s*(.*)$/.exec(line) ?? [];
+  return value.replace(/^(["'])(.*)\1$/, '$2');
+}
+
+function textsInJson(value: string): string[] {
+  try {
+    return textsIn(JSON.parse(value));
+  } catch {
+    return [];
+  }
+}
+
+function textsIn(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(textsIn) : [];
 }

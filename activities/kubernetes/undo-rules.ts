@@ -1,4 +1,5 @@
 import { diffPaths } from '../../domain/diff.ts';
+import { canonicalJson } from '../../domain/digest.ts';
 import { FIELD_MANAGER } from '../../domain/names.ts';
 import { at, isRecord, type KubeObject, listAt } from './kube-object.ts';
 import { normalize } from './normalize.ts';
@@ -22,9 +23,16 @@ export type UndoDecision =
 const BY_CONTROLLERS =
   /^\/(metadata\/(annotations|finalizers|labels\/kubernetes\.io~1)|spec\/(replicas|volumeName|finalizers|caBundle|nodeName)|secrets)/;
 
-/** Decides how one write is undone. Whoever acts on it binds the request to the state that was decided on. */
-export function decideUndo({ before, after, isExact }: UndoEntry, live: KubeObject | undefined): UndoDecision {
-  if (before && after) return undoChange(before, after, live);
+/**
+ * Decides how one write is undone. Whoever acts on it binds the request to the state that was decided on.
+ * @param reborn uid of the object where the package deleted it afterwards and it was made anew since
+ */
+export function decideUndo(
+  { before, after, isExact }: UndoEntry,
+  live: KubeObject | undefined,
+  reborn?: string,
+): UndoDecision {
+  if (before && after) return undoChange(before, after, live, reborn ?? before.metadata.uid);
   if (before) return undoDeletion(before, live);
   return after ? undoCreation(after, isExact, live) : { do: 'nothing' };
 }
@@ -40,10 +48,15 @@ function undoCreation(after: KubeObject, isExact: boolean, live: KubeObject | un
   return first ? { do: 'leave', why: changedSince(live, first.path) } : { do: 'remove', live };
 }
 
-function undoChange(before: KubeObject, after: KubeObject, live: KubeObject | undefined): UndoDecision {
+function undoChange(
+  before: KubeObject,
+  after: KubeObject,
+  live: KubeObject | undefined,
+  uid: string | undefined,
+): UndoDecision {
   if (!live || live.metadata.deletionTimestamp !== undefined)
     return { do: 'leave', why: 'somebody has deleted it since' };
-  if (live.metadata.uid !== before.metadata.uid) return { do: 'leave', why: 'another object has its name by now' };
+  if (live.metadata.uid !== uid) return { do: 'leave', why: 'another object has its name by now' };
   const { value, conflicts } = reverted(comparable(before, before), comparable(after, before), live);
   const [first] = conflicts;
   if (first !== undefined) return { do: 'leave', why: changedSince(live, first) };
@@ -57,14 +70,51 @@ function undoDeletion(before: KubeObject, live: KubeObject | undefined): UndoDec
   if (!live) return { do: 'recreate', object: reborn(before) };
   const isSame = live.metadata.uid === before.metadata.uid;
   if (isSame) return live.metadata.deletionTimestamp === undefined ? { do: 'nothing' } : { do: 'await-end', live };
-  // An earlier attempt may have made it anew.
-  const isReborn = diffPaths(comparable(reborn(before), before), comparable(live, before)).length === 0;
-  return isReborn ? { do: 'nothing' } : { do: 'leave', why: 'somebody has made another one since' };
+  // An earlier attempt may have made it anew, and controllers have set on it what they set on any.
+  const changes = diffPaths(comparable(reborn(before), before), comparable(live, before));
+  return changes.every(({ path }) => BY_CONTROLLERS.test(path))
+    ? { do: 'nothing' }
+    : { do: 'leave', why: 'somebody has made another one since' };
+}
+
+/**
+ * What undoing needs where an attempt notes a write that an earlier one has noted: where the earlier write came through,
+ * it goes back to what was there before both.
+ */
+export function notedAnew(earlier: UndoEntry, later: UndoEntry): UndoEntry {
+  return later.before && cameThrough(earlier, later.before) ? startingFrom(earlier.before, later) : later;
+}
+
+/** An entry that goes back to another state. */
+export function startingFrom(before: KubeObject | undefined, entry: UndoEntry): UndoEntry {
+  const rest = Object.fromEntries(Object.entries(entry).filter(([key]) => key !== 'before'));
+  return { ...(rest as Omit<UndoEntry, 'before'>), ...(before && { before }) };
+}
+
+/** Whether there is something of a write to take back; who created an object may write it once more. */
+function cameThrough({ before, after }: UndoEntry, seen: KubeObject): boolean {
+  if (!before || !after) return !before;
+  const { value, conflicts } = reverted(
+    comparable(before, before),
+    comparable(after, before),
+    comparable(seen, before),
+  );
+  return conflicts.length === 0 && diffPaths(comparable(seen, before), value).length > 0;
 }
 
 /** Whether an object that was undone is, in all that counts, what it was before: then its owners are what they were too. */
 export function isAsBefore({ before }: UndoEntry, now: KubeObject): boolean {
   return before !== undefined && diffPaths(comparable(before, before), comparable(now, before)).length === 0;
+}
+
+/** Whether the connector owns other fields of an object than it did before. */
+export function ownsOtherwise({ before }: UndoEntry, now: KubeObject): boolean {
+  return canonicalJson(ownedByUs(before)) !== canonicalJson(ownedByUs(now));
+}
+
+function ownedByUs(object: KubeObject | undefined): unknown[] {
+  const own = listAt(object, 'metadata', 'managedFields').filter((entry) => at(entry, 'manager') === FIELD_MANAGER);
+  return own.map((entry) => [at(entry, 'operation'), at(entry, 'subresource') ?? '', at(entry, 'fieldsV1')]);
 }
 
 const JOB_RAN = 'the Job was started: what it did elsewhere stays done';

@@ -1,15 +1,17 @@
 import { ConnectorError } from '../../domain/errors.ts';
+import type { ObjectRef } from '../../domain/plan.ts';
 import type { UndoneObject, UndoOutcome } from '../../domain/status.ts';
 import { deleteCall, STRICT } from './actions/calls.ts';
 import { ApiStatusError } from './api-status-error.ts';
 import { forEachLimited } from './concurrency.ts';
+import { collectionPath, createDiscovery } from './discovery.ts';
 import { healthOf } from './health.ts';
 import { toJsonBody } from './json-body.ts';
-import type { KubeReader, WriteCall } from './kube-api.ts';
+import type { KubeApi, KubeReader, WriteCall } from './kube-api.ts';
 import { at, type KubeObject, listAt, versionOf } from './kube-object.ts';
 import { inOrder } from './order.ts';
 import type { UndoEntry } from './undo-entry.ts';
-import { decideUndo, isAsBefore, lossOf, type UndoDecision } from './undo-rules.ts';
+import { decideUndo, isAsBefore, lossOf, ownsOtherwise, type UndoDecision } from './undo-rules.ts';
 import { waitFor } from './wait.ts';
 
 const IN_FLIGHT = 16;
@@ -22,6 +24,16 @@ const SETTLES_WITHIN_MS = 120_000;
 export interface StepToUndo {
   readonly step: string;
   readonly entries: readonly UndoEntry[];
+  /** What an earlier rollback has undone of it: it is not looked at again. */
+  readonly undone: readonly UndoneEntry[];
+}
+
+/** What became of one entry. */
+export interface UndoneEntry {
+  readonly path: string;
+  readonly object: UndoneObject;
+  /** Of an object that was made anew. */
+  readonly uid?: string;
 }
 
 export interface UndoOptions {
@@ -36,6 +48,8 @@ export interface UndoOptions {
     readonly total: number;
     readonly waitingFor?: string;
   }) => void;
+  /** Told what is undone of a step once it has come to its end, so that another attempt need not look at it again. */
+  readonly onUndone?: (step: string, undone: readonly UndoneEntry[]) => Promise<void>;
   /** Filled object by object; what is in it when this throws was undone. */
   readonly report: UndoneObject[];
 }
@@ -43,41 +57,57 @@ export interface UndoOptions {
 /** Undoes what a package has written: steps and kinds in reverse order, each write bound to the state that it changes. */
 export class Undo {
   private readonly api: KubeReader;
-  private readonly sendWrite: (call: WriteCall) => Promise<KubeObject>;
+  private readonly write: KubeApi['write'];
   private readonly options: UndoOptions;
+  /** Uids of what was made anew, by path: for the steps before, it is the object that they changed. */
+  private readonly reborn = new Map<string, string>();
 
-  constructor(api: KubeReader, sendWrite: (call: WriteCall) => Promise<KubeObject>, options: UndoOptions) {
+  constructor(api: KubeReader, write: KubeApi['write'], options: UndoOptions) {
     this.api = api;
-    this.sendWrite = sendWrite;
+    this.write = write;
     this.options = options;
   }
 
   async run(): Promise<void> {
-    for (const { step, entries } of [...this.options.steps].reverse()) await this.undoStep(step, entries);
+    for (const one of [...this.options.steps].reverse()) await this.undoStep(one);
   }
 
-  private async undoStep(step: string, entries: readonly UndoEntry[]): Promise<void> {
-    const { report, onProgress } = this.options;
-    let done = 0;
+  private async undoStep({ step, entries, undone: before }: StepToUndo): Promise<void> {
+    const { report, onProgress, onUndone } = this.options;
+    const undone = [...before];
+    const skipped = new Set(undone.map(({ path }) => path));
+    for (const one of undone) this.keep(one);
+    const open = entries.filter(({ path }) => !skipped.has(path));
+    let done = undone.length;
     const tell = (waitingFor?: string) =>
       onProgress?.({ step, done, total: entries.length, ...(waitingFor !== undefined && { waitingFor }) });
     tell();
-    for (const group of inOrder(entries, ({ object }) => object.kind).reverse()) {
+    for (const group of inOrder(open, ({ object }) => object.kind).reverse()) {
       await forEachLimited([...group].reverse(), IN_FLIGHT, async (entry) => {
-        const { object } = entry;
-        report.push({ step, object, ...(await this.undoOne(entry, tell)) });
+        const { uid, ...outcome } = await this.undoOne(entry, tell);
+        const object = { step, object: entry.object, ...outcome };
+        const one = { path: entry.path, object, ...(uid !== undefined && { uid }) };
+        if (outcome.outcome === 'left') report.push(object);
+        else undone.push(this.keep(one));
         done += 1;
         tell();
       });
     }
+    if (undone.length > before.length) await onUndone?.(step, undone);
+  }
+
+  private keep(one: UndoneEntry): UndoneEntry {
+    this.options.report.push(one.object);
+    if (one.uid !== undefined) this.reborn.set(one.path, one.uid);
+    return one;
   }
 
   private async undoOne(entry: UndoEntry, tell: (waitingFor: string) => void): Promise<Outcome> {
     for (let attempt = 1; ; attempt++) {
-      const live = await this.api.get(entry.path, this.options.signal);
-      const decision = decideUndo(entry, live);
+      const live = await this.ifServed(entry.object, () => this.api.get(entry.path, this.options.signal));
+      const decision = decideUndo(entry, live, this.reborn.get(entry.path));
       try {
-        const outcome = await this.carryOut(entry, decision, tell);
+        const outcome = await this.carryOut(entry, live, decision, tell);
         if (outcome) return outcome;
       } catch (error) {
         if (!(error instanceof ApiStatusError)) throw error;
@@ -90,13 +120,19 @@ export class Undo {
   /** @returns undefined where the object has to be looked at anew */
   private async carryOut(
     entry: UndoEntry,
+    live: KubeObject | undefined,
     decision: UndoDecision,
     tell: (waitingFor: string) => void,
   ): Promise<Outcome | undefined> {
     const loss = lossOf(entry);
     switch (decision.do) {
-      case 'nothing':
-        return loss === undefined ? { outcome: 'unchanged' } : { outcome: 'partly', why: loss };
+      case 'nothing': {
+        // An earlier attempt may have ended between putting it back and giving its fields back.
+        if (live && isAsBefore(entry, live) && ownsOtherwise(entry, live)) await this.withOwners(entry, live);
+        const uid = entry.after ? undefined : live?.metadata.uid;
+        const outcome: Outcome = loss === undefined ? { outcome: 'unchanged' } : { outcome: 'partly', why: loss };
+        return { ...outcome, ...(uid !== undefined && { uid }) };
+      }
       case 'leave':
         return { outcome: 'left', why: decision.why };
       case 'await-end': {
@@ -113,7 +149,9 @@ export class Undo {
       case 'recreate': {
         const made = await this.send(putBack(entry, decision));
         const now = await this.withOwners(entry, made);
-        return ended(loss, await this.settle(entry, now, 'ready', tell));
+        const outcome = ended(loss, await this.settle(entry, now, 'ready', tell));
+        const { uid } = now.metadata;
+        return { ...outcome, ...(decision.do === 'recreate' && uid !== undefined && { uid }) };
       }
     }
   }
@@ -142,15 +180,36 @@ export class Undo {
   /** Why an object that the package made is not removed with what others have put into it. */
   private async heldBack({ object, after }: UndoEntry): Promise<string | undefined> {
     if (object.kind !== 'Namespace' && object.kind !== 'CustomResourceDefinition') return undefined;
-    for (const path of contentsOf(object.name, object.kind, after)) {
-      const held = await this.api.list(path, { atMost: MAX_HELD }, this.options.signal);
-      const foreign = held?.filter(({ metadata }) => metadata.name !== ROOT_CERTIFICATE);
-      if (foreign && foreign.length === 0) continue;
-      const [first] = foreign ?? [];
+    for (const { path, ...kind } of contentsOf(object.name, object.kind, after)) {
+      const held = await this.ifServed(kind, async () => {
+        const found = await this.api.list(path, { atMost: MAX_HELD }, this.options.signal);
+        return found ?? 'many';
+      });
+      if (held === undefined) continue;
+      const foreign = held === 'many' ? held : held.filter(({ metadata }) => metadata.name !== ROOT_CERTIFICATE);
+      if (foreign.length === 0) continue;
+      const first = foreign === 'many' ? undefined : foreign[0];
       const what = first ? `${first.kind} ${first.metadata.name}` : 'many objects';
       return `it holds what is not from this package, such as ${what}`;
     }
     return undefined;
+  }
+
+  /**
+   * Reads what is there only as long as the API server serves its kind: of a kind that it does not know it says "not
+   * found" in the words of any server, which counts as no answer elsewhere.
+   */
+  private async ifServed<T>(
+    { apiVersion, kind }: Pick<ObjectRef, 'apiVersion' | 'kind'>,
+    read: () => Promise<T>,
+  ): Promise<T | undefined> {
+    try {
+      return await read();
+    } catch (error) {
+      if (!(error instanceof ConnectorError) || error.code !== 'KUBERNETES_UNAVAILABLE') throw error;
+      if (await createDiscovery(this.api).resolve(apiVersion, kind)) throw error;
+      return undefined;
+    }
   }
 
   /** @returns why it does not come to rest, if it doesn't */
@@ -174,12 +233,13 @@ export class Undo {
     }
   }
 
-  private async send(call: WriteCall): Promise<KubeObject> {
+  private send(call: WriteCall): Promise<KubeObject> {
     const { signal, beforeWrite } = this.options;
-    signal?.throwIfAborted();
-    await beforeWrite?.();
-    signal?.throwIfAborted();
-    return this.sendWrite(call);
+    return this.write(call, async () => {
+      signal?.throwIfAborted();
+      await beforeWrite?.();
+      signal?.throwIfAborted();
+    });
   }
 }
 
@@ -190,6 +250,8 @@ function ofNoSubresource(owner: unknown): boolean {
 interface Outcome {
   readonly outcome: UndoOutcome;
   readonly why?: string;
+  /** Of an object that was made anew. */
+  readonly uid?: string;
 }
 
 function ended(loss: string | undefined, unsettled: string | undefined): Outcome {
@@ -211,32 +273,40 @@ function putCall(path: string, object: KubeObject): WriteCall {
 const ROOT_CERTIFICATE = 'kube-root-ca.crt';
 const MAX_HELD = 50;
 
-/** Where what others have put into an object would be found; the kinds that people make in a namespace. */
-function contentsOf(name: string, kind: string, after: KubeObject | undefined): string[] {
-  if (kind === 'Namespace') {
-    return NAMESPACE_CONTENTS.map(([group, plural]) => `${group}/namespaces/${encodeURIComponent(name)}/${plural}`);
-  }
-  return definedBy(after);
+interface Collection extends Pick<ObjectRef, 'apiVersion' | 'kind'> {
+  readonly path: string;
 }
 
-const NAMESPACE_CONTENTS: readonly (readonly [string, string])[] = [
-  ['/apis/apps/v1', 'deployments'],
-  ['/apis/apps/v1', 'statefulsets'],
-  ['/apis/apps/v1', 'daemonsets'],
-  ['/apis/batch/v1', 'jobs'],
-  ['/apis/batch/v1', 'cronjobs'],
-  ['/api/v1', 'pods'],
-  ['/api/v1', 'services'],
-  ['/api/v1', 'configmaps'],
-  ['/api/v1', 'secrets'],
-  ['/api/v1', 'persistentvolumeclaims'],
+/** Where what others have put into an object would be found; the kinds that people make in a namespace. */
+function contentsOf(name: string, kind: string, after: KubeObject | undefined): Collection[] {
+  if (kind !== 'Namespace') return definedBy(after);
+  return NAMESPACE_CONTENTS.map(([apiVersion, kind, plural]) => ({
+    apiVersion,
+    kind,
+    path: collectionPath({ apiVersion, plural }, name),
+  }));
+}
+
+const NAMESPACE_CONTENTS: readonly (readonly [apiVersion: string, kind: string, plural: string])[] = [
+  ['apps/v1', 'Deployment', 'deployments'],
+  ['apps/v1', 'StatefulSet', 'statefulsets'],
+  ['apps/v1', 'DaemonSet', 'daemonsets'],
+  ['batch/v1', 'Job', 'jobs'],
+  ['batch/v1', 'CronJob', 'cronjobs'],
+  ['v1', 'Pod', 'pods'],
+  ['v1', 'Service', 'services'],
+  ['v1', 'ConfigMap', 'configmaps'],
+  ['v1', 'Secret', 'secrets'],
+  ['v1', 'PersistentVolumeClaim', 'persistentvolumeclaims'],
 ];
 
 /** The collections of the kind that a definition brings, one for each version. */
-function definedBy(definition: KubeObject | undefined): string[] {
+function definedBy(definition: KubeObject | undefined): Collection[] {
   const group = String(at(definition, 'spec', 'group') ?? '');
   const plural = String(at(definition, 'spec', 'names', 'plural') ?? '');
+  const kind = String(at(definition, 'spec', 'names', 'kind') ?? '');
   return listAt(definition, 'spec', 'versions')
     .filter((version) => at(version, 'served') === true)
-    .map((version) => `/apis/${group}/${String(at(version, 'name'))}/${plural}`);
+    .map((version) => `${group}/${String(at(version, 'name'))}`)
+    .map((apiVersion) => ({ apiVersion, kind, path: collectionPath({ apiVersion, plural }, undefined) }));
 }

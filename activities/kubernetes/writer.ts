@@ -10,7 +10,7 @@ import { ApiStatusError } from './api-status-error.ts';
 import { Execution, planChanged } from './execution.ts';
 import type { ExecutionOptions } from './execution-types.ts';
 import { toJsonBody } from './json-body.ts';
-import type { KubeApi, WriteCall } from './kube-api.ts';
+import type { KubeApi, ListOptions, WriteCall } from './kube-api.ts';
 import { at, isRecord, type KubeObject, versionOf } from './kube-object.ts';
 import type { Planner } from './planner.ts';
 import { Undo, type UndoOptions } from './undo.ts';
@@ -38,7 +38,7 @@ export function createWriter({ api, planner }: { readonly api: KubeApi; readonly
   return {
     async execute(options) {
       requireApproval(planner, options);
-      const execution = new Execution(api, (call) => api.write(call), planner, options);
+      const execution = new Execution(api, api.write, planner, options);
       for (const step of options.wpk.steps) {
         const done = options.done?.get(step.id);
         if (done) options.report.steps.push(done);
@@ -47,7 +47,7 @@ export function createWriter({ api, planner }: { readonly api: KubeApi; readonly
       return options.report;
     },
 
-    undo: (options) => new Undo(api, (call) => api.write(call), options).run(),
+    undo: (options) => new Undo(api, api.write, options).run(),
   };
 }
 
@@ -128,8 +128,8 @@ const ABOUT_LABEL = 'neuralops.io/about';
  * @param api with the rights for the state namespace, which the account that applies packages does not have
  */
 export function createStateSecrets(api: KubeApi): StateSecrets {
-  const list = async (labelSelector: string) => {
-    const secrets = await api.list(SECRETS_PATH, { atMost: MAX_RECORDS, labelSelector });
+  const list = async (options: Pick<ListOptions, 'labelSelector' | 'onlyMetadata'>) => {
+    const secrets = await api.list(SECRETS_PATH, { atMost: MAX_RECORDS, ...options });
     if (!secrets) throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'There are too many Secrets to list.');
     return secrets;
   };
@@ -148,12 +148,13 @@ export function createStateSecrets(api: KubeApi): StateSecrets {
       }),
 
     async list(about) {
-      const secrets = await list(`${ABOUT_LABEL}=${about}`);
+      const secrets = await list({ labelSelector: `${ABOUT_LABEL}=${about}` });
       return new Map(secrets.map((secret) => [secret.metadata.name, bytesIn(secret)]));
     },
 
     async subjects() {
-      const labels = (await list(ABOUT_LABEL)).map(({ metadata }) => metadata.labels?.[ABOUT_LABEL]);
+      const found = await list({ labelSelector: ABOUT_LABEL, onlyMetadata: true });
+      const labels = found.map(({ metadata }) => metadata.labels?.[ABOUT_LABEL]);
       return new Set(labels.filter((label) => label !== undefined));
     },
 

@@ -76,8 +76,15 @@ export class Claims {
     await this.records.merge(nameOf(wpkId), { undone: 'yes' });
   }
 
+  /**
+   * The first end stays: an executor that was out of touch knows nothing of it.
+   * @throws {ConnectorError} OBJECT_MISSING where there is no claim
+   */
   async markEnded(wpkId: string, ended: ExecutionEnd): Promise<void> {
-    await this.records.merge(nameOf(wpkId), { ended });
+    await this.records.amend(nameOf(wpkId), (claim) => {
+      if (!claim) throw new ConnectorError('OBJECT_MISSING', 'The claim of the package is gone.');
+      return claim['ended'] === undefined ? { ended } : undefined;
+    });
   }
 }
 

@@ -16,7 +16,7 @@ import { assertApproved, assertCaller, assertClaim, assertPlan, packageOf } from
 import type { Claims, ExecutionEnd } from './claims.ts';
 import { exclusively } from './exclusive.ts';
 import type { Locks } from './locks.ts';
-import { forgetJournal, Journal } from './journal.ts';
+import { forgetJournal, Journal, whileHeld } from './journal.ts';
 import { makePlan } from './planning.ts';
 import type { PolicySource } from '../policy/load-policy.ts';
 import type { PackageRecords } from './records.ts';
@@ -109,7 +109,7 @@ async function executeAlone(
   const onWait = (waitingFor: string) => context.onProgress(waitingProgress(wpk, waitingFor));
   const progress = { begun };
   const goesOn = (error: unknown) =>
-    error instanceof ExecutionFailed ? wpk.onFailure === 'rollback' : progress.begun && !isFinal(error);
+    error instanceof ExecutionFailed ? wpk.onFailure === 'rollback' : progress.begun && !isFinal(error, signal);
   const request = { wpk, runId: caller.runId, executor, signal, onWait, goesOn };
   return exclusively(deps.locks, request, () => carryOut(deps, input, context, admitted, progress));
 }
@@ -123,8 +123,8 @@ async function carryOut(
   progress: { begun: boolean },
 ): Promise<ExecuteOutcome> {
   const { caller, signal } = context;
-  const { wpk, wpkDigest } = admitted;
-  const wpkId = wpk.metadata.id;
+  const { wpkDigest } = admitted;
+  const wpkId = admitted.wpk.metadata.id;
   // Another attempt may have gone on while this one waited for the objects.
   const claim = await deps.claims.read(wpkId);
   assertClaim(claim, caller, wpkDigest);
@@ -136,7 +136,47 @@ async function carryOut(
   }
   const frozen = await frozenNow(deps, wpkId, resumed);
   if (frozen) return frozen;
-  const journal = resumed ? await Journal.read(deps.secrets, wpk) : Journal.begin(deps.secrets, wpk);
+  const report: GrowingReport = { steps: [] };
+  const { halt } = deps.executor;
+  try {
+    const outcome = await executeResumably(deps, input, context, admitted, { progress, report, halt });
+    if (outcome) return outcome;
+  } catch (error) {
+    if (!progress.begun) throw error;
+    if (context.stopRequested() || halt.aborted) {
+      await deps.claims.markEnded(wpkId, 'stopped');
+      return { outcome: 'stopped', report };
+    }
+    if (!isFinal(error, signal)) throw error;
+    deps.executor.assertHolds(); // or another executor is at it by now
+    const failure = error instanceof ConnectorError ? error : new ConnectorError('INTERNAL', '', { cause: error });
+    await deps.claims.markEnded(wpkId, `failed:${failure.code}`);
+    throw new ExecutionFailed(failure, report);
+  }
+  deps.executor.assertHolds();
+  await deps.claims.markEnded(wpkId, 'succeeded');
+  await forgetJournal(deps.secrets, wpkId).catch(leftToReconcile);
+  return { outcome: 'succeeded', report };
+}
+
+/** @returns undefined where all of it is carried out */
+async function executeResumably(
+  deps: ExecutionDeps,
+  input: ExecuteInput,
+  context: ExecutionContext,
+  admitted: AdmittedWpk,
+  run: {
+    readonly progress: { begun: boolean };
+    readonly report: GrowingReport;
+    readonly halt: AbortSignal;
+  },
+): Promise<ExecuteOutcome | undefined> {
+  const { caller, signal } = context;
+  const { wpk } = admitted;
+  const { progress, report, halt } = run;
+  const resumed = progress.begun;
+  const secrets = whileHeld(deps.secrets, deps.executor);
+  const journal = resumed ? await Journal.read(secrets, wpk) : Journal.begin(secrets, wpk);
   const done = journal.done();
   const { plan, dryRun } = await makePlan(deps.planner, deps.sha256, admitted, signal, new Set(done.keys()));
   if (!resumed && plan.digest !== input.planDigest) return { outcome: 'plan-changed' };
@@ -153,46 +193,40 @@ async function carryOut(
     await deps.uploadAudit();
     await deps.sequences.advance(wpk);
     progress.begun = true;
-    await deps.claims.markExecuting(wpkId, planDigest);
+    await deps.claims.markExecuting(wpk.metadata.id, planDigest);
   }
 
-  const report: GrowingReport = { steps: [] };
-  const { halt } = deps.executor;
-  try {
-    await deps.writer.execute({
-      wpk,
-      dryRun,
-      approved: new Set(input.binding.objects),
-      resumed,
-      signal: AbortSignal.any([signal, halt]),
-      report,
-      journal,
-      done,
-      beforeWrite: policyGuard(deps, input.signed, admitted, dryRun),
-      onStep: async (step) => {
-        // A step before may have waited for hours: a key may be revoked and the policy may deny by now.
-        if ('started' in step) await deps.admit(input.signed, { begun: true, fresh: true });
-        await recordStep(records, step, planDigest, context.attempt);
-      },
-      onProgress: (progress) => context.onProgress(progressOf(wpk, progress)),
-    });
-  } catch (error) {
-    if (context.stopRequested() || halt.aborted) {
-      await deps.claims.markEnded(wpkId, 'stopped');
-      return { outcome: 'stopped', report };
-    }
-    if (!isFinal(error)) throw error;
-    await deps.claims.markEnded(wpkId, `failed:${error.code}`);
-    throw new ExecutionFailed(error, report);
-  }
-  await deps.claims.markEnded(wpkId, 'succeeded');
-  await forgetJournal(deps.secrets, wpkId);
-  return { outcome: 'succeeded', report };
+  await deps.writer.execute({
+    wpk,
+    dryRun,
+    approved: new Set(input.binding.objects),
+    resumed,
+    signal: AbortSignal.any([signal, halt]),
+    report,
+    journal,
+    done,
+    beforeWrite: policyGuard(deps, input.signed, admitted, dryRun),
+    onStep: async (step) => {
+      // A step before may have waited for hours: a key may be revoked and the policy may deny by now.
+      if ('started' in step) await deps.admit(input.signed, { begun: true, fresh: true });
+      await recordStep(records, step, planDigest, context.attempt);
+    },
+    onProgress: (progress) => context.onProgress(progressOf(wpk, progress)),
+  });
+  return undefined;
 }
 
-/** Whether Temporal does not try again what failed so. */
-export function isFinal(error: unknown): error is ConnectorError {
-  return error instanceof ConnectorError && !error.traits.retryable;
+/** What is kept too long is removed by the schedule `reconcile`; nothing that has ended may fail because of it. */
+export function leftToReconcile(): void {
+  // The schedule says what keeps it from doing so.
+}
+
+/**
+ * Whether Temporal does not try again what failed so. What nobody foresaw is no less final than what is in the table of
+ * errors; what a worker breaks off that ends goes on elsewhere.
+ */
+export function isFinal(error: unknown, signal: AbortSignal): boolean {
+  return error instanceof ConnectorError ? !error.traits.retryable : !signal.aborted;
 }
 
 /**

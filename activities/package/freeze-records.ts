@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { AuditEvent } from '../../domain/audit.ts';
 import type { Sha256 } from '../../domain/digest.ts';
 import { canonicalJson } from '../../domain/digest.ts';
-import { freezeNameOf, isOlder } from '../../domain/freeze.ts';
+import { freezeNameOf, freezeRecordNameOf, isOlder } from '../../domain/freeze.ts';
 import type { FreezeVersion } from '../kubernetes/freeze-watch.ts';
 import type { StateRecords } from '../kubernetes/writer.ts';
 import type { AuditWriter } from './records.ts';
@@ -42,7 +42,7 @@ export class FreezeRecords {
   }
 
   private get name(): string {
-    return `byoc-freeze-audit-${this.options.clusterId}`;
+    return freezeRecordNameOf(this.options.clusterId);
   }
 
   /** Makes the freeze, open, on the first installation; at no other time. */

@@ -1,10 +1,12 @@
 import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
 import { ConnectorError } from '../../domain/errors.ts';
-import type { StepReport } from '../../domain/status.ts';
+import type { StepReport, UndoneObject } from '../../domain/status.ts';
 import type { Step, Wpk } from '../../domain/wpk.ts';
 import type { StepJournal } from '../kubernetes/execution-types.ts';
-import type { StepToUndo } from '../kubernetes/undo.ts';
+import type { Executor } from '../kubernetes/executor.ts';
+import type { StepToUndo, UndoneEntry } from '../kubernetes/undo.ts';
+import { notedAnew, startingFrom } from '../kubernetes/undo-rules.ts';
 import type { UndoEntry } from '../kubernetes/undo-entry.ts';
 import type { StateSecrets } from '../kubernetes/writer.ts';
 
@@ -24,6 +26,8 @@ interface NotedStep {
   version: number;
   entries: readonly UndoEntry[];
   end?: End;
+  /** What a rollback has undone of it. */
+  undone?: readonly UndoneEntry[];
 }
 
 /**
@@ -62,9 +66,13 @@ export class Journal implements StepJournal {
     const before = this.noted.get(step.id);
     // Without a write there is nothing to undo; what an earlier attempt has written stays noted as it was.
     if (entries.length === 0) return;
-    const anew = new Set(entries.map(({ path }) => path));
-    const kept = (before?.entries ?? []).filter(({ path }) => !anew.has(path));
-    const noted = { version: (before?.version ?? 0) + 1, entries: [...kept, ...entries] };
+    const earlier = new Map((before?.entries ?? []).map((entry) => [entry.path, entry]));
+    const anew = entries.map((entry) => {
+      const known = earlier.get(entry.path);
+      earlier.delete(entry.path);
+      return known ? notedAnew(known, entry) : entry;
+    });
+    const noted = { version: (before?.version ?? 0) + 1, entries: [...earlier.values(), ...anew] };
     const names = namesOf(this.wpk.metadata.id, this.wpk.steps.indexOf(step));
     const packed = await compress(JSON.stringify(noted.entries), { level: 1 });
     const count = Math.ceil(packed.length / MAX_PART_BYTES);
@@ -87,6 +95,14 @@ export class Journal implements StepJournal {
     this.noted.set(step.id, { version: 0, entries: [], ...this.noted.get(step.id), end });
   }
 
+  /** Notes what is undone of a step, so that nothing of it is undone again. */
+  async undone(stepId: string, undone: readonly UndoneEntry[]): Promise<void> {
+    const index = this.wpk.steps.findIndex(({ id }) => id === stepId);
+    await this.put(namesOf(this.wpk.metadata.id, index).undone, {
+      undone: await compress(JSON.stringify(undone), { level: 1 }),
+    });
+  }
+
   /** The steps that came to their end, by id. */
   done(): ReadonlyMap<string, StepReport> {
     const ended = [...this.noted].flatMap(([id, { end }]) => (end ? [[id, end.report] as const] : []));
@@ -99,13 +115,31 @@ export class Journal implements StepJournal {
       const noted = this.noted.get(id);
       if (!noted) return [];
       const corrected = new Map((noted.end?.corrections ?? []).map((entry) => [entry.path, entry]));
-      return [{ step: id, entries: noted.entries.map((entry) => corrected.get(entry.path) ?? entry) }];
+      const entries = noted.entries.map((entry) => startingFrom(entry.before, corrected.get(entry.path) ?? entry));
+      return [{ step: id, entries, undone: noted.undone ?? [] }];
     });
+  }
+
+  /** What rollbacks before have undone, the last step first. */
+  undoneBefore(): UndoneObject[] {
+    const steps = this.written().reverse();
+    return steps.flatMap(({ undone }) => undone.map(({ object }) => object));
   }
 
   private put(name: string, data: Readonly<Record<string, Uint8Array>>): Promise<void> {
     return this.secrets.put(name, subjectOf(this.wpk.metadata.id), data);
   }
+}
+
+/** Secrets that only who holds the package may write: an executor that was out of touch would overwrite what others note. */
+export function whileHeld(secrets: StateSecrets, executor: Pick<Executor, 'assertHolds'>): StateSecrets {
+  return {
+    ...secrets,
+    put: async (...args) => {
+      executor.assertHolds();
+      await secrets.put(...args);
+    },
+  };
 }
 
 /** Forgets what undoing a package would need: nothing of it can be undone from then on. */
@@ -115,18 +149,27 @@ export function forgetJournal(secrets: StateSecrets, wpkId: string): Promise<voi
 
 /** The label of everything that is kept for undoing a package; the id as its claim bears it. */
 export function subjectOf(wpkId: string): string {
-  return `undo-${wpkId.toLowerCase()}`;
+  return `${SUBJECT_PREFIX}${wpkId.toLowerCase()}`;
 }
+
+/** The id of the package that a label is about, undefined for any other label. */
+export function packageOfSubject(subject: string): string | undefined {
+  return subject.startsWith(SUBJECT_PREFIX) ? subject.slice(SUBJECT_PREFIX.length).toUpperCase() : undefined;
+}
+
+const SUBJECT_PREFIX = 'undo-';
 
 interface StepNames {
   readonly prefix: string;
   readonly end: string;
+  readonly undone: string;
   part(version: number, index: number): string;
 }
 
 function namesOf(wpkId: string, stepIndex: number): StepNames {
   const prefix = `${subjectOf(wpkId)}-${stepIndex}`;
-  return { prefix, end: `${prefix}-end`, part: (version, index) => `${prefix}-v${version}-${index}` };
+  const part: StepNames['part'] = (version, index) => `${prefix}-v${version}-${index}`;
+  return { prefix, end: `${prefix}-end`, undone: `${prefix}-undone`, part };
 }
 
 type Found = Awaited<ReturnType<StateSecrets['list']>>;
@@ -134,7 +177,12 @@ type Found = Awaited<ReturnType<StateSecrets['list']>>;
 /** Takes the newest version that is there as a whole. */
 async function readStep(found: Found, names: StepNames): Promise<NotedStep | undefined> {
   const endData = found.get(names.end)?.['end'];
-  const end = endData ? ((await unpacked(endData)) as End) : undefined;
+  const undoneData = found.get(names.undone)?.['undone'];
+  // As end() and undone() have packed them.
+  const more = {
+    ...(endData && { end: (await unpacked(endData)) as End }),
+    ...(undoneData && { undone: (await unpacked(undoneData)) as readonly UndoneEntry[] }),
+  };
   const versions = [...found.keys()].flatMap((name) => {
     const [, version] = new RegExp(`^${names.prefix}-v(\\d+)-0$`).exec(name) ?? [];
     return version === undefined ? [] : [Number(version)];
@@ -145,9 +193,9 @@ async function readStep(found: Found, names: StepNames): Promise<NotedStep | und
     const whole = parts.filter((part) => part !== undefined);
     if (whole.length !== count) continue;
     const entries = (await unpacked(Buffer.concat(whole))) as readonly UndoEntry[]; // as begin() has packed them
-    return { version, entries, ...(end && { end }) };
+    return { version, entries, ...more };
   }
-  return end && { version: 0, entries: [], end };
+  return endData && { version: 0, entries: [], ...more };
 }
 
 async function unpacked(packed: Uint8Array): Promise<unknown> {

@@ -5,7 +5,7 @@ import { FINISH_WITHIN_MS } from './admission.ts';
 import type { StateSecrets } from '../kubernetes/writer.ts';
 import type { Claim, Claims } from './claims.ts';
 import type { Locks } from './locks.ts';
-import { forgetJournal, subjectOf } from './journal.ts';
+import { forgetJournal, packageOfSubject } from './journal.ts';
 
 export interface ReconcileDeps {
   readonly clusterId: string;
@@ -48,16 +48,20 @@ export async function reconcileClaims(deps: ReconcileDeps): Promise<Reconciled> 
     }
   }
   const freed = await deps.locks.reconcile();
-  await forgetUseless(deps, claims);
+  await forgetUseless(deps);
   return { looked: claims.size, cutOff, forgotten, freed };
 }
 
-/** What undoing needs is kept only as long as a package can be undone: not once it succeeded, was undone, or is forgotten. */
-async function forgetUseless({ claims, secrets }: ReconcileDeps, known: ReadonlyMap<string, Claim>) {
-  const kept = await secrets.subjects();
-  for (const [wpkId, claim] of known) {
-    const isOver = claim.ended === 'succeeded' || claim.undone !== undefined;
-    if (kept.has(subjectOf(wpkId)) && (isOver || !(await claims.read(wpkId)))) await forgetJournal(secrets, wpkId);
+/**
+ * What undoing needs is kept only as long as a package can be undone: not once it succeeded, was undone, or its claim is
+ * gone, however it went. There are values of Secrets in it.
+ */
+async function forgetUseless({ claims, secrets }: ReconcileDeps): Promise<void> {
+  for (const subject of await secrets.subjects()) {
+    const wpkId = packageOfSubject(subject);
+    if (wpkId === undefined) continue;
+    const claim = await claims.read(wpkId);
+    if (!claim || claim.ended === 'succeeded' || claim.undone !== undefined) await forgetJournal(secrets, wpkId);
   }
 }
 
@@ -69,7 +73,8 @@ async function settle({ claims, witness, record, clusterId }: ReconcileDeps, wpk
   const now = await claims.read(wpkId);
   if (!now || now.ended !== undefined) return 'ended';
   if (fate === 'ended') {
-    await claims.markEnded(wpkId, 'settled');
+    // One that was stopped while its worker was gone could not say so itself.
+    await claims.markEnded(wpkId, now.executing === undefined ? 'settled' : 'stopped');
     return 'ended';
   }
   await record(wpkId, now, { fate, executing: now.executing ?? null });

@@ -1,7 +1,7 @@
 import { ConnectorError } from '../../domain/errors.ts';
 import { ROLLBACK_WPK, rollbackIdOf } from '../../domain/names.ts';
 import type { Progress, RollbackOutcome, RollbackRequest, UndoneObject, UndoReport } from '../../domain/status.ts';
-import type { SignedWpk } from '../../domain/wpk.ts';
+import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import type { ExecutionProgress } from '../kubernetes/execution-types.ts';
 import type { StepToUndo } from '../kubernetes/undo.ts';
 import type { AdmittedWpk } from './admission.ts';
@@ -11,8 +11,8 @@ import type { Claim } from './claims.ts';
 import { sameRun } from './claims.ts';
 import { exclusively } from './exclusive.ts';
 import type { ExecutionContext, ExecutionDeps } from './execution.ts';
-import { isFinal, waitingProgress } from './execution.ts';
-import { forgetJournal, Journal } from './journal.ts';
+import { isFinal, leftToReconcile, waitingProgress } from './execution.ts';
+import { forgetJournal, Journal, whileHeld } from './journal.ts';
 import type { Asker } from './rollback-request.ts';
 import { askerOf } from './rollback-request.ts';
 
@@ -23,7 +23,7 @@ export interface RollbackInput extends Partial<RollbackRequest> {
 
 export type RollbackDeps = Pick<
   ExecutionDeps,
-  'clusterId' | 'admit' | 'claims' | 'writer' | 'executor' | 'locks' | 'policy' | 'prove' | 'secrets'
+  'clusterId' | 'admit' | 'claims' | 'writer' | 'executor' | 'locks' | 'policy' | 'prove' | 'secrets' | 'witness'
 >;
 
 /**
@@ -51,22 +51,48 @@ async function rollBackAlone(
   const { wpk, wpkDigest } = admitted;
   const wpkId = wpk.metadata.id;
   const claim = await deps.claims.read(wpkId);
-  assertMayRollBack(caller, deps.clusterId, wpkId, claim);
+  assertMayRollBack(caller, deps.clusterId, wpk, claim);
   if (claim.wpkDigest !== wpkDigest) throw new ConnectorError('CALLER_UNTRUSTED', 'Another package has this id.');
-  if (claim.undone !== undefined) return { outcome: 'ended', report: { objects: [], complete: true } };
-  assertCanBeUndone(claim);
+  if (claim.undone !== undefined) return UNDONE_BEFORE;
+  await assertCanBeUndone(deps, claim);
 
   const isRequested = caller.workflowType === ROLLBACK_WPK;
   const asker = isRequested ? await askerOf(deps.prove, admitted, claim, input) : undefined;
+  const freeze = await freezeNow(deps);
   // A stop never rolls back by itself: what a freeze meets is left, until somebody asks for it when the freeze is lifted.
-  if (!isRequested && deps.executor.halt.aborted) return { outcome: 'stopped', report: NOTHING_UNDONE };
-  await deps.executor.assertMayWrite();
+  if (freeze !== undefined) {
+    if (isRequested) throw new ConnectorError('ROLLBACK_REFUSED', `${freeze} Lift the freeze first: byoc resume.`);
+    const objects = (await Journal.read(deps.secrets, wpk)).undoneBefore();
+    return { outcome: 'stopped', report: { objects, complete: false } };
+  }
   const onWait = (waitingFor: string) => context.onProgress(waitingProgress(wpk, waitingFor));
-  const request = { wpk, runId: caller.runId, executor, signal, onWait, goesOn: (error: unknown) => !isFinal(error) };
+  const goesOn = (error: unknown) => !isFinal(error, signal);
+  const request = { wpk, runId: caller.runId, executor, signal, onWait, goesOn };
   return exclusively(deps.locks, request, () => undo(deps, admitted, context, { signed: input.signed, asker }));
 }
 
-const NOTHING_UNDONE: UndoReport = { objects: [], complete: false };
+const UNDONE_BEFORE: RollbackOutcome = { outcome: 'ended', report: { objects: [], complete: true } };
+
+/** A rollback that failed on the way, with what it had undone until then. */
+export class RollbackFailed extends ConnectorError {
+  readonly undo: UndoReport;
+
+  constructor(cause: ConnectorError, undo: UndoReport) {
+    super(cause.code, cause.detail, { cause });
+    this.undo = undo;
+  }
+}
+
+/** @returns how the cluster is frozen, if it is; throws where nobody can tell */
+async function freezeNow({ executor }: RollbackDeps): Promise<string | undefined> {
+  try {
+    await executor.assertMayWrite();
+    return undefined;
+  } catch (error) {
+    if (error instanceof ConnectorError && error.code === 'FROZEN') return error.detail;
+    throw error;
+  }
+}
 
 async function undo(
   deps: RollbackDeps,
@@ -77,7 +103,13 @@ async function undo(
   const { wpk } = admitted;
   const wpkId = wpk.metadata.id;
   const { halt } = deps.executor;
-  const journal = await Journal.read(deps.secrets, wpk);
+  // Another rollback, or the end of the execution, may have come while this one waited for the objects.
+  const claim = await deps.claims.read(wpkId);
+  assertMayRollBack(context.caller, deps.clusterId, wpk, claim);
+  if (claim.undone !== undefined) return UNDONE_BEFORE;
+  await assertCanBeUndone(deps, claim);
+  await deps.claims.markEnded(wpkId, 'stopped'); // where its own run could not say so, nothing of it may go on after this
+  const journal = await Journal.read(whileHeld(deps.secrets, deps.executor), wpk);
   const steps = journal.written();
   const objects: UndoneObject[] = [];
   const records = context.recordsFor(admitted);
@@ -100,16 +132,21 @@ async function undo(
       signal: AbortSignal.any([context.signal, halt]),
       report: objects,
       beforeWrite: policyGuard(deps, signed, admitted),
+      onUndone: (step, undone) => journal.undone(step, undone),
       onProgress: (now) => context.onProgress(progressOf(steps, now)),
     });
   } catch (error) {
-    if (!context.stopRequested() && !halt.aborted) throw error;
-    return { outcome: 'stopped', report: await recorded({ objects, complete: false }) };
+    const isStopped = context.stopRequested() || halt.aborted;
+    if (!isStopped && !isFinal(error, context.signal)) throw error;
+    const report = await recorded({ objects, complete: false });
+    if (isStopped) return { outcome: 'stopped', report };
+    const failure = error instanceof ConnectorError ? error : new ConnectorError('INTERNAL', '', { cause: error });
+    throw new RollbackFailed(failure, report);
   }
   const report = await recorded({ objects, complete: objects.every(({ outcome }) => outcome !== 'left') });
   if (report.complete) {
     await deps.claims.markUndone(wpkId);
-    await forgetJournal(deps.secrets, wpkId);
+    await forgetJournal(deps.secrets, wpkId).catch(leftToReconcile);
   }
   return { outcome: 'ended', report };
 }
@@ -127,25 +164,34 @@ function progressOf(steps: readonly StepToUndo[], now: ExecutionProgress): Progr
   };
 }
 
-/** The run of the package itself, when it has failed, or the run of its rollback, which anybody may start. */
+/**
+ * The run of the package itself, when it has failed and is to be undone then, or the run of its rollback, which anybody
+ * may start, and which has to say who asks for it.
+ */
 function assertMayRollBack(
   caller: Caller,
   clusterId: string,
-  wpkId: string,
+  { metadata: { id }, onFailure }: Wpk,
   claim: Claim | undefined,
 ): asserts claim is Claim {
-  const isRollback = caller.workflowType === ROLLBACK_WPK && caller.workflowId === rollbackIdOf(clusterId, wpkId);
-  if (!isRollback) assertCaller(caller, clusterId, wpkId);
+  const isRollback = caller.workflowType === ROLLBACK_WPK && caller.workflowId === rollbackIdOf(clusterId, id);
+  if (!isRollback) assertCaller(caller, clusterId, id);
   if (!claim || !(isRollback || sameRun(claim, caller))) {
     throw new ConnectorError('CALLER_UNTRUSTED', 'The run did not claim the package.');
+  }
+  if (!isRollback && !(onFailure === 'rollback' && claim.ended?.startsWith('failed:'))) {
+    throw new ConnectorError('CALLER_UNTRUSTED', 'The package does not roll back by itself.');
   }
 }
 
 /** What succeeded stays, and what is under way is stopped first. */
-function assertCanBeUndone({ executing, ended }: Claim): void {
+async function assertCanBeUndone({ witness }: RollbackDeps, { executing, ended, ...run }: Claim): Promise<void> {
   if (executing === undefined) throw new ConnectorError('ROLLBACK_REFUSED', 'Nothing of it was executed.');
-  if (ended === undefined) throw new ConnectorError('ROLLBACK_REFUSED', 'It is being executed; stop it first.');
   if (ended === 'succeeded') throw new ConnectorError('ROLLBACK_REFUSED', 'It succeeded.');
+  // A run that was stopped while its worker was gone, or was cut off, could not say itself that it has ended.
+  if (ended === undefined && (await witness.fateOf(run)) === 'running') {
+    throw new ConnectorError('ROLLBACK_REFUSED', 'It is being executed; stop it first.');
+  }
 }
 
 /** A policy that changes meanwhile decides at the next write. */

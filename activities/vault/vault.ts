@@ -1,32 +1,52 @@
-import nodeVault from 'node-vault';
-import { Agent, request } from 'undici';
 import { ConnectorError } from '../../domain/errors.ts';
+import type { Role } from '../../domain/names.ts';
+import { identityRoleOf } from '../../domain/vault-setup.ts';
+import { createIdentity } from './identity.ts';
+import type { Identity, IssuedToken } from './identity.ts';
+import { createRequests, member, VaultRequestError } from './requests.ts';
+import type { VaultAddress, VaultRequests } from './requests.ts';
+import { secretIdOf } from './secret-id.ts';
+import { openSession } from './session.ts';
+import type { Grant, Session, SessionEvent } from './session.ts';
 
 /** How to reach Vault (or OpenBao) and who we are there. */
-export interface VaultSettings {
-  /** Base address, such as https://vault.example.com:8200. */
-  readonly address: string;
+export interface VaultSettings extends VaultAddress {
   readonly auth: VaultAuth;
-  /** Certificate authorities in PEM that replace the built-in ones; for a Vault with a private authority. */
-  readonly ca?: string;
-  /** For the whole of a request; 5 s where it is left out. */
-  readonly requestTimeoutMs?: number;
 }
 
 export type VaultAuth =
   | { readonly method: 'token'; readonly token: string }
-  | { readonly method: 'approle'; readonly roleId: string; readonly secretId: string };
+  | {
+      readonly method: 'approle';
+      readonly roleId: string;
+      readonly secretId: { readonly value: string } | { readonly file: string };
+      /** Where what is given is a wrapping token: the path at which it must have been made. */
+      readonly wrappedAt?: string;
+    };
 
-/** What the connector reads of Vault's KV engine, version 2. All throw VAULT_UNAVAILABLE; no error carries a secret. */
+/** What happened between us and Vault; nothing in it is a secret. */
+export type VaultEvent =
+  | SessionEvent
+  | { readonly kind: 'token-issued'; readonly role: Role; readonly ttlMs: number }
+  | { readonly kind: 'token-refused'; readonly role: Role; readonly said: string };
+
+export interface VaultOptions {
+  /** Is told what happens; a token counts once this has resolved. */
+  readonly onEvent?: (event: VaultEvent) => Promise<void>;
+}
+
+/** What the connector does with Vault. All throw VAULT_UNAVAILABLE; no error carries a secret. */
 export interface Vault {
-  /** The newest version of a secret's data; undefined where there is none or it was deleted. */
+  /** Logs in now instead of with the first use, so that what is wrong with it is known early. */
+  logIn(): Promise<void>;
+  /** The newest version of a secret's data (KV, version 2); undefined where there is none or it was deleted. */
   readSecret(mount: string, path: string): Promise<Readonly<Record<string, unknown>> | undefined>;
   /** The names of the secrets directly below a path; empty where there is nothing. */
   listSecrets(mount: string, path: string): Promise<string[]>;
+  /** Who this cluster and role are towards services outside; `role` is the one whose login this is. */
+  identity(role: Role): Identity;
   close(): Promise<void>;
 }
-
-const REQUEST_TIMEOUT_MS = 5_000;
 
 /**
  * Refuses an environment that would turn the verification of Vault's certificate off: node-vault reads the variable
@@ -38,119 +58,137 @@ export function refuseSkipVerify(env: Readonly<Record<string, string | undefined
   throw new ConnectorError('CONFIG_INVALID', 'VAULT_SKIP_VERIFY is set; certificates are always verified. Unset it.');
 }
 
-/** A client of Vault that logs in when it first has to, and again when its token is refused. */
-export function createVault(settings: VaultSettings): Vault {
-  const agent = new Agent({ connect: settings.ca === undefined ? {} : { ca: settings.ca } });
-  const client = nodeVault({
-    endpoint: settings.address,
-    // Its debug output has login bodies in it, the secret_id included.
-    debug: () => undefined,
-    // `?list=1`, because proxies tend to refuse the method LIST.
-    noCustomHTTPVerbs: true,
-    'request-promise': { defaults: () => transport(agent, settings.requestTimeoutMs ?? REQUEST_TIMEOUT_MS) },
-  });
-  // Without this node-vault would use VAULT_TOKEN of the environment.
-  client.token = settings.auth.method === 'token' ? settings.auth.token : '';
+/** A client of Vault that logs in when it first has to and then is always logged in. */
+export function createVault(settings: VaultSettings, { onEvent = async () => undefined }: VaultOptions = {}): Vault {
+  const requests = createRequests(settings);
+  const session = sessionOf(settings.auth, requests, onEvent);
 
-  async function logIn(): Promise<void> {
-    if (settings.auth.method !== 'approle') return;
-    const { roleId, secretId } = settings.auth;
-    client.token = '';
-    const answer: unknown = await client.write('auth/approle/login', { role_id: roleId, secret_id: secretId });
-    const token = member(member(answer, 'auth'), 'client_token');
-    if (typeof token !== 'string') throw new ConnectorError('VAULT_UNAVAILABLE', 'The login gave no token.');
-    client.token = token;
+  /** @param what as the beginning of a sentence for people */
+  async function ask(what: string, call: (token: string) => Promise<unknown>): Promise<unknown> {
+    try {
+      return await session.authorised(call);
+    } catch (error) {
+      throw unavailable(what, error);
+    }
+  }
+  /** @returns undefined for 404 */
+  const find = (path: string, call: (token: string) => Promise<unknown>) =>
+    ask(`Reading ${path}`, (token) =>
+      call(token).catch((error: unknown) => {
+        if (error instanceof VaultRequestError && error.status === 404) return undefined;
+        throw error;
+      }),
+    );
+
+  async function issue(role: Role): Promise<IssuedToken> {
+    const path = `identity/oidc/token/${identityRoleOf(role)}`;
+    const answer = member(await ask(`Asking for a token of ${role}`, (token) => requests.get(path, token)), 'data');
+    const [token, ttl] = [member(answer, 'token'), member(answer, 'ttl')];
+    if (typeof token !== 'string' || typeof ttl !== 'number') {
+      throw new ConnectorError('VAULT_UNAVAILABLE', 'What it answered is no token.');
+    }
+    const ttlMs = ttl * 1000;
+    await onEvent({ kind: 'token-issued', role, ttlMs });
+    return { token, ttlMs };
   }
 
-  /** @returns undefined for 404 */
-  async function get(path: string, read: () => Promise<unknown>): Promise<unknown> {
-    try {
-      if (client.token === '') await logIn();
+  /** Issues and tells; the same failure again is no news. */
+  function issuerOf(role: Role): () => Promise<IssuedToken> {
+    let told: string | undefined;
+    return async () => {
       try {
-        return await read();
+        const issued = await issue(role);
+        told = undefined;
+        return issued;
       } catch (error) {
-        if (statusOf(error) !== 403 || settings.auth.method !== 'approle') throw error;
-        await logIn(); // The token may have reached the end of its life.
-        return await read();
+        const said = error instanceof ConnectorError ? error.detail : 'something went wrong inside';
+        if (said !== told) await onEvent({ kind: 'token-refused', role, said }).catch(() => undefined);
+        told = said;
+        throw error;
       }
-    } catch (error) {
-      if (statusOf(error) === 404) return undefined;
-      throw unavailable(path, error);
-    }
+    };
   }
 
   return {
+    async logIn() {
+      await ask('Logging in', () => Promise.resolve(undefined));
+    },
     async readSecret(mount, path) {
-      const answer = await get(path, () => client.read(`${mount}/data/${encodePath(path)}`));
+      const answer = await find(path, (token) => requests.get(`${mount}/data/${encodePath(path)}`, token));
       const data = member(member(answer, 'data'), 'data');
       return typeof data === 'object' && data !== null ? { ...data } : undefined;
     },
     async listSecrets(mount, path) {
-      const answer = await get(path, () => client.list(`${mount}/metadata/${encodePath(path)}`));
+      const answer = await find(path, (token) => requests.list(`${mount}/metadata/${encodePath(path)}`, token));
       const names = member(member(answer, 'data'), 'keys');
-      if (answer !== undefined && !Array.isArray(names)) throw unavailable(path, undefined);
+      if (answer !== undefined && !Array.isArray(names)) throw unavailable(`Reading ${path}`, undefined);
       return (Array.isArray(names) ? names : []).filter((name) => typeof name === 'string' && !name.endsWith('/'));
     },
-    close: () => agent.close(),
+    identity: (role) => createIdentity({ issue: issuerOf(role), now, random: Math.random }),
+    async close() {
+      await session.close();
+      await requests.close();
+    },
   };
 }
 
-interface TransportOptions {
-  readonly method: 'GET' | 'POST';
-  readonly uri: string;
-  readonly headers?: Record<string, string>;
-  readonly json?: unknown;
-}
+/** Durations are all that Vault's answers are used for, so the time of day may be wrong, or be set, without harm. */
+const now = () => performance.now();
 
-/**
- * What node-vault sends its requests through. Its own would follow redirects, also to other hosts and with the token,
- * and has no time-out; undici follows none (a redirect is then an answer that is no success).
- */
-function transport(agent: Agent, timeoutMs: number) {
-  return async ({ method, uri, headers, json }: TransportOptions) => {
-    const answer = await request(uri, {
-      dispatcher: agent,
-      method,
-      headers: { ...headers, 'content-type': 'application/json' },
-      body: json === undefined ? null : JSON.stringify(json),
-      signal: AbortSignal.timeout(timeoutMs),
-    });
-    const text = await answer.body.text();
-    return { statusCode: answer.statusCode, body: parseBody(text), request: { path: new URL(uri).pathname } };
-  };
-}
-
-function parseBody(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined; // A proxy's page; the status says the rest.
+function sessionOf(auth: VaultAuth, requests: VaultRequests, onEvent: (event: VaultEvent) => Promise<void>): Session {
+  if (auth.method === 'token') {
+    return { authorised: (call) => call(auth.token), close: () => Promise.resolve() };
   }
+  const { roleId: role_id, secretId: source, wrappedAt } = auth;
+  return openSession({
+    secretId: secretIdOf({ source, requests, ...(wrappedAt !== undefined && { wrappedAt }) }),
+    logIn: async (secret_id) => {
+      try {
+        return grantIn(await requests.post('auth/approle/login', { role_id, secret_id }));
+      } catch (error) {
+        if (!(error instanceof VaultRequestError && error.isRefusal)) throw error;
+        throw new VaultRequestError(error.status, 'it refused the role_id or the secret_id');
+      }
+    },
+    renew: async (token) => grantIn(await requests.post('auth/token/renew-self', {}, token)),
+    isAlive: (token) =>
+      requests.get('auth/token/lookup-self', token).then(
+        () => true,
+        (error: unknown) => {
+          if (error instanceof VaultRequestError && error.status === 403) return false;
+          throw error;
+        },
+      ),
+    revoke: async (token) => void (await requests.post('auth/token/revoke-self', {}, token)),
+    onEvent,
+    now,
+    random: Math.random,
+  });
+}
+
+function grantIn(answer: unknown): Grant {
+  const auth = member(answer, 'auth');
+  const token = member(auth, 'client_token');
+  const seconds = member(auth, 'lease_duration');
+  const entityId = member(auth, 'entity_id');
+  if (typeof token !== 'string' || token === '' || typeof seconds !== 'number') {
+    throw new VaultRequestError(undefined, 'what it answered is no token');
+  }
+  return {
+    token,
+    // A lease of 0 s is Vault's word for a token without an end.
+    ttlMs: seconds === 0 ? Infinity : seconds * 1000,
+    renewable: member(auth, 'renewable') === true,
+    ...(typeof entityId === 'string' && entityId !== '' && { entityId }),
+  };
 }
 
 function encodePath(path: string): string {
   return path.split('/').map(encodeURIComponent).join('/');
 }
 
-function unavailable(path: string, error: unknown): ConnectorError {
+function unavailable(what: string, error: unknown): ConnectorError {
   if (error instanceof ConnectorError) return error;
-  const status = statusOf(error);
-  const said = status === 403 ? 'it denied access' : status === undefined ? 'no answer' : `it answered ${status}`;
-  // Only the kind of error: the rest of it may hold requests and answers.
-  const cause = new Error(error instanceof Error ? `${error.name}: ${codeOf(error) ?? 'no code'}` : 'no error');
-  return new ConnectorError('VAULT_UNAVAILABLE', `Reading ${path}: ${said}.`, { cause });
-}
-
-function statusOf(error: unknown): number | undefined {
-  const status = member(member(error, 'response'), 'statusCode');
-  return typeof status === 'number' ? status : undefined;
-}
-
-function codeOf(error: Error): string | undefined {
-  const code = member(error, 'code');
-  return typeof code === 'string' ? code : undefined;
-}
-
-function member(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+  const said = error instanceof VaultRequestError ? error.said : 'what it answered cannot be understood';
+  return new ConnectorError('VAULT_UNAVAILABLE', `${what}: ${said}.`, { cause: error });
 }

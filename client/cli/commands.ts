@@ -8,6 +8,7 @@ import { registerPlan } from './plan.ts';
 import { registerPolicy } from './policy.ts';
 import { registerRisk } from './risk.ts';
 import { registerRollback } from './rollback.ts';
+import { registerVault } from './vault.ts';
 import { registerVerify } from './verify.ts';
 import { registerVotes } from './votes.ts';
 
@@ -22,6 +23,7 @@ export function registerCommands(program: Command): void {
   registerPolicy(program);
   registerPackages(program);
   registerVotes(program);
+  registerVault(program);
   registerRollback(program);
   registerAudit(program);
 }

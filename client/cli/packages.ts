@@ -8,7 +8,7 @@ import type { PackageView } from '../package-view.ts';
 import { toInteger } from './arguments.ts';
 import { bundleBeside, readInput } from './files.ts';
 import { columns, printAs, say } from './output.ts';
-import { packageLines, phaseText, planLines, progressText, waitingText } from './render.ts';
+import { packageLines, phaseText, planLines, workText } from './render.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { withClient, withCluster, withFormat } from './settings.ts';
 
@@ -106,9 +106,7 @@ async function follow(client: ConnectorClient, id: string, { output }: FormatOpt
 }
 
 function lineOf(view: PackageView): string {
-  const what = view.waiting
-    ? waitingText(view.waiting)
-    : progressText(view) || (view.phase === 'awaiting-approval' ? (view.requirement?.reason ?? '') : '');
+  const what = workText(view) || (view.phase === 'awaiting-approval' ? (view.requirement?.reason ?? '') : '');
   return `${phaseText(view.phase)}${what ? `  ${what}` : ''}`;
 }
 

@@ -7,7 +7,7 @@ import { printable, printableIn } from '../../domain/printable.ts';
 import { describeObject } from '../../domain/plan.ts';
 import type { LogTail, Phase, UndoOutcome, UndoReport } from '../../domain/status.ts';
 import type { RiskLevel } from '../../domain/wpk.ts';
-import type { PackageView, Waiting } from '../package-view.ts';
+import type { PackageView, RollbackView, Waiting, Work } from '../package-view.ts';
 import { paint } from './output.ts';
 
 const PHASE_STYLE = {
@@ -82,7 +82,7 @@ export function packageLines(untrusted: PackageView): string[] {
     lines.push(`  ${paint('yellow', 'not now')}: ${view.window.why}${opens}`);
   }
   if (view.waiting) lines.push(`  ${paint('yellow', waitingText(view.waiting))}`);
-  if (view.progress) lines.push(`  ${progressText(view)}`);
+  if (view.progress) lines.push(`  ${progressText(view.progress)}`);
   for (const vote of view.votes) {
     const fate = vote.refused ? paint('dim', `no effect: ${vote.refused.code}: ${vote.refused.why}`) : vote.proof;
     lines.push(
@@ -96,7 +96,20 @@ export function packageLines(untrusted: PackageView): string[] {
     for (const log of step.logs ?? []) lines.push(...logLines(log));
   }
   if (view.report?.undo) lines.push(...undoLines(view.report.undo));
+  if (view.rollback) lines.push(...rollbackLines(view.rollback));
   return lines;
+}
+
+/** The rollback that somebody asked for. */
+function rollbackLines(rollback: RollbackView): string[] {
+  if (rollback.state === 'under way') return [`  ${paint('yellow', 'being rolled back')}  ${workText(rollback)}`];
+  const { outcome, report } = rollback;
+  return [...(outcome === 'stopped' ? ['  its rollback was stopped before its end'] : []), ...undoLines(report)];
+}
+
+/** What is done just now, or waited for; empty where nothing is known of it. */
+export function workText({ progress, waiting }: Work): string {
+  return waiting ? waitingText(waiting) : progressText(progress);
 }
 
 /** How `printable` shows the end of a line. */
@@ -130,7 +143,7 @@ export function undoLines(untrusted: UndoReport): string[] {
 }
 
 /** `step 1 of 2 (config): waiting since 2026-… for Deployment shop/checkout: 1 of 2 replicas updated`. */
-export function progressText({ progress }: Pick<PackageView, 'progress'>): string {
+export function progressText(progress: Work['progress']): string {
   if (!progress) return '';
   const { step, index, of, done, total, waitingFor, since } = progress;
   const awaited = `waiting since ${since} for ${printable(waitingFor ?? 'its turn')}`;

@@ -1,10 +1,12 @@
 import type { Command } from 'commander';
 import type { RollbackRequest } from '../../domain/status.ts';
+import { printableIn } from '../../domain/printable.ts';
 import type { ConnectorClient } from '../connector-client.ts';
+import type { Work } from '../package-view.ts';
 import { openSigner } from '../signer.ts';
 import { signRollback } from '../vote.ts';
 import { print, printAs, say } from './output.ts';
-import { undoLines } from './render.ts';
+import { undoLines, workText } from './render.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { defaultIdentity, withClient, withCluster, withFormat } from './settings.ts';
 import { votedPlan } from './votes.ts';
@@ -30,7 +32,9 @@ export function registerRollback(program: Command): void {
     .action(async (id: string, options: RollbackFlags) => {
       await withClient(options, async (client) => {
         say(`Undoing ${id}, the last step first.`);
-        const { outcome, report } = await client.rollback(id, await requestOf(client, id, options));
+        const { outcome, report } = await client.rollback(id, await requestOf(client, id, options), {
+          onWork: sayWork(),
+        });
         printAs(options.output, { outcome, ...report }, () => undoLines(report));
         if (options.output === 'table' && report.objects.length === 0)
           print('Nothing of it was written, or all is undone already.');
@@ -38,6 +42,16 @@ export function registerRollback(program: Command): void {
         if (!report.complete) process.exitCode = 1;
       });
     });
+}
+
+/** Tells each change of what is done or waited for. */
+function sayWork(): (work: Work) => void {
+  let told = '';
+  return (work) => {
+    const now = workText(printableIn(work));
+    if (now !== '' && now !== told) say(now);
+    told = now;
+  };
 }
 
 async function requestOf(

@@ -1,9 +1,11 @@
 import type { Command } from 'commander';
 import type { KubeApi } from '../../activities/kubernetes/kube-api.ts';
 import { createKubeApi } from '../../activities/kubernetes/kube-api.ts';
+import type { StateRecords } from '../../activities/kubernetes/writer.ts';
 import { createExecutorLeases, createStateRecords, writeFreeze } from '../../activities/kubernetes/writer.ts';
 import { ConnectorError } from '../../domain/errors.ts';
-import { freezeNameOf, readFreeze } from '../../domain/freeze.ts';
+import { freezeNameOf, freezeRecordNameOf, readFreeze } from '../../domain/freeze.ts';
+import type { RollbackOutcome } from '../../domain/status.ts';
 import type { ExecutorFate } from '../acknowledgements.ts';
 import { acknowledgements } from '../acknowledgements.ts';
 import { toInteger } from './arguments.ts';
@@ -48,9 +50,10 @@ export function registerStop(program: Command): void {
       }
       if (id === undefined) throw new ConnectorError('USAGE', 'Name the package to stop, or --all.');
       await withClient(options, async (client) => {
-        const { phase } = await client.stop(id);
-        printAs(options.output, { wpkId: id, phase }, () => [phase]);
-        if (phase !== 'stopped') say(`It had already ended as ${phase}.`);
+        const { phase, rollback } = await client.stop(id);
+        printAs(options.output, { wpkId: id, phase, ...(rollback && { rollback }) }, () => [phase]);
+        if (rollback) say(rollbackSentence(rollback));
+        else if (phase !== 'stopped') say(`It had already ended as ${phase}.`);
       });
     });
 
@@ -61,7 +64,9 @@ export function registerStop(program: Command): void {
     .action(async (options: KubeOptions & { readonly reason: string }) => {
       const clusterId = clusterOf(options);
       await withKubeApi(options, async (api) => {
-        const before = await createStateRecords(api).read(freezeNameOf(clusterId));
+        const records = createStateRecords(api);
+        const before = await records.read(freezeNameOf(clusterId));
+        await assertInstalled(records, clusterId);
         const data = { frozen: 'false', reason: options.reason, by: options.as };
         await writeFreeze(api, clusterId, data, BYOC_FIELD_MANAGER);
         print('resumed');
@@ -79,34 +84,63 @@ function withKube(command: Command): Command {
 /** What one half of the stop came to; the halves need different things and do not wait for each other. */
 type Half<T> = { readonly done: T } | { readonly failed: ConnectorError };
 
+function rollbackSentence({ outcome, report }: RollbackOutcome): string {
+  if (outcome === 'stopped') return 'Its rollback halts where it is; byoc rollback goes on with it.';
+  return `Its rollback had just ended${report.complete ? '' : ', and not as a whole'}.`;
+}
+
+/** What came of the freeze once it is set. */
+interface Freezing {
+  readonly executors: Half<readonly ExecutorFate[]>;
+  readonly installed: Half<void>;
+}
+
 async function stopAll(options: StopOptions): Promise<void> {
   const { reason, output, timeout } = options;
   if (!reason) throw new ConnectorError('USAGE', 'Say why: --reason TEXT.');
   const clusterId = clusterOf(options);
   const { promise: frozen, resolve: onFrozen } = Promise.withResolvers<undefined>();
   const freezing = half(() =>
-    withKubeApi(options, async (api) => {
+    withKubeApi(options, async (api): Promise<Freezing> => {
       const data = { frozen: 'true', reason, by: options.as };
       // Loading Temporal's client takes longer than this: what halts the cluster goes first, whatever comes of it.
       const frozenAt = await writeFreeze(api, clusterId, data, BYOC_FIELD_MANAGER).finally(() => onFrozen(undefined));
       say('Frozen; waiting for the executors.');
       const { list } = createExecutorLeases(api, clusterId);
-      return acknowledgements({ list, frozenAt, withinMs: timeout * 1_000 });
+      const [executors, installed] = await Promise.all([
+        half(() => acknowledgements({ list, frozenAt, withinMs: timeout * 1_000 })),
+        half(() => assertInstalled(createStateRecords(api), clusterId)),
+      ]);
+      return { executors, installed };
     }),
   );
   const cancelling = frozen.then(() => half(() => withClient(options, (client) => client.stopExecuting())));
-  const [executors, cancelled] = await Promise.all([freezing, cancelling]);
+  const [freeze, cancelled] = await Promise.all([freezing, cancelling]);
 
+  const halves = 'done' in freeze ? [freeze.done.executors, freeze.done.installed, cancelled] : [freeze, cancelled];
   const told = {
-    frozen: 'done' in executors,
-    executors: 'done' in executors ? executors.done : [],
+    frozen: 'done' in freeze,
+    executors: 'done' in freeze && 'done' in freeze.done.executors ? freeze.done.executors.done : [],
     cancelled: 'done' in cancelled ? cancelled.done : [],
-    errors: [executors, cancelled].flatMap((one) => ('failed' in one ? [one.failed.code] : [])),
+    errors: halves.flatMap((one) => ('failed' in one ? [one.failed.code] : [])),
   };
-  printAs(output, told, () => stopLines(executors, cancelled));
-  if ('failed' in executors) throw executors.failed;
+  printAs(output, told, () => [...freezeLines(freeze), ...cancelLines(cancelled)]);
+  if ('failed' in freeze) throw freeze.failed;
+  const { executors, installed } = freeze.done;
+  if ('failed' in installed) throw installed.failed;
+  if ('failed' in executors) throw new ConnectorError('FREEZE_UNACKNOWLEDGED', unknownSentence(executors.failed));
   const silent = executors.done.filter(({ fate }) => fate === 'silent');
   if (silent.length > 0) throw new ConnectorError('FREEZE_UNACKNOWLEDGED', silentSentence(silent));
+}
+
+/**
+ * The name of the freeze holds the cluster id: with a wrong one, something is frozen that nobody looks at.
+ * @throws {ConnectorError} CONFIG_INVALID
+ */
+async function assertInstalled(records: StateRecords, clusterId: string): Promise<void> {
+  if (await records.read(freezeRecordNameOf(clusterId))) return;
+  const detail = `No connector ever ran in this Kubernetes cluster as ${clusterId}. Check --cluster and --context.`;
+  throw new ConnectorError('CONFIG_INVALID', detail);
 }
 
 async function half<T>(work: () => Promise<T>): Promise<Half<T>> {
@@ -118,25 +152,25 @@ async function half<T>(work: () => Promise<T>): Promise<Half<T>> {
   }
 }
 
-function stopLines(executors: Half<readonly ExecutorFate[]>, cancelled: Half<readonly string[]>): string[] {
-  const lines: string[] = [];
-  if ('failed' in executors) {
-    lines.push('Kubernetes: NOT frozen, packages may go on');
-  } else {
-    lines.push('Kubernetes: frozen, until byoc resume');
-    if (executors.done.length === 0) lines.push('  no executor was at work');
-    lines.push(...executors.done.map(({ holder, fate }) => `  executor ${holder}: ${FATES[fate]}`));
-  }
+function freezeLines(freeze: Half<Freezing>): string[] {
+  if ('failed' in freeze) return ['Kubernetes: NOT frozen, packages may go on'];
+  const { executors } = freeze.done;
+  const head = 'Kubernetes: frozen, until byoc resume';
+  if ('failed' in executors)
+    return [head, `  executors: ${executors.failed.code}, nobody can tell whether they halted`];
+  if (executors.done.length === 0) return [head, '  no executor was at work'];
+  return [head, ...executors.done.map(({ holder, fate }) => `  executor ${holder}: ${FATES[fate]}`)];
+}
+
+function cancelLines(cancelled: Half<readonly string[]>): string[] {
   if ('failed' in cancelled) {
-    lines.push(
-      `Temporal: ${cancelled.failed.code}, no package was cancelled; what is begun, its executor halts itself`,
-    );
-  } else {
-    const { length } = cancelled.done;
-    lines.push(`Temporal: ${length === 1 ? 'one package' : `${length} packages`} cancelled that had not halted yet`);
-    lines.push(...cancelled.done.map((id) => `  ${id}`));
+    return [`Temporal: ${cancelled.failed.code}, no package was cancelled; what is begun, its executor halts itself`];
   }
-  return lines;
+  const { length } = cancelled.done;
+  return [
+    `Temporal: ${length === 1 ? 'one package' : `${length} packages`} cancelled that had not halted yet`,
+    ...cancelled.done.map((id) => `  ${id}`),
+  ];
 }
 
 const FATES = {
@@ -148,6 +182,10 @@ const FATES = {
 function silentSentence(silent: readonly ExecutorFate[]): string {
   const named = silent.map(({ holder, writesInFlight }) => `${holder} (writes under way: ${writesInFlight})`);
   return `No answer from ${named.join(', ')}. The freeze is set all the same.`;
+}
+
+function unknownSentence({ code, detail }: ConnectorError): string {
+  return `Who is at work cannot be read (${code}${detail && `: ${detail}`}). The freeze is set all the same.`;
 }
 
 async function withKubeApi<T>({ context }: KubeOptions, work: (api: KubeApi) => Promise<T>): Promise<T> {

@@ -77,7 +77,8 @@ export async function tellMainStory(scene: Scene): Promise<Told> {
   );
 
   const result = await stage.act('The connector planned again, compared, and executed', async (tell) => {
-    for await (const view of client.watch(wpkId, { signal: scene.signal })) if (view.progress) tell(progressText(view));
+    for await (const view of client.watch(wpkId, { signal: scene.signal }))
+      if (view.progress) tell(progressText(view.progress));
     return client.result(wpkId);
   });
   if (result.phase !== 'succeeded')

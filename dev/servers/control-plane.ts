@@ -6,6 +6,7 @@ import { createAuthority } from '../authority.ts';
 import type { ClusterDetails } from '../control-plane/overview.ts';
 import type { Host } from '../host.ts';
 import { get, post } from './https.ts';
+import type { VaultService } from './openbao.ts';
 
 export interface ControlPlaneService {
   readonly url: string;
@@ -17,14 +18,8 @@ export interface ControlPlaneService {
   readonly operatorToken: string;
 }
 
-/** Where a Vault is, and the PEM file of its authority where it has one of its own. */
-interface VaultAt {
-  readonly address: string;
-  readonly caFile?: string;
-}
-
 /** Starts the reference control plane, which takes tokens of the stack's Vault. */
-export async function startControlPlaneServer(host: Host, vault: VaultAt): Promise<ControlPlaneService> {
+export async function startControlPlaneServer(host: Host, vault: VaultService): Promise<ControlPlaneService> {
   const folder = host.folderOf('control-plane');
   await mkdir(folder, { recursive: true });
   const authority = await createAuthority();
@@ -44,7 +39,7 @@ export async function startControlPlaneServer(host: Host, vault: VaultAt): Promi
         PORT: `${ports.api}`,
         DATABASE: join(folder, 'control-plane.db'),
         VAULT_ADDR: vault.address,
-        ...(vault.caFile !== undefined && { VAULT_CACERT: vault.caFile }),
+        VAULT_CACERT: vault.caFile,
         TLS_CERT: files.cert,
         TLS_KEY: files.key,
         OPERATOR_TOKEN: operatorToken,

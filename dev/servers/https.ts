@@ -3,7 +3,11 @@ import { request } from 'node:https';
 export interface HttpsOptions {
   /** PEM of the authority that the server's certificate is verified against. */
   readonly ca: string;
+  /** Sent as a bearer token, which is how both Kubernetes and Vault take theirs. */
   readonly token?: string;
+  readonly timeoutMs?: number;
+  /** Has Vault wrap its answer, for as long as this says. */
+  readonly wrapTtl?: string;
 }
 
 export interface HttpsAnswer {
@@ -24,13 +28,20 @@ export function post(url: string, body: unknown, options: HttpsOptions): Promise
   return send('POST', url, options, JSON.stringify(body));
 }
 
-function send(method: string, url: string, { ca, token }: HttpsOptions, body?: string): Promise<HttpsAnswer> {
+/** Any other request. */
+export function send(
+  method: string,
+  url: string,
+  { ca, token, timeoutMs = TIMEOUT_MS, wrapTtl }: HttpsOptions,
+  body?: string,
+): Promise<HttpsAnswer> {
   const headers = {
     ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    ...(wrapTtl === undefined ? {} : { 'x-vault-wrap-ttl': wrapTtl }),
     ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
   };
   return new Promise((resolve, reject) => {
-    const outgoing = request(url, { method, ca, headers, agent: false, timeout: TIMEOUT_MS }, (incoming) => {
+    const outgoing = request(url, { method, ca, headers, agent: false, timeout: timeoutMs }, (incoming) => {
       let text = '';
       incoming.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
       incoming.on('error', reject);
@@ -39,7 +50,7 @@ function send(method: string, url: string, { ca, token }: HttpsOptions, body?: s
         resolve({ ok: status >= 200 && status < 300, status, text });
       });
     });
-    outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer from ${url} in ${TIMEOUT_MS / 1000} s`)));
+    outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer from ${url} in ${timeoutMs / 1000} s`)));
     outgoing.on('error', reject);
     outgoing.end(body);
   });

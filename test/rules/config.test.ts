@@ -6,6 +6,8 @@ import { errorOf } from '../support/expect-code.ts';
 
 const read = (env: NodeJS.ProcessEnv) => readConfig({ BYOC_DATA_DIR: '/data', COSIGN_KEY: 'key', ...env });
 
+const VAULT = { VAULT_ADDR: 'https://vault.example.com', VAULT_ROLE_ID: 'role', VAULT_SECRET_ID: 'secret' };
+
 describe('the name of the cluster', () => {
   it('is the one that is set', () => {
     expect(read({ BYOC_CLUSTER_ID: 'prod-eu-1', NODE_NAME: 'node-7' }).clusterId).toBe('prod-eu-1');
@@ -32,6 +34,7 @@ describe('the control plane', () => {
 
   it('is told labels', () => {
     const { controlPlane } = read({
+      ...VAULT,
       CONTROL_PLANE_URL: 'https://cp.example.com',
       BYOC_LABELS: 'team=shop, stage=prod',
     });
@@ -40,6 +43,10 @@ describe('the control plane', () => {
 
   it.each([
     [{ CONTROL_PLANE_URL: 'http://cp.example.com' }, 'CONTROL_PLANE_URL must be https, except on this machine.'],
+    [
+      { CONTROL_PLANE_URL: 'https://cp.example.com' },
+      'CONTROL_PLANE_URL is set; VAULT_ADDR must be too, because the control plane knows a cluster by what its Vault says.',
+    ],
     [{ BYOC_LABELS: 'team' }, 'BYOC_LABELS holds "team"; labels are name=value, with commas between.'],
   ])('is refused with %j', (env, detail) => {
     expect(errorOf(() => read(env))).toMatchObject({ code: 'CONFIG_INVALID', detail });

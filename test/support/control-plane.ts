@@ -1,15 +1,15 @@
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ulid } from 'ulid';
-import type { TokenSource } from '../../activities/control-plane/channel.ts';
+import type { Identity } from '../../activities/vault/identity.ts';
 import type { ControlPlaneOptions } from '../../dev/control-plane/server.ts';
 import { startControlPlane } from '../../dev/control-plane/server.ts';
-import type { IdentityOptions } from '../../dev/identity.ts';
-import { prepareIdentity } from '../../dev/identity.ts';
+import type { IdentityOptions } from './identity.ts';
+import { prepareIdentity } from './identity.ts';
 import type { VaultService } from '../../dev/servers/openbao.ts';
 import { callVault } from './vault.ts';
 import type { ComponentHealth, Heartbeat, Registration, Signal } from '../../domain/control-plane.ts';
@@ -33,7 +33,8 @@ export class OwnControlPlane {
 
   static async start(vault: VaultService, options: Partial<ControlPlaneOptions> = {}): Promise<OwnControlPlane> {
     const folder = await mkdtemp(join(tmpdir(), 'byoc-control-plane-'));
-    const own = new OwnControlPlane({ vaultAddress: vault.address, ...options }, folder);
+    const vaultCa = await readFile(vault.caFile, 'utf8');
+    const own = new OwnControlPlane({ vaultAddress: vault.address, vaultCa, ...options }, folder);
     await own.comeBack();
     return own;
   }
@@ -68,7 +69,7 @@ export class OwnControlPlane {
 /** A cluster of a test's own, with JWTs of the stack's Vault. */
 export async function newCluster(
   vault: VaultService,
-): Promise<{ readonly clusterId: string; readonly identity: TokenSource }> {
+): Promise<{ readonly clusterId: string; readonly identity: Identity }> {
   const clusterId = `test-${ulid().toLowerCase()}`;
   const token = await tokenFor(vault, { clusterId });
   return { clusterId, identity: { token: () => Promise.resolve(token) } };

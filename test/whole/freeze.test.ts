@@ -1,5 +1,7 @@
+import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { parse, stringify } from 'yaml';
 import type { Step } from '../../domain/wpk.ts';
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
@@ -153,6 +155,36 @@ describe('when the cluster is frozen', () => {
     expect(await connector.client.result(wpkId)).toMatchObject({ phase: 'denied', error: { code: 'FREEZE_DENIES' } });
     await resume();
   });
+
+  it('under an id that no connector has there, the command says so, and lifts nothing under one', async () => {
+    const id = `mistyped-${connector.clusterId}`;
+    const stopped = await connector.byoc('stop', '--all', '--reason', 'x', '--cluster', id);
+    expect(stopped).toMatchObject({ code: 2, stderr: expect.stringContaining(`No connector ever ran in this`) });
+    await connector.kubectl('delete', 'configmap', `byoc-freeze-${id}`, ...STATE);
+    expect(await connector.byoc('resume', '--reason', 'x', '--cluster', id)).toMatchObject({ code: 2, stdout: '' });
+    const made = await connector.kubectl('get', 'configmap', `byoc-freeze-${id}`, ...STATE, '--ignore-not-found');
+    expect(made).toBe('');
+  });
+
+  it('by who may not see the executors, says that it is frozen, and that nobody can tell who has halted', async () => {
+    const name = connector.clusterId;
+    await connector.kubectl('create', 'serviceaccount', name, ...STATE);
+    const rights = ['--verb=get,create,patch', '--resource=configmaps'];
+    await connector.kubectl('create', 'role', name, ...STATE, ...rights);
+    const to = [`--role=${name}`, `--serviceaccount=byoc-system:${name}`];
+    await connector.kubectl('create', 'rolebinding', name, ...STATE, ...to);
+    const token = (await connector.kubectl('create', 'token', name, ...STATE)).trim();
+    const config = parse(await readFile(connector.services.kubernetes.kubeconfig, 'utf8')) as { users: object[] };
+    const users = [{ ...config.users[0], user: { token } }];
+    const file = await connector.save('kubeconfig-limited', stringify({ ...config, users }));
+    const command = `KUBECONFIG=${file} ${process.execPath} client/cli/main.ts stop --all --reason x`;
+    expect(await connector.shell(command)).toMatchObject({
+      code: 3,
+      stdout: expect.stringContaining('Kubernetes: frozen, until byoc resume\n  executors: KUBERNETES_FORBIDDEN'),
+      stderr: expect.stringMatching(/FREEZE_UNACKNOWLEDGED.*Who is at work cannot be read.*The freeze is set/),
+    });
+    await resume();
+  }, 60_000);
 
   it('leaves an audit log that verifies', async () => {
     expect(await connector.byoc('audit', 'verify', connector.prepared.auditDir)).toMatchObject({ code: 0 });

@@ -6,7 +6,7 @@ import type { Program } from '../../dev/process.ts';
 import { taskQueueOf } from '../../domain/names.ts';
 import { bindingOf, planDigest } from '../../domain/plan.ts';
 import type { PlanBinding } from '../../domain/plan.ts';
-import type { SignedWpk } from '../../domain/wpk.ts';
+import type { SignedWpk, Step } from '../../domain/wpk.ts';
 import type { SubmittedPackage } from '../../client/connector-client.ts';
 import { TestConnector } from '../support/connector.ts';
 import type { RogueAnswer, RogueCall } from '../support/foreign/rogue-workflows.ts';
@@ -20,7 +20,7 @@ const BOB = 'bob@example.com';
 const CAROL = 'carol@example.com';
 const OTHER_DIGEST = `sha256:${'0'.repeat(64)}` as const;
 /** One for each test: the foreigner gets hold of runs only while our worker is away. */
-const RUNS = 10;
+const RUNS = 11;
 
 const ENDS = new Set<string>(
   ['succeeded', 'rejected', 'expired', 'denied', 'failed', 'stopped', 'rolled-back'].map((phase) => `package.${phase}`),
@@ -50,7 +50,8 @@ describe('somebody who polls the queue of the connector with code of their own',
     const steps = (name: string) => [applyStep(configMap(name, connector.namespace, { colour: 'blue' }))];
     for (let index = 0; index < RUNS; index++) {
       const name = `wanted-${index}`;
-      const signed = connector.signed({ steps: steps(name) });
+      const wanted = index === RUNS - 1 ? [...steps(name), never()] : steps(name);
+      const signed = connector.signed({ steps: wanted });
       runs.push({ ...(await connector.client.submit(signed)), signed, name });
     }
     const payload = Buffer.from(JSON.stringify(connector.wpk({ steps: steps('keyless') })));
@@ -67,6 +68,10 @@ describe('somebody who polls the queue of the connector with code of their own',
     await connector.stop();
   });
 
+  const never = (): Step => {
+    const target = { kind: 'ConfigMap', name: 'nobody-makes-it', namespace: connector.namespace };
+    return { id: 'never', action: 'wait', target, for: 'ready', timeoutSeconds: 1 };
+  };
   const handleOf = ({ workflowId, runId }: SubmittedPackage) =>
     connector.client.client.workflow.getHandle(workflowId, runId);
   async function hasBegun(run: RogueRun): Promise<boolean> {
@@ -234,6 +239,15 @@ describe('somebody who polls the queue of the connector with code of their own',
     await connector.kubectl('delete', 'configmap', run.name, '-n', connector.namespace);
     expect(await done(execute(run, input))).toEqual({ outcome: 'succeeded', report: { steps: [] } });
     expect(await connector.dataOf(run.name)).toBeUndefined();
+  });
+
+  it('gets nothing undone of a package that has failed and is to stay as it is', async () => {
+    const run = anotherRun();
+    const input = await planned(run);
+    await approve(run, BOB, input.planDigest);
+    expect(await execute(run, input)).toEqual({ refused: 'NOT_READY' });
+    expect(await call(run, 'rollbackPackage', { signed: run.signed })).toEqual({ refused: 'CALLER_UNTRUSTED' });
+    expect(await connector.dataOf(run.name)).toEqual({ colour: 'blue' });
   });
 });
 

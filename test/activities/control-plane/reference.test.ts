@@ -3,9 +3,9 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { request } from 'undici';
-import type { TokenSource } from '../../../activities/control-plane/channel.ts';
 import { createControlPlane } from '../../../activities/control-plane/client.ts';
 import type { ControlPlane } from '../../../activities/control-plane/client.ts';
+import type { Identity } from '../../../activities/vault/identity.ts';
 import { clusterAt, headsAt, order } from '../../../dev/servers/control-plane.ts';
 import type { Services } from '../../../dev/stack.ts';
 import type { AuditHead } from '../../../domain/audit.ts';
@@ -38,7 +38,7 @@ afterAll(async () => {
 });
 
 function connect(
-  identity: TokenSource,
+  identity: Identity,
   url = services.controlPlane.url,
   ca: string | undefined = services.controlPlane.ca,
 ): ControlPlane {
@@ -207,7 +207,7 @@ describe('a token', () => {
 });
 
 describe('what is sent', () => {
-  const post = async (identity: TokenSource, headers: Record<string, string>, body: string | Uint8Array) => {
+  const post = async (identity: Identity, headers: Record<string, string>, body: string | Uint8Array) => {
     const own = await OwnControlPlane.start(services.vault);
     try {
       const authorization = `Bearer ${await identity.token()}`;

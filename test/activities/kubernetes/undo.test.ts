@@ -7,7 +7,7 @@ import type { UndoneObject } from '../../../domain/status.ts';
 import type { Manifest, Step, Target, Wpk } from '../../../domain/wpk.ts';
 import { stateOf } from '../../support/cluster-state.ts';
 import { applyStep, configMap, deployment, digestOf, digestsOf, job } from '../../support/kubernetes.ts';
-import { packageOf, type TestCluster, testCluster } from '../../support/kubernetes.ts';
+import { packageOf, type TestCluster, testCluster, testNode } from '../../support/kubernetes.ts';
 import { until } from '../../support/until.ts';
 
 let cluster: TestCluster;
@@ -23,7 +23,7 @@ const target = (kind: string, name: string): Target => ({ kind, name, namespace:
 const mapPath = (name: string) => cluster.path('api/v1', 'configmaps', name);
 
 /** Carries a package out until a write is the one that fails, as if it had been approved. */
-async function executeUntil(wpk: Wpk, failsAt: number): Promise<number> {
+async function executeUntil(wpk: Wpk, failsAt: number, { resumed = false } = {}): Promise<number> {
   const dryRun = await cluster.newPlanner().dryRun(wpk, digestOf(wpk));
   expect(dryRun.problems).toEqual([]);
   const report: GrowingReport = { steps: [] };
@@ -31,18 +31,27 @@ async function executeUntil(wpk: Wpk, failsAt: number): Promise<number> {
   const beforeWrite = () => {
     if (writes++ === failsAt) throw new Error('fails here');
   };
-  const journal = Journal.begin(secrets(), wpk);
-  const options = { wpk, dryRun, approved: digestsOf(dryRun), resumed: false, beforeWrite, report, journal };
+  const journal = resumed ? await Journal.read(secrets(), wpk) : Journal.begin(secrets(), wpk);
+  const options = { wpk, dryRun, approved: digestsOf(dryRun), resumed, beforeWrite, report, journal };
   await cluster.writer.execute(options).catch((error: unknown) => {
     if (!(error instanceof Error && error.message === 'fails here')) throw error;
   });
   return writes;
 }
 
-async function undo(wpk: Wpk): Promise<UndoneObject[]> {
+async function undo(wpk: Wpk, beforeWrite?: () => void): Promise<UndoneObject[]> {
   const report: UndoneObject[] = [];
   const journal = await Journal.read(secrets(), wpk); // as another process reads it
-  await cluster.writer.undo({ steps: journal.written(), report });
+  const onUndone = journal.undone.bind(journal);
+  await cluster.writer.undo({ steps: journal.written(), report, onUndone, ...(beforeWrite && { beforeWrite }) });
+  return report;
+}
+
+/** As after a crash that came before anything of it could be noted. */
+async function undoUnnoted(wpk: Wpk): Promise<UndoneObject[]> {
+  const report: UndoneObject[] = [];
+  const steps = (await Journal.read(secrets(), wpk)).written().map((one) => ({ ...one, undone: [] }));
+  await cluster.writer.undo({ steps, report });
   return report;
 }
 
@@ -109,7 +118,8 @@ describe('a package of five steps that fails', () => {
       expect({ failsAt, state: await stateOf(cluster.api, ns) }).toEqual({ failsAt, state: before });
       expect(report.filter(({ outcome }) => outcome === 'left' || outcome === 'partly')).toEqual([]);
       if (failsAt > 0) expect(changed).not.toEqual(before);
-      expect(summary(await undo(wpk)).map(([, , outcome]) => outcome)).toEqual(report.map(() => 'unchanged'));
+      const again = summary(await undoUnnoted(wpk));
+      expect(again.map(([, , outcome]) => outcome)).toEqual(report.map(() => 'unchanged'));
       if (writes <= failsAt) break; // it came through as a whole
     }
   }, 180_000);
@@ -121,6 +131,105 @@ describe('a package of five steps that fails', () => {
     const steps = (await undo(wpk)).map(({ step }) => step);
     expect([...new Set(steps)]).toEqual(['scale', 'restart', 'remove', 'secret', 'config']);
   });
+});
+
+describe('what several steps do to one object', () => {
+  const put = (name: string) =>
+    cluster.applyAs('kubectl', mapPath(name), configMap(ns, name, { colour: 'blue', kept: 'x' }));
+  const patched = (id: string, name: string, colour: string): Step => ({
+    id,
+    action: 'patch',
+    target: target('ConfigMap', name),
+    patch: { type: 'merge', body: { data: { colour } } },
+  });
+
+  it('is undone as a whole: changed, then deleted', async () => {
+    await put('changed-deleted');
+    const before = await stateOf(cluster.api, ns);
+    const wpk = packageOf(patched('change', 'changed-deleted', 'red'), {
+      id: 'delete',
+      action: 'delete',
+      target: target('ConfigMap', 'changed-deleted'),
+    });
+    await executeUntil(wpk, Infinity);
+    expect(summary(await undo(wpk)).map(([step, , outcome]) => [step, outcome])).toEqual([
+      ['delete', 'undone'],
+      ['change', 'undone'],
+    ]);
+    expect(await stateOf(cluster.api, ns)).toEqual(before);
+  });
+
+  it.each(['changed twice', 'changed, then deleted'])(
+    'is undone once, wherever a worker dies meanwhile, and the report tells all of it: %s',
+    async (what) => {
+      const before: unknown[] = [];
+      for (let diesAt = 0; ; diesAt++) {
+        const name = `dies-${what.replaceAll(/\W+/g, '-')}-${diesAt}`;
+        await put(name);
+        const state = async () => (await stateOf(cluster.api, ns))[`ConfigMap ${name}`];
+        before.push(await state());
+        const second: Step =
+          what === 'changed twice'
+            ? patched('second', name, 'green')
+            : { id: 'second', action: 'delete', target: target('ConfigMap', name) };
+        const wpk = packageOf(patched('first', name, 'red'), second);
+        await executeUntil(wpk, Infinity);
+        let writes = 0;
+        const dies = () => {
+          if (writes++ === diesAt) throw new Error('dies here');
+        };
+        const died = await undo(wpk, dies).catch(() => undefined);
+        const report = died ?? (await undo(wpk));
+        expect({ diesAt, state: await state() }).toEqual({ diesAt, state: before.at(-1) });
+        expect({ diesAt, steps: report.map(({ step }) => step) }).toEqual({ diesAt, steps: ['second', 'first'] });
+        expect(report.filter(({ outcome }) => outcome === 'left')).toEqual([]);
+        if (died) break;
+      }
+    },
+    60_000,
+  );
+});
+
+describe('a node that a package was draining when its worker died, and another went on', () => {
+  it('takes pods again once the package is undone', async () => {
+    const { name, remove } = await testNode(cluster);
+    const path = `/api/v1/nodes/${name}`;
+    const wpk = packageOf({ id: 'drain', action: 'drain', target: { kind: 'Node', name }, timeoutSeconds: 30 });
+    await executeUntil(wpk, 1); // cordoned, and not marked as drained yet
+    expect(at(await cluster.api.get(path), 'spec', 'unschedulable')).toBe(true);
+    await executeUntil(wpk, Infinity, { resumed: true });
+    expect((await undo(wpk)).map(({ outcome }) => outcome)).toEqual(['partly']);
+    expect(at(await cluster.api.get(path), 'spec', 'unschedulable')).toBeUndefined();
+    await remove();
+  });
+});
+
+describe('a package that brings a definition and an object of its kind', () => {
+  it('is undone also where the API server does not serve the kind, or no longer', async () => {
+    const group = `${ns}.example.com`;
+    const definition: Manifest = {
+      apiVersion: 'apiextensions.k8s.io/v1',
+      kind: 'CustomResourceDefinition',
+      metadata: { name: `widgets.${group}` },
+      spec: {
+        group,
+        scope: 'Namespaced',
+        names: { plural: 'widgets', singular: 'widget', kind: 'Widget' },
+        versions: [{ name: 'v1', served: true, storage: true, schema: { openAPIV3Schema: { type: 'object' } } }],
+      },
+    };
+    const widget: Manifest = { apiVersion: `${group}/v1`, kind: 'Widget', metadata: { name: 'one', namespace: ns } };
+    const neverThere = packageOf(applyStep('apply', definition, widget));
+    await executeUntil(neverThere, 0);
+    expect(summary(await undo(neverThere)).map(([, , outcome]) => outcome)).toEqual(['unchanged', 'unchanged']);
+
+    const wpk = packageOf(applyStep('apply', definition, widget));
+    await executeUntil(wpk, Infinity);
+    const report = await undo(wpk);
+    expect(summary(report).map(([, , outcome]) => outcome)).toEqual(['undone', 'undone']);
+    expect(await undo(wpk)).toEqual(report);
+    expect(summary(await undoUnnoted(wpk)).map(([, , outcome]) => outcome)).toEqual(['unchanged', 'unchanged']);
+  }, 60_000);
 });
 
 describe('what somebody else did meanwhile', () => {

@@ -63,7 +63,7 @@ describe("approvers' keys in Vault", () => {
 
   beforeAll(async () => {
     ({ vault: service } = await sharedServices());
-    vault = createVault({ address: service.address, auth: { method: 'token', token: service.token } });
+    vault = createVault({ ...service, auth: { method: 'token', token: service.token } });
   });
   afterAll(() => vault.close());
 
@@ -104,7 +104,7 @@ describe("approvers' keys in Vault", () => {
     const request = { policies: ['keys-documented'], no_default_policy: true };
     const answer = await callVault(service, 'POST', 'auth/token/create', request);
     const { auth } = answer as { auth: { client_token: string } };
-    const limited = createVault({ address: service.address, auth: { method: 'token', token: auth.client_token } });
+    const limited = createVault({ ...service, auth: { method: 'token', token: auth.client_token } });
     expect(await vaultApproverSource({ vault: limited, clusterId: 'rights' }).load()).toHaveLength(2);
     expect(await vaultKeySource({ vault: limited, clusterId: 'rights' }).load()).toEqual([]);
     const denied = await asyncErrorOf(() => vaultApproverSource({ vault: limited, clusterId: 'other' }).load());

@@ -20,23 +20,24 @@ const SECRET_ID = 'the-secret-id-that-nobody-may-see';
 describe('signing keys in Vault', () => {
   let stack: Stack;
   let address = '';
+  let caFile = '';
   let rootToken = '';
   const opened: Vault[] = [];
   const open = (auth: VaultAuth = { method: 'token', token: rootToken }, at = address) => {
-    const vault = createVault({ address: at, auth, requestTimeoutMs: 2_000 });
+    const vault = createVault({ address: at, caFile, auth, requestTimeoutMs: 2_000 });
     opened.push(vault);
     return vault;
   };
   const keysOf = (clusterId: string, vault = open()): KeySource => vaultKeySource({ vault, clusterId });
 
   const write = (method: 'POST' | 'DELETE', path: string, body?: unknown) =>
-    callVault({ address, token: rootToken }, method, path, body);
+    callVault({ address, caFile, token: rootToken }, method, path, body);
   const putKey = (clusterId: string, name: string, data: Record<string, unknown>) =>
     write('POST', `secret/data/byoc/${clusterId}/signing-keys/${name}`, { data });
 
   beforeAll(async () => {
     stack = await ownStack(['vault']);
-    ({ address, token: rootToken } = stack.vault);
+    ({ address, caFile, token: rootToken } = stack.vault);
   }, 120_000);
   afterAll(async () => {
     await Promise.all(opened.map((vault) => vault.close()));
@@ -80,20 +81,19 @@ describe('signing keys in Vault', () => {
   it('are read by AppRole, also when the token has been revoked meanwhile', async () => {
     const { publicKeyPem: pem } = generateKeyPair();
     await putKey('approle', 'a', { pem });
-    await write('POST', 'sys/auth/approle', { type: 'approle' });
     const policy = 'path "secret/*" { capabilities = ["read", "list"] }';
     await write('POST', 'sys/policies/acl/keys', { policy });
     await write('POST', 'auth/approle/role/execution', { token_policies: 'keys' });
     await write('POST', 'auth/approle/role/execution/role-id', { role_id: 'execution' });
     await write('POST', 'auth/approle/role/execution/custom-secret-id', { secret_id: SECRET_ID });
-    const source = keysOf('approle', open({ method: 'approle', roleId: 'execution', secretId: SECRET_ID }));
+    const source = keysOf('approle', open({ method: 'approle', roleId: 'execution', secretId: { value: SECRET_ID } }));
     expect(await source.load()).toHaveLength(1);
     await write('POST', 'sys/leases/revoke-prefix/auth/approle/login', {});
     expect(await source.load()).toHaveLength(1);
   });
 
   it('are unavailable to whoever may not read them, and no secret is in the error', async () => {
-    const denied = open({ method: 'approle', roleId: 'nobody', secretId: SECRET_ID });
+    const denied = open({ method: 'approle', roleId: 'nobody', secretId: { value: SECRET_ID } });
     const error = await asyncErrorOf(() => keysOf('approle', denied).load());
     expect(error.code).toBe('KEYS_UNAVAILABLE');
     const everything = JSON.stringify([error.message, error.stack, causesOf(error)]);
@@ -106,8 +106,8 @@ describe('signing keys in Vault', () => {
   it('are read without a word of the login, also when DEBUG asks for all words', async () => {
     const program = `
       import { createVault } from '${new URL('../../../activities/vault/vault.ts', import.meta.url).href}';
-      const auth = { method: 'approle', roleId: 'execution', secretId: '${SECRET_ID}' };
-      const vault = createVault({ address: '${address}', auth });
+      const auth = { method: 'approle', roleId: 'execution', secretId: { value: '${SECRET_ID}' } };
+      const vault = createVault({ address: '${address}', caFile: '${caFile}', auth });
       console.log((await vault.listSecrets('secret', 'byoc/approle/signing-keys')).join());
       await vault.close();`;
     const env = { ...process.env, NODE_OPTIONS: '', NODE_DEBUG: '', DEBUG: '*' };

@@ -13,7 +13,12 @@ const MOUNT = 'approvers-transit';
 
 describe('a signer whose key is in the transit engine of Vault', () => {
   let vault: VaultService;
-  const env = () => ({ VAULT_ADDR: vault.address, VAULT_TOKEN: vault.token, TRANSIT_SECRET_ENGINE_PATH: MOUNT });
+  const env = () => ({
+    VAULT_ADDR: vault.address,
+    VAULT_CACERT: vault.caFile,
+    VAULT_TOKEN: vault.token,
+    TRANSIT_SECRET_ENGINE_PATH: MOUNT,
+  });
   const post = (path: string, body: unknown = {}) => callVault(vault, 'POST', path, body);
   const verifiedBy = async (publicKeyPem: string, statement: unknown) => {
     const keys = parsePublicKeys(publicKeyPem, 'transit').map((key) => ({ ...key, identity: 'bob', groups: [] }));

@@ -146,6 +146,25 @@ describe('the log of a container', () => {
     expect(report.steps[0]?.logs).toMatchObject([{ text: '', missing: 'its node does not give it' }]);
   });
 
+  it('is masked in what a container says when it ends, in whatever form', async () => {
+    const value = 'the schema is newer than this program'; // as the simulated nodes have it say
+    await cluster.applyAs('test', cluster.path('api/v1', 'secrets', 'said'), {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'said' },
+      stringData: { 'settings.json': JSON.stringify({ inner: { password: value } }) },
+    });
+    const failing = job(ns, 'telling', 'failure', { backoffLimit: 0 });
+    await expect(execute(packageOf(runStep(failing)))).rejects.toMatchObject({
+      code: 'NOT_READY',
+      message: expect.stringMatching(/container main ended with exit code 3: Error, \[masked\]$/),
+    });
+    await cluster.api.write({
+      ...{ method: 'DELETE', path: cluster.path('api/v1', 'secrets', 'said'), query: {} },
+      ...{ contentType: 'application/json', body: '{}' },
+    });
+  });
+
   it('gives the last line of a crash, masked', async () => {
     writtenBefore = 'starting\ncannot log in with correct horse';
     const pod = podTemplate('crashing', 'crash-loop', onNode(node));

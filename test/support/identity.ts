@@ -1,4 +1,4 @@
-import { CLUSTER_CLAIM, CONTROL_PLANE_AUDIENCE } from '../domain/control-plane.ts';
+import { CLUSTER_CLAIM, CONTROL_PLANE_AUDIENCE } from '../../domain/control-plane.ts';
 
 /** Calls Vault's API as its administrator; resolves to the answer's JSON and rejects where it fails. */
 export type VaultCall = (method: 'GET' | 'POST', path: string, body?: object) => Promise<unknown>;

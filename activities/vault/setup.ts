@@ -1,0 +1,85 @@
+import { isDeepStrictEqual } from 'node:util';
+import { ConnectorError } from '../../domain/errors.ts';
+import { isReference } from '../../domain/vault-setup.ts';
+import type { SetupStep, SetupValue } from '../../domain/vault-setup.ts';
+import { createRequests, member, VaultRequestError } from './requests.ts';
+import type { VaultAddress, VaultRequests } from './requests.ts';
+
+/** What became of a step. */
+export interface SetupResult {
+  readonly path: string;
+  readonly outcome: 'made' | 'changed' | 'unchanged';
+}
+
+/** An administrator's way into Vault. */
+export interface VaultAdmin extends VaultAddress {
+  readonly token: string;
+}
+
+/**
+ * Performs a setup, step by step. What is as it should be is left alone, so it can be done again at any time.
+ * @param onResult is told each step as it is done
+ * @throws {ConnectorError} VAULT_UNAVAILABLE; CONFIG_INVALID where an engine is there that is another than is needed.
+ *   What was done before stays.
+ */
+export async function applyVaultSetup(
+  admin: VaultAdmin,
+  steps: readonly SetupStep[],
+  onResult: (result: SetupResult) => void = () => undefined,
+): Promise<void> {
+  const requests = createRequests(admin);
+  try {
+    for (const step of steps) {
+      const { path } = step;
+      try {
+        onResult({ path, outcome: await applyStep(requests, admin.token, step) });
+      } catch (error) {
+        if (!(error instanceof VaultRequestError)) throw error;
+        throw new ConnectorError('VAULT_UNAVAILABLE', `Setting up ${path}: ${error.said}.`, { cause: error });
+      }
+    }
+  } finally {
+    await requests.close();
+  }
+}
+
+async function applyStep(requests: VaultRequests, token: string, step: SetupStep): Promise<SetupResult['outcome']> {
+  const resolved = await Promise.all(
+    Object.entries(step.data).map(async ([name, value]) => [name, await valueOf(requests, token, value)] as const),
+  );
+  const there = await find(requests, token, step);
+  const isAsWanted = resolved.every(([name, value]) => isSame(member(there, name), value));
+  if (there !== undefined && isAsWanted) return 'unchanged';
+  if (there !== undefined && step.once) {
+    throw new ConnectorError('CONFIG_INVALID', `${step.path} is there already, and is something else.`);
+  }
+  await requests.post(step.path, Object.fromEntries(resolved), token);
+  return there === undefined ? 'made' : 'changed';
+}
+
+async function valueOf(requests: VaultRequests, token: string, value: SetupValue): Promise<unknown> {
+  if (!isReference(value)) return value;
+  const found = member(member(await requests.get(value.read, token), 'data'), value.field);
+  if (found === undefined) throw new VaultRequestError(undefined, `${value.read} has no ${value.field}`);
+  return found;
+}
+
+async function find(requests: VaultRequests, token: string, { path, alias, once }: SetupStep): Promise<unknown> {
+  try {
+    const data = member(await requests.get(alias ?? path, token), 'data');
+    return alias === undefined ? data : (member(data, 'aliases') as unknown[] | null)?.[0];
+  } catch (error) {
+    // An engine that is not there is a 400.
+    const absent = once ? [400, 404] : [404];
+    if (error instanceof VaultRequestError && absent.includes(error.status ?? 0)) return undefined;
+    throw error;
+  }
+}
+
+/** Vault keeps lists as sets. */
+function isSame(there: unknown, wanted: unknown): boolean {
+  if (Array.isArray(there) && Array.isArray(wanted)) {
+    return isDeepStrictEqual([...there].sort(), [...wanted].sort());
+  }
+  return isDeepStrictEqual(there, wanted);
+}

@@ -1,0 +1,57 @@
+import { z } from 'zod';
+import type { VaultSettings } from '../activities/vault/vault.ts';
+import { refuseSkipVerify } from '../activities/vault/vault.ts';
+import { ConnectorError } from '../domain/errors.ts';
+import type { Role } from '../domain/names.ts';
+import { isPrivateAddress } from '../domain/private-address.ts';
+
+/** How to reach Vault, for every role. */
+const addressSchema = z.object({
+  VAULT_ADDR: z.url().refine(isPrivateAddress, 'must be https, except on this machine'),
+  VAULT_CACERT: z.string().optional(),
+  VAULT_NAMESPACE: z.string().optional(),
+});
+
+/** Who a role is there. */
+const LOGIN = ['VAULT_ROLE_ID', 'VAULT_SECRET_ID', 'VAULT_SECRET_ID_FILE', 'VAULT_SECRET_ID_WRAPPED_AT'] as const;
+
+/**
+ * The settings of Vault for a role. Where a process has several, each has a login of its own: `VAULT_ROLE_ID_METRICS` with
+ * `VAULT_SECRET_ID_FILE_METRICS` and so on come before those without the role's name.
+ * @returns undefined where no VAULT_ADDR is set
+ * @throws {ConnectorError} CONFIG_INVALID
+ */
+export function readVaultSettings(
+  env: Readonly<Record<string, string | undefined>>,
+  role: Role,
+): VaultSettings | undefined {
+  refuseSkipVerify(env);
+  if (!env['VAULT_ADDR']) return undefined;
+  const parsed = addressSchema.safeParse(env);
+  if (!parsed.success) {
+    throw new ConnectorError('CONFIG_INVALID', `VAULT_ADDR ${parsed.error.issues[0]?.message}.`);
+  }
+  const { VAULT_ADDR: address, VAULT_CACERT: caFile, VAULT_NAMESPACE: namespace } = parsed.data;
+  return {
+    address,
+    ...(caFile && { caFile }),
+    ...(namespace && { namespace }),
+    auth: authOf(env, role),
+  };
+}
+
+function authOf(env: Readonly<Record<string, string | undefined>>, role: Role): VaultSettings['auth'] {
+  const ofRole = `_${role.toUpperCase()}`;
+  const suffix = LOGIN.some((name) => env[name + ofRole]) ? ofRole : '';
+  const [roleId, value, file, wrappedAt] = LOGIN.map((name) => env[name + suffix]);
+  if (roleId && value && file) {
+    throw new ConnectorError('CONFIG_INVALID', `Of VAULT_SECRET_ID${suffix} and its _FILE only one may be set.`);
+  }
+  const secretId = value ? { value } : file ? { file } : undefined;
+  if (roleId && secretId) return { method: 'approle', roleId, secretId, ...(wrappedAt && { wrappedAt }) };
+  if (suffix === '' && env['VAULT_TOKEN']) return { method: 'token', token: env['VAULT_TOKEN'] };
+  throw new ConnectorError(
+    'CONFIG_INVALID',
+    `VAULT_ADDR is set; VAULT_ROLE_ID${suffix} with VAULT_SECRET_ID${suffix} or VAULT_SECRET_ID_FILE${suffix}, or VAULT_TOKEN, must be too.`,
+  );
+}
