@@ -42,7 +42,10 @@ describe('the control plane', () => {
   });
 
   it.each([
-    [{ CONTROL_PLANE_URL: 'http://cp.example.com' }, 'CONTROL_PLANE_URL must be https, except on this machine.'],
+    [
+      { ...VAULT, CONTROL_PLANE_URL: 'http://cp.example.com' },
+      'CONTROL_PLANE_URL must be https, except on this machine.',
+    ],
     [
       { CONTROL_PLANE_URL: 'https://cp.example.com' },
       'CONTROL_PLANE_URL is set; VAULT_ADDR must be too, because the control plane knows a cluster by what its Vault says.',
