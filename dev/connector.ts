@@ -4,6 +4,7 @@ import { generateKeyPair } from '../client/sign.ts';
 import type { ConnectorServices } from './environment.ts';
 import { DEV_CLUSTER, environmentOf } from './environment.ts';
 import { Program, untilHealthy } from './process.ts';
+import type { ControlPlaneService } from './servers/control-plane.ts';
 import { post } from './servers/https.ts';
 import type { Services } from './stack.ts';
 import { makeVaultLogins, vaultLoginSettings } from './vault-logins.ts';
@@ -17,6 +18,8 @@ export interface ConnectorOptions {
   readonly keep?: boolean;
   /** More or other settings of the worker. */
   readonly env?: Record<string, string>;
+  /** The control plane to register with; none where it is left out. */
+  readonly controlPlane?: ControlPlaneService;
   /** What the policy file holds besides accepting asserted votes, as YAML. */
   readonly policy?: string;
 }
@@ -86,10 +89,14 @@ function filesIn(folder: string) {
   };
 }
 
-async function prepared(
-  { services, folder, clusterId = DEV_CLUSTER, env }: ConnectorOptions,
-  privateKeyPem: string,
-): Promise<PreparedConnector> {
+/** The settings by which the connector finds the control plane. */
+function linkSettings({ controlPlane }: ConnectorOptions): Record<string, string> {
+  if (!controlPlane) return {};
+  return { CONTROL_PLANE_URL: controlPlane.url, BYOC_CONTROL_PLANE_CA: controlPlane.caFile };
+}
+
+async function prepared(options: ConnectorOptions, privateKeyPem: string): Promise<PreparedConnector> {
+  const { services, folder, clusterId = DEV_CLUSTER, env } = options;
   const files = filesIn(folder);
   const found = environmentOf(services);
   delete found['VAULT_TOKEN']; // root's, which no worker ever has
@@ -108,6 +115,7 @@ async function prepared(
       BYOC_DATA_DIR: files.data,
       BYOC_POLICY: files.policy,
       BYOC_WRITER: 'worker-0',
+      ...linkSettings(options),
       ...env,
     },
   };

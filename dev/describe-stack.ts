@@ -4,13 +4,14 @@ import { environmentOf } from './environment.ts';
 import type { Services } from './stack.ts';
 
 /** Where the parts are, and what to try next. */
-export function describeStack({ temporal, vault, s3, kubernetes }: Services): string[] {
+export function describeStack({ temporal, vault, s3, kubernetes, controlPlane }: Services): string[] {
   return [
     ...columns([
       ['Temporal', temporal.address, `UI ${temporal.uiUrl}`],
       ['Vault', vault.address, '(OpenBao)'],
       ['S3', s3.endpoint, `bucket ${s3.bucket} (SeaweedFS)`],
       ['Kubernetes', kubernetes.server, '(no container runs: kwok plays the nodes)'],
+      ['Control plane', controlPlane.url, '(the reference one)'],
     ]),
     '',
     'Next:',

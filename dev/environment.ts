@@ -4,7 +4,7 @@ import type { Services } from './stack.ts';
 export const DEV_CLUSTER = 'dev';
 
 /** What a connector stands on; its cluster may be another than the stack's. */
-export type ConnectorServices = Omit<Services, 'kubernetes'> & {
+export type ConnectorServices = Omit<Services, 'kubernetes' | 'controlPlane'> & {
   readonly kubernetes: Pick<Services['kubernetes'], 'kubeconfig'>;
 };
 

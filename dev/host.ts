@@ -9,9 +9,12 @@ const START_TIMEOUT_MS = 60_000;
 const PORT_ATTEMPTS = 3;
 const PORT_TAKEN = /address already in use|EADDRINUSE/i;
 
+/** What a stack runs: installed programs, and one of our own. */
+export type ServerName = PartName | 'control-plane';
+
 /** How one server is started; started again, it gets the same command and therefore the same ports. */
 export interface ServerSpec {
-  readonly name: PartName;
+  readonly name: ServerName;
   readonly args: readonly string[];
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
@@ -40,7 +43,7 @@ export class Host {
   readonly stateDir: string;
   readonly signal: AbortSignal | undefined;
   readonly #find: (name: PartName) => Promise<string>;
-  readonly #servers = new Map<PartName, Server>();
+  readonly #servers = new Map<ServerName, Server>();
 
   constructor(stateDir: string, find: (name: PartName) => Promise<string>, signal: AbortSignal | undefined) {
     this.stateDir = stateDir;
@@ -60,7 +63,8 @@ export class Host {
 
   /** Starts a server and resolves when it is healthy. */
   async start(spec: ServerSpec): Promise<void> {
-    const command = await this.find(spec.name);
+    // What is our own runs on the Node that runs us.
+    const command = spec.name === 'control-plane' ? process.execPath : await this.find(spec.name);
     this.signal?.throwIfAborted();
     const program = new Program({
       name: spec.name,
@@ -99,23 +103,23 @@ export class Host {
   }
 
   /** Names of the servers, in the order in which they were started. */
-  get names(): PartName[] {
+  get names(): ServerName[] {
     return [...this.#servers.keys()];
   }
 
   /** The process of a server, and whether it answers. */
-  async check(name: PartName): Promise<{ readonly pid: number | undefined; readonly healthy: boolean }> {
+  async check(name: ServerName): Promise<{ readonly pid: number | undefined; readonly healthy: boolean }> {
     const { spec, program } = this.#server(name);
     return { pid: program.pid, healthy: program.running && (await spec.healthy().catch(() => false)) };
   }
 
   /** Ends a server at once, as a crash would. */
-  async kill(name: PartName): Promise<void> {
+  async kill(name: ServerName): Promise<void> {
     await this.#server(name).program.kill();
   }
 
   /** Stops a server that still runs and starts it again, with the same data and at the same address. */
-  async restart(name: PartName): Promise<void> {
+  async restart(name: ServerName): Promise<void> {
     const server = this.#server(name);
     await end(server);
     await this.start(server.spec);
@@ -129,7 +133,7 @@ export class Host {
     await Promise.all(later.filter(isStore).map(end));
   }
 
-  #server(name: PartName): Server {
+  #server(name: ServerName): Server {
     const server = this.#servers.get(name);
     if (!server) throw new ConnectorError('PART_UNAVAILABLE', `${name} does not run in this stack.`);
     return server;

@@ -52,7 +52,9 @@ async function raiseWorker(
   onProgress: (part: string, message: string) => void,
 ): Promise<Program> {
   const startedAt = Date.now();
-  const connector = await prepareConnector({ services: stack, folder: connectorFolder(stack.stateDir), keep });
+  const { controlPlane } = stack;
+  const folder = connectorFolder(stack.stateDir);
+  const connector = await prepareConnector({ services: stack, controlPlane, folder, keep });
   const worker = await startWorker(connector, signal);
   onProgress('worker', `ready in ${((Date.now() - startedAt) / 1000).toFixed(1)} s`);
   return worker;

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectorError } from '../domain/errors.ts';
 import type { KeeperMessage } from './keeper.ts';
 import { isAlive } from './owner.ts';
+import { answers } from './servers/control-plane.ts';
 import { isReady } from './servers/kubernetes.ts';
 import { isUnsealed } from './servers/openbao.ts';
 import { hasBucket } from './servers/seaweedfs.ts';
@@ -89,13 +90,15 @@ export async function devStatus(options: { readonly stateDir: string }): Promise
   const services = completeOf(state);
   if (!services) return { stateDir, state: 'starting', pid: state.owner.pid };
   const asked = (answer: Promise<boolean>) => answer.catch(() => false);
-  const [temporal, vault, s3, kubernetes] = await Promise.all([
+  const [temporal, vault, s3, kubernetes, controlPlane] = await Promise.all([
     asked(hasSearchAttributes(services.temporal.address)),
     asked(isUnsealed(services.vault)),
     asked(hasBucket(services.s3)),
     asked(isReady(services.kubernetes)),
+    asked(answers(services.controlPlane)),
   ]);
-  return { stateDir, state: 'up', pid: state.owner.pid, services, healthy: { temporal, vault, s3, kubernetes } };
+  const healthy = { temporal, vault, s3, kubernetes, controlPlane };
+  return { stateDir, state: 'up', pid: state.owner.pid, services, healthy };
 }
 
 /** Resolves with the services of the stack once it is up, with undefined when none runs or is being started. */
@@ -109,9 +112,9 @@ async function untilUp(stateDir: string, signal: AbortSignal | undefined): Promi
 }
 
 function completeOf({ services }: StackState): Services | undefined {
-  if (!services?.temporal || !services.vault || !services.s3 || !services.kubernetes) return undefined;
-  const { temporal, vault, s3, kubernetes } = services;
-  return { temporal, vault, s3, kubernetes };
+  const { temporal, vault, s3, kubernetes, controlPlane } = services ?? {};
+  if (!temporal || !vault || !s3 || !kubernetes || !controlPlane) return undefined;
+  return { temporal, vault, s3, kubernetes, controlPlane };
 }
 
 async function untilGone({ owner }: StackState, timeoutMs: number): Promise<boolean> {

@@ -3,8 +3,10 @@ import { join, resolve } from 'node:path';
 
 import { ConnectorError } from '../domain/errors.ts';
 import { Host } from './host.ts';
+import type { ServerName } from './host.ts';
 import type { PartName } from './parts.ts';
 import { findProgram } from './programs.ts';
+import { startControlPlaneServer, type ControlPlaneService } from './servers/control-plane.ts';
 import { startKubernetes, type KubernetesService } from './servers/kubernetes.ts';
 import { startOpenBao, type VaultService } from './servers/openbao.ts';
 import { startSeaweedFs, type S3Service } from './servers/seaweedfs.ts';
@@ -20,10 +22,12 @@ export interface Services {
   /** SeaweedFS. */
   readonly s3: S3Service;
   readonly kubernetes: KubernetesService;
+  /** The reference control plane; it takes tokens of this stack's Vault. */
+  readonly controlPlane: ControlPlaneService;
 }
 
 export type ServiceName = keyof Services;
-export const SERVICE_NAMES: readonly ServiceName[] = ['temporal', 'vault', 's3', 'kubernetes'];
+export const SERVICE_NAMES: readonly ServiceName[] = ['temporal', 'vault', 's3', 'kubernetes', 'controlPlane'];
 
 export interface StackOptions {
   /** Folder for the data, the logs and the state file; made where it is missing. */
@@ -42,7 +46,7 @@ export interface StackOptions {
 }
 
 export interface PartHealth {
-  readonly part: PartName;
+  readonly part: ServerName;
   readonly pid: number | undefined;
   readonly healthy: boolean;
 }
@@ -54,9 +58,9 @@ export interface Stack extends Services {
   tool(name: 'cosign' | 'helm' | 'kubectl' | 'toxiproxy'): Promise<string>;
   check(): Promise<PartHealth[]>;
   /** Ends one server at once, as a crash would. */
-  kill(part: PartName): Promise<void>;
+  kill(part: ServerName): Promise<void>;
   /** Starts one server again, at the same address, without what was only in its memory. */
-  restart(part: PartName): Promise<void>;
+  restart(part: ServerName): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -80,11 +84,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   // The first failure ends the other starts as well.
   const failed = new AbortController();
   const host = new Host(stateDir, find, signal ? AbortSignal.any([signal, failed.signal]) : failed.signal);
+  let vault: Promise<VaultService> | undefined;
+  const startVault = () => (vault ??= startOpenBao(host));
   const starters: Record<ServiceName, () => Promise<Services[ServiceName]>> = {
     temporal: () => startTemporal(host, persist),
-    vault: () => startOpenBao(host),
+    vault: startVault,
     s3: () => startSeaweedFs(host),
     kubernetes: () => startKubernetes(host, options.requestLog),
+    controlPlane: async () => startControlPlaneServer(host, await startVault()),
   };
   const stop = async () => {
     await host.stopAll();
@@ -106,13 +113,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 }
 
 /** What a stop removes below the state folder: the logs, which tell why something failed, stay until the next start. */
-const DATA_FOLDERS = ['temporal', 'openbao', 'seaweedfs', 'etcd', 'kubernetes'];
+const DATA_FOLDERS = ['temporal', 'openbao', 'seaweedfs', 'etcd', 'kubernetes', 'control-plane'];
 
 const PROGRAMS: Record<ServiceName, readonly PartName[]> = {
   temporal: ['temporal'],
   vault: ['openbao'],
   s3: ['seaweedfs'],
   kubernetes: ['kubectl', 'etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kwok'],
+  controlPlane: ['openbao'],
 };
 
 function programsOf(services: readonly ServiceName[]): PartName[] {
@@ -174,6 +182,9 @@ function stackOf(
     },
     get kubernetes() {
       return get('kubernetes');
+    },
+    get controlPlane() {
+      return get('controlPlane');
     },
     tool: find,
     check: () => Promise.all(host.names.map(async (part) => ({ part, ...(await host.check(part)) }))),

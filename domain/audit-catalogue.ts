@@ -182,6 +182,21 @@ export const AUDIT_CATALOGUE = {
     ttlSeconds: count,
   }),
   'vault.token-refused': event('Vault issued no JWT although one was asked for.', { role: text, said: text }),
+  'authentication.failed': event(
+    'Somebody was not accepted for who they say they are: the connector elsewhere, or a caller here.',
+    { at: text, code: text },
+  ),
+  'link.lost': event('The control plane has taken no heartbeat for longer than was allowed.', {
+    since: text,
+    code: text,
+  }),
+  'link.restored': event('The control plane takes heartbeats again.', { lostSince: text }),
+  'part.unhealthy': event('Something that the connector stands on does not work as it should.', {
+    part: text,
+    state: text,
+    code: text.optional(),
+  }),
+  'part.recovered': event('It works again.', { part: text }),
   'audit.tail-repaired': event('Bytes at the end of the log that were never acknowledged were taken out.', {
     aside: text.optional(),
     bytes: count,

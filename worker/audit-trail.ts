@@ -19,12 +19,13 @@ import { openBucket } from '../activities/s3/bucket.ts';
 import { checkHead, parseHeadKeys } from '../client/audit-keys.ts';
 import { sha256 } from '../client/sha256.ts';
 import type { AuditHead } from '../domain/audit.ts';
-import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
+import { AUDIT_RETENTION_DAYS, dayOf } from '../domain/audit.ts';
 import type { HeadKey } from '../domain/audit-head.ts';
 import { parseSignedHead } from '../domain/audit-head.ts';
 import { canonicalJson } from '../domain/digest.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { chainOf, leaseNameOf, STATE_NAMESPACE } from '../domain/names.ts';
+import type { Alerts } from './alerts.ts';
 import { publishHeads } from './audit-heads.ts';
 import { describeUpload, UploadOutage } from './audit-outage.ts';
 import type { Record } from './audit-watch.ts';
@@ -33,6 +34,8 @@ import type { WorkerConfig } from './config.ts';
 
 /** The audit log of this worker and its way into the customer's bucket. */
 export interface AuditTrail extends Pick<AuditLog, 'append'> {
+  /** What heads are signed with, PEM. */
+  readonly publicKeyPem: string;
   readonly record: Record;
   readonly leases: HeadLeases;
   /** An admission that also asks what the policy wants of the log. It throws POLICY_DENIED, S3_UNAVAILABLE too. */
@@ -56,6 +59,8 @@ export interface AuditTrailOptions {
   /** With the rights for the state namespace. */
   readonly api: KubeApi;
   readonly logger: Logger;
+  /** Told of each entry. */
+  readonly alerts: Pick<Alerts, 'onRecorded' | 'onUnrecorded' | 'raise'>;
 }
 
 /** The Secret with the key that heads are signed with. */
@@ -70,7 +75,8 @@ const ROOM_BYTES = 4 * 1024 * 1024;
 const now = () => new Date();
 
 /** Opens the trail and records that a worker began. */
-export async function openAuditTrail({ config, version, api, logger }: AuditTrailOptions): Promise<AuditTrail> {
+export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditTrail> {
+  const { config, version, api, logger, alerts } = options;
   const { clusterId, writer } = config;
   const dir = join(config.dataDir, 'audit');
   const key = createHeadKey(await sharedKey(api, HEAD_KEY));
@@ -99,8 +105,10 @@ export async function openAuditTrail({ config, version, api, logger }: AuditTrai
       const receipt = await log.append(event);
       if (failing) logger.info('the audit log is written again');
       failing = false;
+      alerts.onRecorded(event);
       return receipt;
     } catch (error) {
+      alerts.onUnrecorded(event);
       if (!failing) logger.error({ alert: 'audit-unavailable', err: error }, 'the audit log cannot be written');
       failing = true;
       throw error;
@@ -117,6 +125,7 @@ export async function openAuditTrail({ config, version, api, logger }: AuditTrai
   const tellBroken = (err: unknown) => {
     if (!(err instanceof ConnectorError && err.code === 'AUDIT_BROKEN')) return;
     logger.error({ alert: 'audit-broken', err }, 'the audit log and the bucket contradict each other');
+    alerts.raise('audit-broken', dayOf(now().toISOString())); // a log that contradicts its bucket is no witness of that
   };
   const upload = async () => {
     if (!store) return { objects: [], manifests: [] };
@@ -159,6 +168,7 @@ export async function openAuditTrail({ config, version, api, logger }: AuditTrai
   const heads = publishHeads({ log, key, leases, lease, logger });
 
   return {
+    publicKeyPem: key.publicKeyPem,
     append,
     record,
     leases,
@@ -272,7 +282,8 @@ async function tellProtection(bucket: Bucket | undefined, logger: Logger): Promi
   }
 }
 
-function withoutSecrets({ vault, ...config }: WorkerConfig): unknown {
-  const plain = { ...config, ...(vault && { vault: { address: vault.address, auth: vault.auth.method } }) };
+function withoutSecrets({ vault, registrationVault, ...config }: WorkerConfig): unknown {
+  const told = (one: WorkerConfig['vault']) => one && { address: one.address, auth: one.auth.method };
+  const plain = { ...config, vault: told(vault), registrationVault: told(registrationVault) };
   return JSON.parse(JSON.stringify(plain)); // without what is undefined
 }

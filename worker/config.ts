@@ -13,7 +13,7 @@ import { readVaultSettings } from './vault-settings.ts';
 /** Settings of the worker, all from the environment; `TEMPORAL_*` are read by @temporalio/envconfig. */
 const settingsSchema = z
   .object({
-    /** Name of the cluster: what packages are addressed to. */
+    /** Name of the cluster: what packages are addressed to. In development the node's name where it is left out. */
     BYOC_CLUSTER_ID: z.string().regex(CLUSTER_ID, 'must be a DNS label'),
     /** Where the audit log is kept. */
     BYOC_DATA_DIR: z.string().min(1),
@@ -46,6 +46,14 @@ const settingsSchema = z
     /** How long uploaded entries stay on the local disk, and how much of it they may take. */
     BYOC_AUDIT_LOCAL_DAYS: z.coerce.number().int().min(1).default(AUDIT_RETENTION_DAYS),
     BYOC_AUDIT_LOCAL_MIB: z.coerce.number().min(0.001).default(64),
+    /** The control plane; without one the cluster registers nowhere and sends nothing. */
+    CONTROL_PLANE_URL: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
+    /** PEM file with the authorities that its certificate is verified against, instead of the built-in ones. */
+    BYOC_CONTROL_PLANE_CA: z.string().min(1).optional(),
+    /** How long the control plane may take no heartbeats before somebody is told. */
+    BYOC_CONTROL_PLANE_LOST_SECONDS: z.coerce.number().min(1).default(90),
+    /** Labels of the cluster for the control plane: `team=shop,stage=prod`. */
+    BYOC_LABELS: z.string().transform(parseLabels).optional(),
     /** Kubernetes: the kubeconfig's context to use, where it is not the current one. */
     BYOC_KUBE_CONTEXT: z.string().min(1).optional(),
     LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
@@ -53,6 +61,10 @@ const settingsSchema = z
   .refine(({ COSIGN_KEY, VAULT_ADDR }) => COSIGN_KEY ?? VAULT_ADDR, {
     path: ['VAULT_ADDR'],
     message: 'is missing, and so is COSIGN_KEY: one of them must say where the signing keys are',
+  })
+  .refine(({ CONTROL_PLANE_URL, VAULT_ADDR }) => CONTROL_PLANE_URL === undefined || VAULT_ADDR !== undefined, {
+    path: ['CONTROL_PLANE_URL'],
+    message: 'is set; VAULT_ADDR must be too, because the control plane knows a cluster by what its Vault says',
   })
   .refine(({ BYOC_S3_SSE, BYOC_S3_KMS_KEY_ID }) => BYOC_S3_KMS_KEY_ID === undefined || BYOC_S3_SSE === 'aws:kms', {
     path: ['BYOC_S3_KMS_KEY_ID'],
@@ -75,8 +87,18 @@ export interface WorkerConfig {
     readonly localDays: number;
     readonly localBytes: number;
   };
+  readonly controlPlane: ControlPlaneSettings | undefined;
+  /** The login by which the control plane knows the cluster. */
+  readonly registrationVault: VaultSettings | undefined;
   readonly kubeContext: string | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+}
+
+export interface ControlPlaneSettings {
+  readonly url: string;
+  readonly caPath: string | undefined;
+  readonly lostAfterMs: number;
+  readonly labels: Readonly<Record<string, string>>;
 }
 
 /** @throws {ConnectorError} CONFIG_INVALID, naming every setting that is wrong. */
@@ -90,7 +112,7 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   }
   // An empty variable is how shells and charts say "not set".
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
-  const parsed = settingsSchema.safeParse(given);
+  const parsed = settingsSchema.safeParse({ ...clusterOfNode(given), ...given });
   if (!parsed.success) {
     const wrong = parsed.error.issues.map(({ path, message, code }) => {
       const missing = code === 'invalid_type' && !(String(path[0]) in given);
@@ -122,9 +144,40 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
       localDays: settings.BYOC_AUDIT_LOCAL_DAYS,
       localBytes: settings.BYOC_AUDIT_LOCAL_MIB * 1024 * 1024,
     },
+    registrationVault: settings.CONTROL_PLANE_URL ? readVaultSettings(given, 'registration') : undefined,
+    controlPlane: settings.CONTROL_PLANE_URL
+      ? {
+          url: settings.CONTROL_PLANE_URL,
+          caPath: settings.BYOC_CONTROL_PLANE_CA,
+          lostAfterMs: settings.BYOC_CONTROL_PLANE_LOST_SECONDS * 1000,
+          labels: settings.BYOC_LABELS ?? {},
+        }
+      : undefined,
     kubeContext: settings.BYOC_KUBE_CONTEXT,
     logLevel: settings.LOG_LEVEL,
   };
+}
+
+/** In production each node of a cluster would pass for another one. */
+function clusterOfNode(given: NodeJS.ProcessEnv): { readonly BYOC_CLUSTER_ID?: string } {
+  if (given['NODE_ENV'] === 'production') return {};
+  const name = (given['NODE_NAME'] ?? hostname()).toLowerCase().replaceAll(/[^a-z0-9]+/g, '-');
+  const label = name.replace(/^-/, '').slice(0, 63).replace(/-$/, '');
+  return label === '' ? {} : { BYOC_CLUSTER_ID: label };
+}
+
+const LABEL = /^([A-Za-z0-9][-\w./]{0,252})=([-\w.]{0,63})$/;
+
+/** Names and values as Kubernetes takes them for labels. */
+function parseLabels(text: string, { addIssue }: { addIssue(message: string): void }): Record<string, string> {
+  const labels: [string, string][] = [];
+  for (const one of text.split(',')) {
+    const [, name, value] = LABEL.exec(one.trim()) ?? [];
+    if (name === undefined || value === undefined)
+      addIssue(`holds ${JSON.stringify(one)}; labels are name=value, with commas between`);
+    else labels.push([name, value]);
+  }
+  return Object.fromEntries(labels);
 }
 
 function encryptionOf(settings: z.infer<typeof settingsSchema>): Encryption | undefined {

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client } from '@temporalio/client';
 import { bundleWorkflowCode, DefaultLogger, Worker } from '@temporalio/worker';
@@ -28,10 +29,12 @@ import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { FreezeState } from '../domain/freeze.ts';
 import { rollbackIdOf, STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
+import { openAlerts } from './alerts.ts';
 import { openAuditTrail } from './audit-trail.ts';
 import { createAuditUpkeep, createReadActivities } from './audit-upkeep.ts';
 import { watchKeys } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
+import { createControlPlaneLink } from './control-plane-link.ts';
 import { openHalting } from './halting.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
@@ -72,7 +75,14 @@ export async function createConnector(
 
   const kubeConfig = kubeConfigOf(config);
   const api = createKubeApi(kubeConfig);
-  const audit = await openAuditTrail({ config, version: VERSION, api, logger });
+  const alerts = await openAlerts({
+    clusterId,
+    writer: config.writer,
+    folder: config.controlPlane && join(config.dataDir, 'alerts'),
+    count: () => undefined,
+    logger,
+  });
+  const audit = await openAuditTrail({ config, version: VERSION, api, logger, alerts });
   const temporal = await connectTemporal(env);
   const { connection, namespace } = temporal;
   const client = new Client({ connection, namespace, dataConverter });
@@ -85,6 +95,9 @@ export async function createConnector(
   const halting = await openHalting(config, kubeConfig, audit, logger);
   const writer = createWriter({ api: halting.guard(api), planner });
   const vault = config.vault && openVault({ settings: config.vault, role: 'execution', record: audit.record, logger });
+  const registrationVault =
+    config.registrationVault &&
+    openVault({ settings: config.registrationVault, role: 'registration', record: audit.record, logger });
   const policy = policySource(config.policyPath, sha256);
   const trustedRoot = config.trustedRootPath === undefined ? undefined : await readTrustedRoot(config.trustedRootPath);
   const keys = watchKeys(keySourceOf(vault, config), 'packages', audit.record);
@@ -174,6 +187,26 @@ export async function createConnector(
     audit,
     logger,
   });
+  const link =
+    config.controlPlane &&
+    registrationVault &&
+    (await createControlPlaneLink({
+      settings: config.controlPlane,
+      clusterId,
+      writer: config.writer,
+      roles: ['registration', 'execution'],
+      identity: registrationVault.identity('registration'),
+      connection,
+      namespace,
+      client,
+      searchAttributes,
+      api,
+      policy,
+      audit,
+      alerts,
+      freeze: halting.freeze,
+      logger,
+    }));
   await reconcileSchedules(client.schedule, clusterSchedules(clusterId));
   logger.info({ taskQueue, namespace, searchAttributes }, 'ready');
 
@@ -182,18 +215,21 @@ export async function createConnector(
     freeze: halting.freeze,
     async run() {
       try {
-        await Promise.all([worker.run(), upkeep.run()]);
+        await Promise.all([worker.run(), upkeep.run(), link?.run()]);
       } finally {
         await policyWatch.close();
         await halting.close();
         await audit.close();
-        await Promise.all([api.close(), vault?.close(), connection.close()]);
+        await alerts.close();
+        await link?.close();
+        await Promise.all([api.close(), vault?.close(), registrationVault?.close(), connection.close()]);
         logger.info('stopped');
       }
     },
     shutdown() {
       worker.shutdown();
       upkeep.shutdown();
+      link?.shutdown();
     },
   };
 }

@@ -35,6 +35,33 @@ export function clusterSchedules(clusterId: string): ScheduleRow[] {
   ];
 }
 
+/** What is said to the control plane: one run for the whole cluster, whichever of its processes does it. */
+export function linkSchedules(clusterId: string): ScheduleRow[] {
+  const common = {
+    args: [{ taskQueue: taskQueueOf(clusterId, 'registration') }],
+    taskQueue: taskQueueOf(clusterId, 'execution'),
+    overlap: ScheduleOverlapPolicy.SKIP,
+  };
+  return [
+    {
+      ...common,
+      id: scheduleIdOf(clusterId, 'registration'),
+      workflowType: 'registration',
+      spec: { intervals: [{ every: '5 minutes' }] },
+      catchupWindow: '1 minute',
+      timeout: '5 minutes',
+    },
+    {
+      ...common,
+      id: scheduleIdOf(clusterId, 'heartbeat'),
+      workflowType: 'heartbeat',
+      spec: { intervals: [{ every: '30 seconds' }] },
+      catchupWindow: '10 seconds', // the least that Temporal takes: nobody wants to hear that it lived
+      timeout: '29 seconds', // over before the next one, which would be skipped otherwise
+    },
+  ];
+}
+
 /** The schedules of one writer of the audit log. Runs are missed rather than queued: each does all there is to do. */
 export function auditSchedules(clusterId: string, writer: string): ScheduleRow[] {
   const common = {

@@ -1,4 +1,6 @@
 export { auditRead, auditRetention, auditUpload } from './audit-upkeep.ts';
 export { executeWpk } from './execute-wpk.ts';
+export { heartbeat } from './heartbeat.ts';
 export { rollbackWpk } from './rollback-wpk.ts';
 export { reconcile } from './reconcile.ts';
+export { registration } from './registration.ts';

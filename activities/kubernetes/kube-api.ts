@@ -146,10 +146,10 @@ export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: Kube
     sent: Sent,
     { tls, headers }: Credentials,
   ): Promise<{ status: number; retryAfter: string; text: string }> {
-    const query = sent.query ? `?${new URLSearchParams(sent.query).toString()}` : '';
+    const query = new URLSearchParams(sent.query).toString();
     const options: Dispatcher.RequestOptions = {
       method: sent.method,
-      path: `${base}${sent.path}${query}`,
+      path: `${base}${sent.path}${query && `?${query}`}`,
       headers: { accept: 'application/json', ...headers, ...sent.headers },
       ...(sent.body === undefined ? {} : { body: sent.body }),
       ...(sent.signal ? { signal: sent.signal } : {}),

@@ -32,6 +32,8 @@ export interface CommandResult {
 export interface TestConnectorOptions {
   /** The stack to stand on; the shared one where it is left out. */
   readonly services?: Services;
+  /** Whether it registers with the stack's control plane. */
+  readonly linked?: boolean;
   /** The policy file as YAML; the development policy where it is left out. */
   readonly policy?: string;
   /** More or other settings of the worker. */
@@ -68,7 +70,7 @@ export class TestConnector {
   }
 
   /** Prepares everything and starts the worker. Stop it in `afterAll`. */
-  static async start({ services, policy, env, files = {} }: TestConnectorOptions = {}): Promise<TestConnector> {
+  static async start({ services, linked, policy, env, files = {} }: TestConnectorOptions = {}): Promise<TestConnector> {
     const stack = services ?? (await sharedServices());
     const folder = await mkdtemp(join(tmpdir(), 'byoc-connector-'));
     const clusterId = `test-${ulid().toLowerCase()}`;
@@ -76,6 +78,7 @@ export class TestConnector {
       services: stack,
       folder,
       clusterId,
+      ...(linked && { controlPlane: stack.controlPlane }),
       ...(policy !== undefined && { policy }),
       env: { BYOC_WORKFLOW_BUNDLE: await workflowBundle(), ...withPaths(env, folder, files) },
     });

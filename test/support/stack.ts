@@ -21,7 +21,7 @@ const NO_STACK = 'No stack runs for the tests. Run them with npm test, or one fi
 /** The services that all tests of a run share: they use namespaces, clusters and ids of their own, and break nothing. */
 export async function sharedServices(): Promise<Services> {
   const services = (await readState(sharedFolder()))?.services;
-  if (!services?.temporal || !services.vault || !services.s3 || !services.kubernetes) {
+  if (!services?.temporal || !services.vault || !services.s3 || !services.kubernetes || !services.controlPlane) {
     throw new Error(NO_STACK);
   }
   return services as Services;

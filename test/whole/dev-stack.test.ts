@@ -54,7 +54,7 @@ describe('the development stack', () => {
     const status = await devStatus({ stateDir });
     expect(status).toMatchObject({
       state: 'up',
-      healthy: { temporal: true, vault: true, s3: true, kubernetes: true },
+      healthy: { temporal: true, vault: true, s3: true, kubernetes: true, controlPlane: true },
     });
   });
 

@@ -1,0 +1,59 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import { alertTypeOf, ALERTS, codeIn } from '../../domain/alerts.ts';
+import { AUDIT_CATALOGUE, isAuditEventType } from '../../domain/audit-catalogue.ts';
+
+// R24
+
+describe('an entry of the audit log', () => {
+  it.each([
+    ['package.denied', 'package-denied'],
+    ['package.failed', 'package-failed'],
+    ['package.rolled-back', 'package-failed'],
+    ['package.cut-off', 'package-failed'],
+    ['authentication.failed', 'authentication-failed'],
+    ['link.lost', 'control-plane-lost'],
+    ['part.unhealthy', 'part-unhealthy'],
+    ['key.revoked', 'key-revoked'],
+    ['policy.broken', 'policy-broken'],
+    ['audit.upload-late', 'audit-not-uploaded'],
+    ['audit.chain-begun', 'audit-lost'],
+  ] as const)('of type %s raises the alert %s', (type, alert) => {
+    expect(alertTypeOf({ type, detail: {} })).toBe(alert);
+  });
+
+  it('of a refused call raises one only where the caller was nobody that may call', () => {
+    const refused = (code: string) => alertTypeOf({ type: 'call.refused', detail: { code } });
+    expect([refused('CALLER_UNTRUSTED'), refused('SIGNATURE_INVALID')]).toEqual(['authentication-failed', undefined]);
+  });
+
+  it('of any other type raises none', () => {
+    const silent = ['package.succeeded', 'worker.started', 'vote.recorded', 'audit.uploaded', 'link.restored'];
+    for (const type of silent.filter(isAuditEventType)) expect(alertTypeOf({ type, detail: {} })).toBeUndefined();
+    expect(silent.filter((type) => !(type in AUDIT_CATALOGUE))).toEqual([]);
+  });
+
+  it('has its code where its type has it', () => {
+    expect(codeIn({ code: 'A' })).toBe('A');
+    expect(codeIn({ error: { code: 'B', message: '' } })).toBe('B');
+    expect(codeIn({ error: 'C' })).toBeUndefined();
+  });
+});
+
+describe('an alert', () => {
+  it.each(Object.entries(ALERTS))('of type %s is told in one sentence', (_, { summary }) => {
+    expect(summary).toMatch(/^[A-Z][^.]+\.$/);
+  });
+});
+
+describe('docs/control-plane.md', () => {
+  it('shows every alert with its severity', async () => {
+    const text = await readFile(join(import.meta.dirname, '../../docs/control-plane.md'), 'utf8');
+    const shown = [...text.matchAll(/^\| `([a-z-]+)` \| (critical|warning|info) \|/gm)].map(([, type, severity]) => [
+      type,
+      severity,
+    ]);
+    expect(shown).toEqual(Object.entries(ALERTS).map(([type, { severity }]) => [type, severity]));
+  });
+});

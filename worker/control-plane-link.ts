@@ -1,0 +1,184 @@
+import { readFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import type { Client } from '@temporalio/client';
+import type { NativeConnection } from '@temporalio/worker';
+import { Worker } from '@temporalio/worker';
+import type { Logger } from 'pino';
+import { createControlPlane } from '../activities/control-plane/client.ts';
+import type { HeartbeatDeps } from '../activities/control-plane/heartbeat.ts';
+import { describeHeartbeat } from '../activities/control-plane/heartbeat.ts';
+import { createLinkActivities } from '../activities/control-plane/link.ts';
+import { describeRegistration } from '../activities/control-plane/registration.ts';
+import { clusterFacts } from '../activities/kubernetes/cluster-facts.ts';
+import type { KubeReader } from '../activities/kubernetes/kube-api.ts';
+import type { PolicySource } from '../activities/policy/load-policy.ts';
+import { countPhases } from '../activities/temporal/phase-counts.ts';
+import type { Identity } from '../activities/vault/identity.ts';
+import { dataConverter } from '../client/data-converter/index.ts';
+import { ALERTS, alertTypeOf } from '../domain/alerts.ts';
+import type { ComponentHealth } from '../domain/control-plane.ts';
+import { ConnectorError } from '../domain/errors.ts';
+import type { Role } from '../domain/names.ts';
+import { scheduleIdOf, taskQueueOf, VERSION } from '../domain/names.ts';
+import type { Alerts } from './alerts.ts';
+import type { AuditTrail } from './audit-trail.ts';
+import type { ControlPlaneSettings } from './config.ts';
+import type { LinkNews } from './link-watch.ts';
+import { LinkWatch, warningIn } from './link-watch.ts';
+import type { PartNews } from './part-watch.ts';
+import { PartWatch } from './part-watch.ts';
+import { linkSchedules, reconcileSchedules } from './schedules.ts';
+
+export interface LinkOptions {
+  readonly settings: ControlPlaneSettings;
+  readonly clusterId: string;
+  readonly writer: string;
+  /** What this process runs. */
+  readonly roles: readonly Role[];
+  readonly identity: Identity;
+  readonly connection: NativeConnection;
+  readonly namespace: string;
+  readonly client: Client;
+  readonly searchAttributes: readonly string[];
+  readonly api: KubeReader;
+  readonly policy: PolicySource;
+  readonly audit: Pick<AuditTrail, 'record' | 'leases' | 'publicKeyPem'>;
+  readonly alerts: Alerts;
+  /** The emergency stop as this process knows it. */
+  readonly freeze?: HeartbeatDeps['freeze'];
+  /** How the parts are that this process stands on; the control plane is told besides. */
+  readonly components?: () => readonly ComponentHealth[];
+  readonly logger: Logger;
+}
+
+/** The link to the control plane: registration and heartbeats by schedule, and alerts. */
+export interface ControlPlaneLink {
+  run(): Promise<void>;
+  shutdown(): void;
+  close(): Promise<void>;
+  /** The control plane as a part among others, for whoever tells of health. */
+  health(): ComponentHealth;
+}
+
+/** A clock that is this far off makes tokens invalid sooner or later. */
+const CLOCK_WARNING_MS = 30_000;
+const LOOK_AT_PARTS_EVERY_MS = 10_000;
+
+/** Makes the link, its worker and its schedules, and registers the cluster as soon as it runs. */
+export async function createControlPlaneLink(options: LinkOptions): Promise<ControlPlaneLink> {
+  const { settings, clusterId, writer, client, audit, alerts, logger } = options;
+  const ca = settings.caPath === undefined ? undefined : await readCa(settings.caPath);
+  const controlPlane = createControlPlane({ url: settings.url, ca, identity: options.identity });
+  const watch = new LinkWatch(settings.lostAfterMs);
+  const parts = new PartWatch();
+  const versions = { connector: VERSION, node: process.versions.node };
+  const health = (): ComponentHealth => ({ name: 'control-plane', ...watch.health() });
+  const components = () => options.components?.() ?? [];
+
+  const tell = async ({ type, detail }: LinkNews | PartNews) => {
+    const alert = alertTypeOf({ type, detail });
+    if (alert) logger.error({ alert, ...detail }, ALERTS[alert].summary);
+    else logger.info({ type, ...detail }, 'it is well again');
+    const outcome = alert ? 'failed' : 'succeeded';
+    await audit.record(type, detail, { outcome });
+  };
+  const tellAll = (news: readonly (LinkNews | PartNews)[]) => {
+    Promise.all(news.map(tell)).catch((error: unknown) =>
+      logger.error({ err: error }, 'news of the link cannot be recorded'),
+    );
+  };
+  const warn = onceEach((warning) => logger.warn({ alert: 'control-plane-warning' }, warning));
+
+  const worker = await Worker.create({
+    connection: options.connection,
+    namespace: options.namespace,
+    taskQueue: taskQueueOf(clusterId, 'registration'),
+    activities: createLinkActivities({
+      controlPlane,
+      describeRegistration: () =>
+        describeRegistration({
+          clusterId,
+          hostname: hostname(),
+          labels: settings.labels,
+          roles: options.roles,
+          versions,
+          auditKeys: [audit.publicKeyPem],
+          cluster: clusterFacts(options.api),
+          policy: options.policy,
+        }),
+      describeHeartbeat: () =>
+        describeHeartbeat({
+          clusterId,
+          writer,
+          versions,
+          now: () => new Date(),
+          countPackages: () => countPhases(client.workflow, clusterId, options.searchAttributes, new Date()),
+          leases: audit.leases,
+          policy: options.policy,
+          freeze: options.freeze ?? (() => undefined),
+          components: () => [...components(), health()],
+          clockOffsetMs: controlPlane.clockOffsetMs,
+          alerts: () => alerts.counts,
+        }),
+      onAnswer(answer) {
+        tellAll(watch.answered());
+        alerts.deliverSoon();
+        const offsetMs = controlPlane.clockOffsetMs() ?? 0;
+        if (Math.abs(offsetMs) > CLOCK_WARNING_MS) warn("This machine's clock and the control plane's are far apart.");
+        const warning = warningIn(answer, VERSION);
+        if (warning !== undefined) warn(warning);
+      },
+      onFailure(activity, error) {
+        logger.warn({ activity, err: error }, 'the control plane could not be told');
+        tellAll(watch.failed(error, Date.now()));
+      },
+    }),
+    dataConverter,
+    maxConcurrentActivityTaskExecutions: 2,
+    shutdownGraceTime: '5s',
+  });
+  await reconcileSchedules(client.schedule, linkSchedules(clusterId));
+  alerts.deliverThrough(controlPlane);
+  const looking = setInterval(() => tellAll(parts.look(components())), LOOK_AT_PARTS_EVERY_MS).unref();
+
+  return {
+    async run() {
+      const running = worker.run();
+      await registerNow(options);
+      await running;
+    },
+    shutdown: () => worker.shutdown(),
+    async close() {
+      clearInterval(looking);
+      await controlPlane.close();
+    },
+    health,
+  };
+}
+
+/** Not in up to five minutes: whoever installs a cluster looks for it now. A schedule that somebody paused stays so. */
+async function registerNow({ client, clusterId, logger }: LinkOptions): Promise<void> {
+  try {
+    const schedule = client.schedule.getHandle(scheduleIdOf(clusterId, 'registration'));
+    if (!(await schedule.describe()).state.paused) await schedule.trigger();
+  } catch (error) {
+    logger.warn({ err: error }, 'the registration waits for its schedule');
+  }
+}
+
+async function readCa(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new ConnectorError('CONFIG_INVALID', `BYOC_CONTROL_PLANE_CA (${path}) cannot be read.`, { cause });
+  }
+}
+
+/** Tells each text once in the life of this process. */
+function onceEach(tell: (text: string) => void): (text: string) => void {
+  const told = new Set<string>();
+  return (text) => {
+    if (!told.has(text)) tell(text);
+    told.add(text);
+  };
+}
