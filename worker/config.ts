@@ -7,6 +7,8 @@ import { refuseSkipVerify } from '../activities/vault/vault.ts';
 import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { isPrivateAddress } from '../domain/private-address.ts';
+import type { AgentConfig } from './agent/settings.ts';
+import { AGENT_SETTINGS, agentConfigOf } from './agent/settings.ts';
 
 /** Settings of the worker, all from the environment; `TEMPORAL_*` are read by @temporalio/envconfig. */
 const settingsSchema = z
@@ -48,6 +50,7 @@ const settingsSchema = z
     BYOC_AUDIT_LOCAL_MIB: z.coerce.number().min(0.001).default(64),
     /** Kubernetes: the kubeconfig's context to use, where it is not the current one. */
     BYOC_KUBE_CONTEXT: z.string().min(1).optional(),
+    ...AGENT_SETTINGS,
     LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .refine(({ COSIGN_KEY, VAULT_ADDR }) => COSIGN_KEY ?? VAULT_ADDR, {
@@ -75,6 +78,8 @@ export interface WorkerConfig {
     readonly localDays: number;
     readonly localBytes: number;
   };
+  /** The agent's HTTP API; there is none where it is left out. */
+  readonly agent: AgentConfig | undefined;
   readonly kubeContext: string | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
@@ -122,6 +127,7 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
       localDays: settings.BYOC_AUDIT_LOCAL_DAYS,
       localBytes: settings.BYOC_AUDIT_LOCAL_MIB * 1024 * 1024,
     },
+    agent: agentConfigOf(settings, settings.BYOC_CLUSTER_ID),
     kubeContext: settings.BYOC_KUBE_CONTEXT,
     logLevel: settings.LOG_LEVEL,
   };

@@ -29,11 +29,13 @@ import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { FreezeState } from '../domain/freeze.ts';
 import { rollbackIdOf, STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
+import { openSupervision } from './agent/supervision.ts';
 import { openAuditTrail } from './audit-trail.ts';
 import { createAuditUpkeep, createReadActivities } from './audit-upkeep.ts';
 import { watchKeys, watchVault } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
 import { openHalting } from './halting.ts';
+import { createMetrics } from './metrics/registry.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
 import { clusterSchedules, reconcileSchedules } from './schedules.ts';
@@ -72,7 +74,8 @@ export async function createConnector(
 
   const kubeConfig = kubeConfigOf(config);
   const api = createKubeApi(kubeConfig);
-  const audit = await openAuditTrail({ config, version: VERSION, api, logger });
+  const metrics = createMetrics();
+  const audit = await openAuditTrail({ config, version: VERSION, api, watcher: metrics, logger });
   const temporal = await connectTemporal(env);
   const { connection, namespace } = temporal;
   const client = new Client({ connection, namespace, dataConverter });
@@ -138,6 +141,7 @@ export async function createConnector(
         ...caller,
         err: error,
       };
+      metrics.onTrouble(trouble, about.code);
       if (trouble === 'away') logger.warn(about, 'something is away; the activity will be tried again');
       else if (trouble === 'waiting') logger.debug(about, 'a package waits');
       else logger.error({ alert: trouble, ...about }, TOLD[trouble]);
@@ -175,6 +179,20 @@ export async function createConnector(
     logger,
   });
   await reconcileSchedules(client.schedule, clusterSchedules(clusterId));
+  const supervision = await openSupervision({
+    config,
+    temporal,
+    client,
+    worker,
+    admit,
+    claims,
+    keys,
+    policy,
+    freeze: halting.freeze,
+    audit,
+    metrics,
+    logger,
+  });
   logger.info({ taskQueue, namespace, searchAttributes }, 'ready');
 
   return {
@@ -184,6 +202,7 @@ export async function createConnector(
       try {
         await Promise.all([worker.run(), upkeep.run()]);
       } finally {
+        await supervision.close();
         await policyWatch.close();
         await halting.close();
         await audit.close();
