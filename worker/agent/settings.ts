@@ -33,7 +33,7 @@ export const AGENT_SETTINGS = {
   NODE_ENV: z.string().optional(),
 } as const;
 
-const schema = z.object(AGENT_SETTINGS);
+type AgentSettings = z.infer<z.ZodObject<typeof AGENT_SETTINGS>>;
 
 export interface TlsFiles {
   readonly certPath: string;
@@ -63,7 +63,7 @@ const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
  * @returns undefined where no port is set
  * @throws {ConnectorError} CONFIG_INVALID for settings that don't go together
  */
-export function agentConfigOf(settings: z.infer<typeof schema>, clusterId: string): AgentConfig | undefined {
+export function agentConfigOf(settings: AgentSettings, clusterId: string): AgentConfig | undefined {
   const { BYOC_AGENT_PORT: port, BYOC_AGENT_HOST: host, BYOC_AGENT_RATE: packagesPerMinute } = settings;
   if (port === undefined) return undefined;
   const tls = tlsOf(settings);
@@ -83,7 +83,7 @@ export function agentConfigOf(settings: z.infer<typeof schema>, clusterId: strin
   };
 }
 
-function tlsOf(settings: z.infer<typeof schema>): TlsFiles | undefined {
+function tlsOf(settings: AgentSettings): TlsFiles | undefined {
   const { BYOC_AGENT_TLS_CERT: certPath, BYOC_AGENT_TLS_KEY: keyPath, BYOC_AGENT_CLIENT_CA: clientCaPath } = settings;
   if ((certPath === undefined) !== (keyPath === undefined)) {
     throw invalid('BYOC_AGENT_TLS_CERT and BYOC_AGENT_TLS_KEY must be set together.');
@@ -96,7 +96,7 @@ function tlsOf(settings: z.infer<typeof schema>): TlsFiles | undefined {
   throw invalid('BYOC_AGENT_CLIENT_CA needs BYOC_AGENT_TLS_CERT: without TLS there are no certificates of clients.');
 }
 
-function jwtOf(settings: z.infer<typeof schema>, clusterId: string): JwtSettings | undefined {
+function jwtOf(settings: AgentSettings, clusterId: string): JwtSettings | undefined {
   const { BYOC_AGENT_JWT_ISSUER: issuer, BYOC_AGENT_JWT_KEYS: keys, BYOC_AGENT_JWT_CA: caPath } = settings;
   if ((issuer === undefined) !== (keys === undefined)) {
     throw invalid('BYOC_AGENT_JWT_ISSUER and BYOC_AGENT_JWT_KEYS must be set together.');
