@@ -1,5 +1,6 @@
 import type { webcrypto } from 'node:crypto';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import 'reflect-metadata'; // its CommonJS build, which jest takes, wants it there before itself
 import * as x509 from '@peculiar/x509';
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
@@ -31,38 +32,44 @@ export class TestAuthority {
 
   static async create(): Promise<TestAuthority> {
     const keys = await importedPair();
-    const root = await x509.X509CertificateGenerator.createSelfSigned({
-      serialNumber: serialNumber(),
-      name: 'CN=authority of a test',
-      ...validity(),
-      keys,
-      signingAlgorithm: ALGORITHM,
-      extensions: [
-        new x509.BasicConstraintsExtension(true, 0, true),
-        new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign, true),
-      ],
-    });
+    const root = await x509.X509CertificateGenerator.createSelfSigned(
+      {
+        serialNumber: serialNumber(),
+        name: 'CN=authority of a test',
+        ...validity(),
+        keys,
+        signingAlgorithm: ALGORITHM,
+        extensions: [
+          new x509.BasicConstraintsExtension(true, 0, true),
+          new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign, true),
+        ],
+      },
+      crypto,
+    );
     return new TestAuthority(root, keys.privateKey);
   }
 
   async issue({ names, use, notAfter }: CertificateOptions): Promise<Pair> {
     const { publicKey, pem } = await importedPair();
-    const certificate = await x509.X509CertificateGenerator.create({
-      serialNumber: serialNumber(),
-      subject: `CN=${use}`,
-      issuer: this.#root.subject,
-      ...validity(notAfter),
-      publicKey,
-      signingKey: this.#key,
-      signingAlgorithm: ALGORITHM,
-      extensions: [
-        new x509.BasicConstraintsExtension(false, undefined, true),
-        new x509.ExtendedKeyUsageExtension([
-          use === 'server' ? x509.ExtendedKeyUsage.serverAuth : x509.ExtendedKeyUsage.clientAuth,
-        ]),
-        new x509.SubjectAlternativeNameExtension([...names]),
-      ],
-    });
+    const certificate = await x509.X509CertificateGenerator.create(
+      {
+        serialNumber: serialNumber(),
+        subject: `CN=${use}`,
+        issuer: this.#root.subject,
+        ...validity(notAfter),
+        publicKey,
+        signingKey: this.#key,
+        signingAlgorithm: ALGORITHM,
+        extensions: [
+          new x509.BasicConstraintsExtension(false, undefined, true),
+          new x509.ExtendedKeyUsageExtension([
+            use === 'server' ? x509.ExtendedKeyUsage.serverAuth : x509.ExtendedKeyUsage.clientAuth,
+          ]),
+          new x509.SubjectAlternativeNameExtension([...names]),
+        ],
+      },
+      crypto,
+    );
     return { cert: certificate.toString('pem'), key: pem };
   }
 }

@@ -197,7 +197,7 @@ describe("the agent's HTTP API", () => {
       expect(await details()).toMatchObject({ ready: true, freeze: { state: 'frozen', reason: 'a test' } });
       expect((await send(`${url}/metrics`)).text).toContain('byoc_freeze_state{state="frozen"} 1');
     } finally {
-      await connector.byoc('resume');
+      await connector.byoc('resume', '--reason', 'over');
     }
     await seen('open');
   });
