@@ -2,10 +2,12 @@ import { writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { policySchema } from '../domain/policy.ts';
 import { wpkSchema } from '../domain/wpk.ts';
+import { generateAgentOpenApi } from './agent-openapi.ts';
 
 /** Writes the published JSON Schemas (`node dev/generate-schema.ts`); a test says when it is due. */
 
 export const SCHEMA_FILE = new URL('../domain/schema/wpk.schema.json', import.meta.url);
+export const AGENT_OPENAPI_FILE = new URL('../docs/agent.openapi.yaml', import.meta.url);
 export const POLICY_SCHEMA_FILE = new URL('../domain/schema/policy.schema.json', import.meta.url);
 
 /** The schema file of the work package as it must be (JSON Schema 2020-12). */
@@ -33,4 +35,5 @@ function schemaText({ $schema, ...schema }: z.core.JSONSchema.BaseSchema, head: 
 if (import.meta.main) {
   await writeFile(SCHEMA_FILE, generateWpkSchema());
   await writeFile(POLICY_SCHEMA_FILE, generatePolicySchema());
+  await writeFile(AGENT_OPENAPI_FILE, generateAgentOpenApi());
 }

@@ -1,6 +1,9 @@
+import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from '@jest/globals';
 import { pino } from 'pino';
 import { z } from 'zod';
+import { generateAgentOpenApi } from '../../dev/agent-openapi.ts';
+import { AGENT_OPENAPI_FILE } from '../../dev/generate-schema.ts';
 import type { AuditEvent } from '../../domain/audit.ts';
 import { parseAuditEvent } from '../../domain/audit.ts';
 import { ConnectorError, ERRORS, toProblem } from '../../domain/errors.ts';
@@ -185,5 +188,11 @@ describe('the access log', () => {
     disk.isFull = false;
     await log.close();
     expect(written.map(countIn)).toEqual([2]);
+  });
+});
+
+describe('docs/agent.openapi.yaml', () => {
+  it('is what the schemas of the API give (node dev/generate-schema.ts)', async () => {
+    expect(await readFile(AGENT_OPENAPI_FILE, 'utf8')).toBe(generateAgentOpenApi());
   });
 });
