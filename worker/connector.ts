@@ -28,6 +28,7 @@ import { dataConverter } from '../client/data-converter/index.ts';
 import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { FreezeState } from '../domain/freeze.ts';
+import { Health } from '../domain/health.ts';
 import { rollbackIdOf, STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
 import { openSupervision } from './agent/supervision.ts';
 import { openAuditTrail } from './audit-trail.ts';
@@ -35,6 +36,7 @@ import { createAuditUpkeep, createReadActivities } from './audit-upkeep.ts';
 import { watchKeys, watchVault } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
 import { openHalting } from './halting.ts';
+import { reportKeys } from './health-watch.ts';
 import { createMetrics } from './metrics/registry.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
@@ -75,6 +77,7 @@ export async function createConnector(
   const kubeConfig = kubeConfigOf(config);
   const api = createKubeApi(kubeConfig);
   const metrics = createMetrics();
+  const health = new Health(now);
   const audit = await openAuditTrail({ config, version: VERSION, api, watcher: metrics, logger });
   const temporal = await connectTemporal(env);
   const { connection, namespace } = temporal;
@@ -90,7 +93,7 @@ export async function createConnector(
   const vault = config.vault && watchVault(createVault(config.vault), audit.record);
   const policy = policySource(config.policyPath, sha256);
   const trustedRoot = config.trustedRootPath === undefined ? undefined : await readTrustedRoot(config.trustedRootPath);
-  const keys = watchKeys(keySourceOf(vault, config), 'packages', audit.record);
+  const keys = reportKeys(watchKeys(keySourceOf(vault, config), 'packages', audit.record), health);
   const approvers = watchKeys(approverSourceOf(vault, config), 'votes', audit.record);
   const admit = audit.guard(createAdmission({ clusterId, keys, trustedRoot, policy, sha256, now }));
   const prove = createStatementProver({ approvers, policy, now });
@@ -190,6 +193,7 @@ export async function createConnector(
     policy,
     freeze: halting.freeze,
     audit,
+    health,
     metrics,
     logger,
   });

@@ -8,7 +8,8 @@ import type { KeySource } from '../../activities/sigstore/keys.ts';
 import { ConnectorClient } from '../../client/connector-client.ts';
 import type { HealthReport } from '../../domain/agent-api.ts';
 import type { FreezeState } from '../../domain/freeze.ts';
-import { Health, overallOf } from '../../domain/health.ts';
+import type { Health } from '../../domain/health.ts';
+import { overallOf } from '../../domain/health.ts';
 import { VERSION } from '../../domain/names.ts';
 import type { AuditTrail } from '../audit-trail.ts';
 import type { WorkerConfig } from '../config.ts';
@@ -28,24 +29,22 @@ export interface SupervisionDeps {
   readonly policy: PolicySource;
   readonly freeze: () => FreezeState;
   readonly audit: AuditTrail;
+  readonly health: Health;
   readonly metrics: Metrics;
   readonly logger: Logger;
 }
 
 /** How others see this worker: its health, its metrics, and the HTTP API that serves both and takes packages. */
 export interface Supervision {
-  /** How the parts are; whoever uses one that is not looked at here reports on it. */
-  readonly health: Health;
   close(): Promise<void>;
 }
 
 /** Opens it once the worker stands. */
 export async function openSupervision(deps: SupervisionDeps): Promise<Supervision> {
-  const { config, temporal, worker, freeze, audit, metrics, logger } = deps;
+  const { config, temporal, worker, freeze, audit, health, metrics, logger } = deps;
   const { clusterId, writer } = config;
   const now = () => new Date();
   const startedAt = now().toISOString();
-  const health = new Health(now);
   const watch = await watchHealth(health, { ...deps, audit: () => audit.state() });
   const isReady = () => worker.getState() === 'RUNNING' && overallOf(health.components()) !== 'down';
 
@@ -86,7 +85,6 @@ export async function openSupervision(deps: SupervisionDeps): Promise<Supervisio
     client: new ConnectorClient({ ...temporal, clusterId }),
   });
   return {
-    health,
     async close() {
       watch.close();
       await agent?.close();
