@@ -147,7 +147,8 @@ describe('the settings of the agent', () => {
 });
 
 describe('the access log', () => {
-  const logger = pino({ level: 'silent' });
+  const told: string[] = [];
+  const logger = pino({ level: 'error' }, { write: (line) => told.push(line) });
   const refusedCall = (address: string) =>
     ({ method: 'POST', route: '/execute', status: 401, address, code: 'CALLER_UNAUTHENTICATED' }) as const;
 
@@ -171,6 +172,9 @@ describe('the access log', () => {
     log.count({ method: 'GET', route: '/health', status: 200, address: '192.0.2.1' });
     await log.close();
     expect(written).toHaveLength(1);
+    expect(told.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+      { alert: 'authentication-failed', count: 10_000 },
+    ]);
     const [entry] = written;
     if (!entry) throw new Error('there is no entry');
     expect(countIn(entry)).toBe(10_001);

@@ -94,6 +94,9 @@ export class AccessLog {
         refusedFrom: [...addresses].map(([address, count]) => ({ address, count })),
       },
     };
+    const unproven = [...rows.values()].filter(({ code }) => code === 'CALLER_UNAUTHENTICATED');
+    const count = unproven.reduce((sum, row) => sum + row.count, 0);
+    if (count > 0) logger.error({ alert: 'authentication-failed', count }, 'callers of the agent were not accepted');
     try {
       await audit.append(event);
     } catch (err) {

@@ -23,7 +23,8 @@ export interface KeySet {
 }
 
 /** The public keys of whoever issues tokens, kept and read again when they are old or a token names one that is not among them. */
-export function createKeySet(source: JwtSettings['keys'], now: () => number = () => performance.now()): KeySet {
+export function createKeySet(source: JwtSettings['keys'], onRead: (error?: unknown) => void): KeySet {
+  const now = () => performance.now();
   const reader = 'url' in source ? urlReader(source) : fileReader(source.path);
   let kept: { readonly find: JWTVerifyGetKey; readonly at: number } | undefined;
   let triedAt = -Infinity;
@@ -36,7 +37,16 @@ export function createKeySet(source: JwtSettings['keys'], now: () => number = ()
     triedAt = now();
     reading = reader
       .read()
-      .then((jwks) => void (kept = { find: createLocalJWKSet(jwks), at: now() }))
+      .then(
+        (jwks) => {
+          kept = { find: createLocalJWKSet(jwks), at: now() };
+          onRead();
+        },
+        (error: unknown) => {
+          onRead(error);
+          throw error;
+        },
+      )
       .finally(() => (reading = undefined));
     return reading;
   }

@@ -49,14 +49,28 @@ export async function openAgent(config: AgentConfig | undefined, deps: AgentDeps
       logger.error({ alert: 'part-unhealthy', err }, 'the certificate of the agent cannot be read again');
     },
   });
-  const keys = config.jwt && createKeySet(config.jwt.keys);
+  const onKeysRead = (err?: unknown) => {
+    health.report(
+      'caller-keys',
+      err === undefined ? { state: 'ok' } : { state: 'degraded', code: 'CALLERS_UNAVAILABLE' },
+    );
+    if (err !== undefined) logger.warn({ err }, 'the keys that tokens of callers are verified with cannot be read');
+  };
+  const keys = config.jwt && createKeySet(config.jwt.keys, onKeysRead);
   const isOpen = keys !== undefined || config.clientNames !== undefined;
   if (!isOpen) logger.warn('POST /execute is off: neither BYOC_AGENT_JWT_ISSUER nor BYOC_AGENT_CLIENT_CA is set');
+  const authenticate = createAuthenticate({ config, keys, isCurrent: (socket) => server.isCurrent(socket) });
   const accessLog = new AccessLog({ writer, audit, logger });
   const api = createApi({
     ...deps,
     server,
-    authenticate: createAuthenticate({ config, keys, isCurrent: (socket) => server.isCurrent(socket) }),
+    authenticate: (call) =>
+      authenticate(call).catch((error: unknown) => {
+        const why =
+          error instanceof Error && error.cause instanceof Error ? error.cause.message : 'no token that is one';
+        logger.debug({ why }, 'a caller was not accepted'); // each of a flood: for whoever looks for the cause
+        throw error;
+      }),
     isOpen,
     packagesPerMinute: config.packagesPerMinute,
     health: deps.healthReport,
