@@ -6,6 +6,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { print, printAs, reportError, say } from '../client/cli/output.ts';
 import { startStack } from '../dev/stack.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import { AGENT_NOTES, benchAgent } from './agent.ts';
 import { AUDIT_NOTES, benchAudit } from './audit.ts';
 import { APPLY_NOTES, benchApply } from './apply.ts';
 import type { BenchContext } from './compare.ts';
@@ -35,6 +36,10 @@ interface TimedBenchmark extends Omit<Benchmark, 'run' | 'runAlone'> {
 }
 
 const TIMED: ReadonlyMap<string, TimedBenchmark> = new Map([
+  [
+    'agent',
+    { about: "the agent's health while packages are refused", notes: AGENT_NOTES, rounds: 2_000, runTimed: benchAgent },
+  ],
   ['stop', { about: 'from a stop to the last write', notes: STOP_NOTES, rounds: 100, runTimed: benchStop }],
 ]);
 

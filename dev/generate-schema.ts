@@ -2,11 +2,13 @@ import { writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { policySchema } from '../domain/policy.ts';
 import { wpkSchema } from '../domain/wpk.ts';
+import { generateAgentOpenApi } from './agent-openapi.ts';
 import { generateOpenApi } from './control-plane/openapi.ts';
 
 /** Writes the published schemas (`node dev/generate-schema.ts`); a test says when it is due. */
 
 export const SCHEMA_FILE = new URL('../domain/schema/wpk.schema.json', import.meta.url);
+export const AGENT_OPENAPI_FILE = new URL('../docs/agent.openapi.yaml', import.meta.url);
 export const POLICY_SCHEMA_FILE = new URL('../domain/schema/policy.schema.json', import.meta.url);
 export const OPENAPI_FILE = new URL('../docs/control-plane.openapi.yaml', import.meta.url);
 
@@ -36,4 +38,5 @@ if (import.meta.main) {
   await writeFile(SCHEMA_FILE, generateWpkSchema());
   await writeFile(POLICY_SCHEMA_FILE, generatePolicySchema());
   await writeFile(OPENAPI_FILE, generateOpenApi());
+  await writeFile(AGENT_OPENAPI_FILE, generateAgentOpenApi());
 }

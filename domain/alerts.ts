@@ -26,6 +26,7 @@ export type AlertType = keyof typeof ALERTS;
 /** Which entries raise which alert. `call.refused` is told by what it leads to, except where nothing else comes of it. */
 const BY_ENTRY: ReadonlyMap<string, AlertType> = new Map<string, AlertType>([
   ['authentication.failed', 'authentication-failed'],
+  ['vault.token-refused', 'authentication-failed'],
   ['package.denied', 'package-denied'],
   ['package.failed', 'package-failed'],
   ['package.rolled-back', 'package-failed'],
@@ -40,9 +41,28 @@ const BY_ENTRY: ReadonlyMap<string, AlertType> = new Map<string, AlertType>([
 ]);
 
 /** The alert that an entry raises, if any. */
-export function alertTypeOf({ type, detail }: Pick<AuditEvent, 'type' | 'detail'>): AlertType | undefined {
-  if (type === 'call.refused') return detail['code'] === 'CALLER_UNTRUSTED' ? 'authentication-failed' : undefined;
-  return BY_ENTRY.get(type);
+export function alertTypeOf({
+  type,
+  detail,
+  outcome,
+}: Pick<AuditEvent, 'type' | 'detail'> & Partial<Pick<AuditEvent, 'outcome'>>): AlertType | undefined {
+  const failed = (isSo: boolean) => (isSo ? ('authentication-failed' as const) : undefined);
+  switch (type) {
+    case 'call.refused':
+      return failed(detail['code'] === 'CALLER_UNTRUSTED');
+    case 'vault.login-failed':
+      return failed(detail['refused'] === true);
+    case 'http.calls':
+      return failed(rowsOf(detail).some((row) => memberOf(row, 'code') === 'CALLER_UNAUTHENTICATED'));
+    case 'http.call':
+      return outcome === 'refused' ? 'package-denied' : undefined;
+    default:
+      return BY_ENTRY.get(type);
+  }
+}
+
+function rowsOf({ calls }: AuditEvent['detail']): readonly unknown[] {
+  return Array.isArray(calls) ? calls : [];
 }
 
 /** The error code in an entry's detail, wherever its type has it. */

@@ -134,6 +134,37 @@ export const AUDIT_CATALOGUE = {
     detail: text,
     workflowType: text,
   }),
+  'http.call': event(
+    "Somebody who proved who they are called the agent's HTTP API, and what was answered; `code` says why not.",
+    {
+      method: text,
+      route: text,
+      via: z.enum(['jwt', 'certificate']),
+      address: text,
+      status: count,
+      code: text.optional(),
+    },
+  ),
+  'http.calls': event(
+    "All other calls of the agent's HTTP API in a span of time, counted: probes, scrapes, and what was refused unread.",
+    {
+      from: text,
+      to: text,
+      calls: list(
+        z.strictObject({
+          method: text,
+          route: text,
+          /** Absent where nobody proved who they are. */
+          caller: text.optional(),
+          status: count,
+          code: text.optional(),
+          count,
+        }),
+      ),
+      /** Where refused calls came from; those that are not named are counted together as `others`. */
+      refusedFrom: list(z.strictObject({ address: text, count })),
+    },
+  ),
   'worker.started': event(
     'A process began to work, with these settings (`settings` is their digest, secrets left out).',
     {

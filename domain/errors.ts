@@ -102,6 +102,17 @@ export const ERRORS = {
   AUDIT_BROKEN: no(500, 'The audit log does not verify.'),
   AUDIT_UNAVAILABLE: away('The audit log cannot be written, so nothing is executed.'),
 
+  // Calls of the agent's HTTP API
+  CALLER_UNAUTHENTICATED: no(401, 'The call brings no proof of who makes it that is accepted here.'),
+  CALLERS_UNAVAILABLE: away('Whether the caller may call cannot be told at the moment.'),
+  CALLS_TOO_MANY: { ...no(429, 'There are more calls than are allowed; see Retry-After.'), retryable: true },
+  CALL_MALFORMED: no(400, 'The call does not have the form that it must have.'),
+  CALL_TOO_LARGE: no(413, 'The call is larger than it may be.'),
+  CALL_TOO_SLOW: no(408, 'The call did not arrive in time.'),
+  CALL_UNSUPPORTED: no(415, 'The call must bring JSON.'),
+  ROUTE_UNKNOWN: no(404, 'There is nothing here.'),
+  ROUTE_OFF: no(503, 'This way in is switched off.'),
+
   // What we stand on
   KUBERNETES_UNAVAILABLE: away('The Kubernetes API server cannot be reached.'),
   KUBERNETES_FORBIDDEN: no(403, 'The connector lacks a right in the cluster.'),
@@ -164,6 +175,24 @@ export class ConnectorError extends Error {
 
 export function isErrorCode(value: unknown): value is ErrorCode {
   return typeof value === 'string' && Object.hasOwn(ERRORS, value);
+}
+
+/** The body of an answer that says no (RFC 9457, section 3). */
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly code: ErrorCode;
+}
+
+/**
+ * What a caller from outside is told of an error: the sentence of its code and nothing else. Detail, place and cause
+ * are for operators and logs, and an error that is none of ours is told as INTERNAL.
+ */
+export function toProblem(error: unknown): Problem {
+  const code = error instanceof ConnectorError ? error.code : 'INTERNAL';
+  const { httpStatus: status, sentence: title } = ERRORS[code];
+  return { type: `https://neuralops.io/problems/${code.toLowerCase().replaceAll('_', '-')}`, title, status, code };
 }
 
 /** `line 3, column 7, at /steps/0/action`, or an empty string where nothing is known. */

@@ -6,6 +6,7 @@ import { ConnectorError } from '../domain/errors.ts';
 export class UploadOutage {
   readonly #alertAfterMs: number;
   #since: number | undefined;
+  #code = '';
   #told = false;
 
   constructor(alertAfterMs: number) {
@@ -17,13 +18,20 @@ export class UploadOutage {
     this.#told = false;
   }
 
+  /** Since when it lasts, and what is wrong; undefined while nothing is. */
+  get current(): { readonly failingSince: string; readonly code: string } | undefined {
+    return this.#since === undefined
+      ? undefined
+      : { failingSince: new Date(this.#since).toISOString(), code: this.#code };
+  }
+
   /** @returns what is to be told, the first time after it has lasted too long */
   failed(error: unknown, waiting: number, now = Date.now()): DetailOf<'audit.upload-late'> | undefined {
     this.#since ??= now;
+    this.#code = error instanceof ConnectorError ? error.code : 'INTERNAL';
     if (this.#told || now - this.#since < this.#alertAfterMs) return undefined;
     this.#told = true;
-    const code = error instanceof ConnectorError ? error.code : 'INTERNAL';
-    return { since: new Date(this.#since).toISOString(), code, waiting };
+    return { since: new Date(this.#since).toISOString(), code: this.#code, waiting };
   }
 }
 

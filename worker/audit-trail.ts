@@ -10,6 +10,7 @@ import type { RetentionResult } from '../activities/audit/retention.ts';
 import { removeSealedFiles } from '../activities/audit/retention.ts';
 import type { UploadResult } from '../activities/audit/upload.ts';
 import { createUploader } from '../activities/audit/upload.ts';
+import { readProgress } from '../activities/audit/upload-progress.ts';
 import type { KubeApi } from '../activities/kubernetes/kube-api.ts';
 import type { HeadLease, HeadLeases } from '../activities/kubernetes/writer.ts';
 import { createHeadLeases, sharedKey } from '../activities/kubernetes/writer.ts';
@@ -18,7 +19,7 @@ import type { Bucket } from '../activities/s3/bucket.ts';
 import { openBucket } from '../activities/s3/bucket.ts';
 import { checkHead, parseHeadKeys } from '../client/audit-keys.ts';
 import { sha256 } from '../client/sha256.ts';
-import type { AuditHead } from '../domain/audit.ts';
+import type { AuditEvent, AuditHead } from '../domain/audit.ts';
 import { AUDIT_RETENTION_DAYS, dayOf } from '../domain/audit.ts';
 import type { HeadKey } from '../domain/audit-head.ts';
 import { parseSignedHead } from '../domain/audit-head.ts';
@@ -50,7 +51,32 @@ export interface AuditTrail extends Pick<AuditLog, 'append'> {
   /** The same without waiting; what fails is told in the log and tried again later. */
   uploadLater(): void;
   removeFiles(): Promise<RetentionResult>;
+  /** How it stands, as far as is known here: nothing is asked. */
+  state(): AuditState;
   close(): Promise<void>;
+}
+
+export interface AuditState {
+  /** The last durable entry. */
+  readonly head: AuditHead;
+  /** Whether the last entry could be written. */
+  readonly isWritten: boolean;
+  /** Absent where no bucket is set. */
+  readonly bucket?: {
+    /** The last entry that is in the bucket, and how many are not. */
+    readonly uploadedSeq: number;
+    readonly waiting: number;
+    readonly failingSince?: string;
+    readonly code?: string;
+    /** Whether the log cannot be deleted there; null where that could not be asked. */
+    readonly objectLock: boolean | null;
+  };
+}
+
+/** Hears of each entry: what there is to count and to be told is in the log. */
+export interface AuditWatcher {
+  onRecorded(event: AuditEvent): void;
+  onUnrecorded(event: AuditEvent): void;
 }
 
 export interface AuditTrailOptions {
@@ -58,9 +84,10 @@ export interface AuditTrailOptions {
   readonly version: string;
   /** With the rights for the state namespace. */
   readonly api: KubeApi;
+  readonly watchers: readonly AuditWatcher[];
+  /** For what the log cannot tell, because it is about the log. */
+  readonly raise: Alerts['raise'];
   readonly logger: Logger;
-  /** Told of each entry. */
-  readonly alerts: Pick<Alerts, 'onRecorded' | 'onUnrecorded' | 'raise'>;
 }
 
 /** The Secret with the key that heads are signed with. */
@@ -76,7 +103,7 @@ const now = () => new Date();
 
 /** Opens the trail and records that a worker began. */
 export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditTrail> {
-  const { config, version, api, logger, alerts } = options;
+  const { config, version, api, watchers, raise, logger } = options;
   const { clusterId, writer } = config;
   const dir = join(config.dataDir, 'audit');
   const key = createHeadKey(await sharedKey(api, HEAD_KEY));
@@ -101,14 +128,16 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
 
   let failing = false;
   const append: AuditLog['append'] = async (event) => {
+    const before = log.head().seq;
     try {
       const receipt = await log.append(event);
+      // Not for one that was written before.
+      if (receipt.seq > before) for (const watcher of watchers) watcher.onRecorded(event);
       if (failing) logger.info('the audit log is written again');
       failing = false;
-      alerts.onRecorded(event);
       return receipt;
     } catch (error) {
-      alerts.onUnrecorded(event);
+      for (const watcher of watchers) watcher.onUnrecorded(event);
       if (!failing) logger.error({ alert: 'audit-unavailable', err: error }, 'the audit log cannot be written');
       failing = true;
       throw error;
@@ -121,17 +150,19 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
 
   const store = bucket && openStore(bucket, { config, dir, log, key });
   const outage = new UploadOutage(config.audit.uploadAlertAfterMs);
+  let uploadedSeq = (await readProgress(join(dir, chain), chain)).uploaded.seq;
 
   const tellBroken = (err: unknown) => {
     if (!(err instanceof ConnectorError && err.code === 'AUDIT_BROKEN')) return;
     logger.error({ alert: 'audit-broken', err }, 'the audit log and the bucket contradict each other');
-    alerts.raise('audit-broken', dayOf(now().toISOString())); // a log that contradicts its bucket is no witness of that
+    raise('audit-broken', dayOf(now().toISOString())); // a log that contradicts its bucket is no witness of that
   };
   const upload = async () => {
     if (!store) return { objects: [], manifests: [] };
     try {
       const result = await store.uploader.uploadPending();
       outage.over();
+      uploadedSeq = result.uploaded.seq;
       for (const warning of result.warnings) logger.warn({ alert: 'audit-unprotected' }, warning);
       for (const { type, detail, eventId } of describeUpload(chain, result)) await record(type, detail, { eventId });
       return result;
@@ -209,6 +240,15 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
         logger.warn({ alert: 'audit-disk', keptBytes: result.keptBytes }, 'the audit log takes more disk than it may');
       }
       return result;
+    },
+    state() {
+      const head = log.head();
+      const waiting = head.seq - uploadedSeq;
+      return {
+        head,
+        isWritten: !failing,
+        ...(bucket && { bucket: { uploadedSeq, waiting, objectLock, ...outage.current } }),
+      };
     },
     async close() {
       clearTimeout(waiting);

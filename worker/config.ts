@@ -8,6 +8,8 @@ import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { CLUSTER_ID } from '../domain/names.ts';
 import { isPrivateAddress } from '../domain/private-address.ts';
+import type { AgentConfig } from './agent/settings.ts';
+import { AGENT_SETTINGS, agentConfigOf } from './agent/settings.ts';
 import { readVaultSettings } from './vault-settings.ts';
 
 /** Settings of the worker, all from the environment; `TEMPORAL_*` are read by @temporalio/envconfig. */
@@ -56,6 +58,7 @@ const settingsSchema = z
     BYOC_LABELS: z.string().transform(parseLabels).optional(),
     /** Kubernetes: the kubeconfig's context to use, where it is not the current one. */
     BYOC_KUBE_CONTEXT: z.string().min(1).optional(),
+    ...AGENT_SETTINGS,
     LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   })
   .refine(({ COSIGN_KEY, VAULT_ADDR }) => COSIGN_KEY ?? VAULT_ADDR, {
@@ -90,6 +93,8 @@ export interface WorkerConfig {
   readonly controlPlane: ControlPlaneSettings | undefined;
   /** The login by which the control plane knows the cluster. */
   readonly registrationVault: VaultSettings | undefined;
+  /** The agent's HTTP API; there is none where it is left out. */
+  readonly agent: AgentConfig | undefined;
   readonly kubeContext: string | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
@@ -153,6 +158,7 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
           labels: settings.BYOC_LABELS ?? {},
         }
       : undefined,
+    agent: agentConfigOf(settings, settings.BYOC_CLUSTER_ID),
     kubeContext: settings.BYOC_KUBE_CONTEXT,
     logLevel: settings.LOG_LEVEL,
   };

@@ -28,14 +28,18 @@ import { dataConverter } from '../client/data-converter/index.ts';
 import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { FreezeState } from '../domain/freeze.ts';
+import { Health } from '../domain/health.ts';
 import { rollbackIdOf, STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
 import { openAlerts } from './alerts.ts';
+import { openSupervision } from './agent/supervision.ts';
 import { openAuditTrail } from './audit-trail.ts';
 import { createAuditUpkeep, createReadActivities } from './audit-upkeep.ts';
 import { watchKeys } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
 import { createControlPlaneLink } from './control-plane-link.ts';
 import { openHalting } from './halting.ts';
+import { reportKeys } from './health-watch.ts';
+import { createMetrics } from './metrics/registry.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
 import { clusterSchedules, reconcileSchedules } from './schedules.ts';
@@ -75,14 +79,17 @@ export async function createConnector(
 
   const kubeConfig = kubeConfigOf(config);
   const api = createKubeApi(kubeConfig);
+  const metrics = createMetrics();
+  const health = new Health(now);
   const alerts = await openAlerts({
     clusterId,
     writer: config.writer,
     folder: config.controlPlane && join(config.dataDir, 'alerts'),
-    count: () => undefined,
+    count: metrics.onAlert,
     logger,
   });
-  const audit = await openAuditTrail({ config, version: VERSION, api, logger, alerts });
+  const { raise } = alerts;
+  const audit = await openAuditTrail({ config, version: VERSION, api, watchers: [metrics, alerts], raise, logger });
   const temporal = await connectTemporal(env);
   const { connection, namespace } = temporal;
   const client = new Client({ connection, namespace, dataConverter });
@@ -100,7 +107,7 @@ export async function createConnector(
     openVault({ settings: config.registrationVault, role: 'registration', record: audit.record, logger });
   const policy = policySource(config.policyPath, sha256);
   const trustedRoot = config.trustedRootPath === undefined ? undefined : await readTrustedRoot(config.trustedRootPath);
-  const keys = watchKeys(keySourceOf(vault, config), 'packages', audit.record);
+  const keys = reportKeys(watchKeys(keySourceOf(vault, config), 'packages', audit.record), health);
   const approvers = watchKeys(approverSourceOf(vault, config), 'votes', audit.record);
   const admit = audit.guard(createAdmission({ clusterId, keys, trustedRoot, policy, sha256, now }));
   const prove = createStatementProver({ approvers, policy, now });
@@ -151,6 +158,7 @@ export async function createConnector(
         ...caller,
         err: error,
       };
+      metrics.onTrouble(trouble, about.code);
       if (trouble === 'away') logger.warn(about, 'something is away; the activity will be tried again');
       else if (trouble === 'waiting') logger.debug(about, 'a package waits');
       else logger.error({ alert: trouble, ...about }, TOLD[trouble]);
@@ -205,9 +213,26 @@ export async function createConnector(
       audit,
       alerts,
       freeze: halting.freeze,
+      health,
+      metrics,
       logger,
     }));
   await reconcileSchedules(client.schedule, clusterSchedules(clusterId));
+  const supervision = await openSupervision({
+    config,
+    temporal,
+    client,
+    worker,
+    admit,
+    claims,
+    keys,
+    policy,
+    freeze: halting.freeze,
+    audit,
+    health,
+    metrics,
+    logger,
+  });
   logger.info({ taskQueue, namespace, searchAttributes }, 'ready');
 
   return {
@@ -217,6 +242,7 @@ export async function createConnector(
       try {
         await Promise.all([worker.run(), upkeep.run(), link?.run()]);
       } finally {
+        await supervision.close();
         await policyWatch.close();
         await halting.close();
         await audit.close();

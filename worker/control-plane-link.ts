@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { createControlPlane } from '../activities/control-plane/client.ts';
 import type { HeartbeatDeps } from '../activities/control-plane/heartbeat.ts';
 import { describeHeartbeat } from '../activities/control-plane/heartbeat.ts';
+import type { LinkActivities } from '../activities/control-plane/link.ts';
 import { createLinkActivities } from '../activities/control-plane/link.ts';
 import { describeRegistration } from '../activities/control-plane/registration.ts';
 import { clusterFacts } from '../activities/kubernetes/cluster-facts.ts';
@@ -16,8 +17,8 @@ import { countPhases } from '../activities/temporal/phase-counts.ts';
 import type { Identity } from '../activities/vault/identity.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
 import { ALERTS, alertTypeOf } from '../domain/alerts.ts';
-import type { ComponentHealth } from '../domain/control-plane.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import type { Health } from '../domain/health.ts';
 import type { Role } from '../domain/names.ts';
 import { scheduleIdOf, taskQueueOf, VERSION } from '../domain/names.ts';
 import type { Alerts } from './alerts.ts';
@@ -25,6 +26,7 @@ import type { AuditTrail } from './audit-trail.ts';
 import type { ControlPlaneSettings } from './config.ts';
 import type { LinkNews } from './link-watch.ts';
 import { LinkWatch, warningIn } from './link-watch.ts';
+import type { Metrics } from './metrics/registry.ts';
 import type { PartNews } from './part-watch.ts';
 import { PartWatch } from './part-watch.ts';
 import { linkSchedules, reconcileSchedules } from './schedules.ts';
@@ -46,8 +48,9 @@ export interface LinkOptions {
   readonly alerts: Alerts;
   /** The emergency stop as this process knows it. */
   readonly freeze?: HeartbeatDeps['freeze'];
-  /** How the parts are that this process stands on; the control plane is told besides. */
-  readonly components?: () => readonly ComponentHealth[];
+  /** Where the control plane is reported on as a part among others; heartbeats carry all of them. */
+  readonly health: Health;
+  readonly metrics: Pick<Metrics, 'setControlPlaneLost' | 'onScheduleRun'>;
   readonly logger: Logger;
 }
 
@@ -56,24 +59,28 @@ export interface ControlPlaneLink {
   run(): Promise<void>;
   shutdown(): void;
   close(): Promise<void>;
-  /** The control plane as a part among others, for whoever tells of health. */
-  health(): ComponentHealth;
 }
 
 /** A clock that is this far off makes tokens invalid sooner or later. */
 const CLOCK_WARNING_MS = 30_000;
 const LOOK_AT_PARTS_EVERY_MS = 10_000;
+/** By which schedule each is called. */
+const SCHEDULES = { registerCluster: 'registration', sendHeartbeat: 'heartbeat' } as const;
 
 /** Makes the link, its worker and its schedules, and registers the cluster as soon as it runs. */
 export async function createControlPlaneLink(options: LinkOptions): Promise<ControlPlaneLink> {
-  const { settings, clusterId, writer, client, audit, alerts, logger } = options;
+  const { settings, clusterId, writer, client, audit, alerts, health, metrics, logger } = options;
   const ca = settings.caPath === undefined ? undefined : await readCa(settings.caPath);
   const controlPlane = createControlPlane({ url: settings.url, ca, identity: options.identity });
   const watch = new LinkWatch(settings.lostAfterMs);
   const parts = new PartWatch();
   const versions = { connector: VERSION, node: process.versions.node };
-  const health = (): ComponentHealth => ({ name: 'control-plane', ...watch.health() });
-  const components = () => options.components?.() ?? [];
+  const components = () => health.components();
+  const report = (activity: keyof LinkActivities, outcome: 'succeeded' | 'failed') => {
+    health.report('control-plane', watch.health());
+    metrics.setControlPlaneLost(watch.isLost);
+    metrics.onScheduleRun(SCHEDULES[activity], outcome);
+  };
 
   const tell = async ({ type, detail }: LinkNews | PartNews) => {
     const alert = alertTypeOf({ type, detail });
@@ -116,12 +123,13 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Cont
           leases: audit.leases,
           policy: options.policy,
           freeze: options.freeze ?? (() => undefined),
-          components: () => [...components(), health()],
+          components,
           clockOffsetMs: controlPlane.clockOffsetMs,
           alerts: () => alerts.counts,
         }),
-      onAnswer(answer) {
+      onAnswer(activity, answer) {
         tellAll(watch.answered());
+        report(activity, 'succeeded');
         alerts.deliverSoon();
         const offsetMs = controlPlane.clockOffsetMs() ?? 0;
         if (Math.abs(offsetMs) > CLOCK_WARNING_MS) warn("This machine's clock and the control plane's are far apart.");
@@ -131,6 +139,7 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Cont
       onFailure(activity, error) {
         logger.warn({ activity, err: error }, 'the control plane could not be told');
         tellAll(watch.failed(error, Date.now()));
+        report(activity, 'failed');
       },
     }),
     dataConverter,
@@ -152,7 +161,6 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Cont
       clearInterval(looking);
       await controlPlane.close();
     },
-    health,
   };
 }
 

@@ -1,6 +1,8 @@
 import type { Answer } from '../domain/control-plane.ts';
 import type { DetailOf } from '../domain/audit-catalogue.ts';
+import type { ErrorCode } from '../domain/errors.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import type { Finding } from '../domain/health.ts';
 
 export type LinkNews =
   | { readonly type: 'link.lost'; readonly detail: DetailOf<'link.lost'> }
@@ -13,7 +15,7 @@ export type LinkNews =
  */
 export class LinkWatch {
   readonly #lostAfterMs: number;
-  #failing: { readonly since: number; code: string } | undefined;
+  #failing: { readonly since: number; code: ErrorCode } | undefined;
   #isLost = false;
   #isDenied = false;
 
@@ -47,10 +49,13 @@ export class LinkWatch {
   }
 
   /** The control plane as a part among others. */
-  health(): { readonly state: 'ok' | 'degraded' | 'down'; readonly since?: string; readonly code?: string } {
+  health(): Finding {
     if (!this.#failing) return { state: 'ok' };
-    const { since, code } = this.#failing;
-    return { state: this.#isLost ? 'down' : 'degraded', since: timeOf(since), code };
+    return { state: this.#isLost ? 'down' : 'degraded', code: this.#failing.code };
+  }
+
+  get isLost(): boolean {
+    return this.#isLost;
   }
 }
 

@@ -8,6 +8,9 @@ export type PartNews =
 /** A part that is slow or away for a moment heals by itself: it is told of when two looks in a row find it so. */
 const LOOKS = 2;
 
+/** Parts of which other alerts tell, sooner or more exactly. */
+const TOLD_OTHERWISE: ReadonlySet<string> = new Set(['control-plane', 'policy', 'audit-log']);
+
 /** Notices parts that stop working and that work again, look by look. */
 export class PartWatch {
   readonly #bad = new Map<string, number>();
@@ -15,8 +18,10 @@ export class PartWatch {
   look(components: readonly ComponentHealth[]): PartNews[] {
     const news: PartNews[] = [];
     for (const { name, state, code } of components) {
+      if (TOLD_OTHERWISE.has(name)) continue;
       const looks = this.#bad.get(name) ?? 0;
-      if (state === 'ok') {
+      // What is degraded works, and has its own alert where somebody must act.
+      if (state !== 'down') {
         this.#bad.delete(name);
         if (looks >= LOOKS) news.push({ type: 'part.recovered', detail: { part: name } });
       } else {

@@ -16,7 +16,7 @@ export interface LinkDeps {
   readonly describeRegistration: () => Promise<Registration>;
   readonly describeHeartbeat: () => Promise<Heartbeat>;
   /** Told how each call went. */
-  readonly onAnswer: (answer: Answer) => void;
+  readonly onAnswer: (activity: keyof LinkActivities, answer: Answer) => void;
   readonly onFailure: (activity: keyof LinkActivities, error: unknown) => void;
 }
 
@@ -33,7 +33,7 @@ export function createLinkActivities(deps: LinkDeps): LinkActivities & Record<st
     const described = await describe();
     try {
       const answer = await send(described);
-      onAnswer(answer);
+      onAnswer(activity, answer);
       return answer;
     } catch (error) {
       onFailure(activity, error);

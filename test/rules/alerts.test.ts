@@ -13,6 +13,7 @@ describe('an entry of the audit log', () => {
     ['package.rolled-back', 'package-failed'],
     ['package.cut-off', 'package-failed'],
     ['authentication.failed', 'authentication-failed'],
+    ['vault.token-refused', 'authentication-failed'],
     ['link.lost', 'control-plane-lost'],
     ['part.unhealthy', 'part-unhealthy'],
     ['key.revoked', 'key-revoked'],
@@ -26,6 +27,15 @@ describe('an entry of the audit log', () => {
   it('of a refused call raises one only where the caller was nobody that may call', () => {
     const refused = (code: string) => alertTypeOf({ type: 'call.refused', detail: { code } });
     expect([refused('CALLER_UNTRUSTED'), refused('SIGNATURE_INVALID')]).toEqual(['authentication-failed', undefined]);
+  });
+
+  it('of logins and of calls of the agent raises one where somebody was refused', () => {
+    const login = (refused: boolean) => alertTypeOf({ type: 'vault.login-failed', detail: { refused } });
+    expect([login(true), login(false)]).toEqual(['authentication-failed', undefined]);
+    const calls = (code?: string) => alertTypeOf({ type: 'http.calls', detail: { calls: [{ status: 401, code }] } });
+    expect([calls('CALLER_UNAUTHENTICATED'), calls()]).toEqual(['authentication-failed', undefined]);
+    const call = (outcome: 'refused' | 'succeeded') => alertTypeOf({ type: 'http.call', detail: {}, outcome });
+    expect([call('refused'), call('succeeded')]).toEqual(['package-denied', undefined]);
   });
 
   it('of any other type raises none', () => {

@@ -1,0 +1,65 @@
+import type { ErrorCode } from './errors.ts';
+import { ERRORS } from './errors.ts';
+
+/**
+ * How the parts are that the connector stands on, as this process sees them. Whoever uses a part reports on it; `/health`,
+ * the metrics and the heartbeat read what was reported, so that asking for health costs nothing and asks nobody.
+ */
+
+export type ComponentState = 'ok' | 'degraded' | 'down';
+
+export interface ComponentHealth {
+  readonly name: string;
+  readonly state: ComponentState;
+  /** Since when it is so, RFC 3339. */
+  readonly since: string;
+  /** Set where something is wrong that has a code. */
+  readonly code?: ErrorCode;
+  /** What is wrong, for people; a fixed sentence, nothing that came from outside. */
+  readonly sentence?: string;
+}
+
+/** What is reported of a part: an error code says what is wrong, or a sentence where there is no code for it. */
+export type Finding =
+  | { readonly state: 'ok' }
+  | { readonly state: 'degraded' | 'down'; readonly code: ErrorCode }
+  | { readonly state: 'degraded' | 'down'; readonly sentence: string };
+
+/** What a package cannot be taken in without. The rest delays it, or is missed by others. */
+export const NEEDED = ['temporal', 'kubernetes', 'signing-keys', 'policy', 'audit-log'] as const;
+
+/** `down`: packages cannot be taken in · `degraded`: something does not work as it should. */
+export function overallOf(components: readonly ComponentHealth[]): ComponentState {
+  const found = new Map(components.map(({ name, state }) => [name, state]));
+  // A part that was never looked at is not known to work.
+  if (NEEDED.some((name) => (found.get(name) ?? 'down') === 'down')) return 'down';
+  return components.some(({ state }) => state !== 'ok') ? 'degraded' : 'ok';
+}
+
+/** Remembers the last finding on each part, and since when it is so. */
+export class Health {
+  readonly #now: () => Date;
+  readonly #components = new Map<string, ComponentHealth>();
+
+  constructor(now: () => Date) {
+    this.#now = now;
+  }
+
+  report(name: string, finding: Finding): void {
+    const before = this.#components.get(name);
+    const since = before?.state === finding.state ? before.since : this.#now().toISOString();
+    this.#components.set(name, { name, state: finding.state, since, ...whatIsWrong(finding) });
+  }
+
+  /** By name. */
+  components(): ComponentHealth[] {
+    return [...this.#components.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+}
+
+function whatIsWrong(finding: Finding): Pick<ComponentHealth, 'code' | 'sentence'> {
+  if (finding.state === 'ok') return {};
+  return 'code' in finding
+    ? { code: finding.code, sentence: ERRORS[finding.code].sentence }
+    : { sentence: finding.sentence };
+}

@@ -1,0 +1,113 @@
+import { z } from 'zod';
+import { ConnectorError } from '../../domain/errors.ts';
+import { isPrivateAddress } from '../../domain/private-address.ts';
+
+/** Settings of the agent's HTTP API; it is there only where BYOC_AGENT_PORT is set. */
+export const AGENT_SETTINGS = {
+  /** 8005 by convention; 0 takes any free one. */
+  BYOC_AGENT_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
+  /** Address to listen on: all with TLS, this machine without. */
+  BYOC_AGENT_HOST: z.string().min(1).optional(),
+  /** Certificate (with its chain) and key, files in PEM; read again when they change. */
+  BYOC_AGENT_TLS_CERT: z.string().min(1).optional(),
+  BYOC_AGENT_TLS_KEY: z.string().min(1).optional(),
+  /** Authority, a file in PEM, that signs the certificates of clients. */
+  BYOC_AGENT_CLIENT_CA: z.string().min(1).optional(),
+  /** Which clients: their subject alternative names, such as `URI:spiffe://acme/control-plane,DNS:cp.example.com`. */
+  BYOC_AGENT_CLIENT_NAMES: z
+    .string()
+    .transform((text) => text.split(',').map((name) => name.trim()))
+    .pipe(z.array(z.string().regex(/^(URI|DNS|email):[^\s"]+$/, 'must be names such as DNS:cp.example.com')).min(1))
+    .optional(),
+  /** Issuer of the control plane's JWTs, exactly as it stands in them. */
+  BYOC_AGENT_JWT_ISSUER: z.string().min(1).optional(),
+  /** Where its public keys are (JWKS, RFC 7517): a URL or a file. */
+  BYOC_AGENT_JWT_KEYS: z.string().min(1).optional(),
+  /** Authority, a file in PEM, that the server with the keys is verified against; the built-in ones otherwise. */
+  BYOC_AGENT_JWT_CA: z.string().min(1).optional(),
+  /** Audience that the JWTs must have; `byoc/<cluster>` otherwise. */
+  BYOC_AGENT_JWT_AUDIENCE: z.string().min(1).optional(),
+  /** How many packages one caller may send in a minute. */
+  BYOC_AGENT_RATE: z.coerce.number().int().min(1).max(100_000).default(60),
+  /** `production` refuses what is for development only. */
+  NODE_ENV: z.string().optional(),
+} as const;
+
+type AgentSettings = z.infer<z.ZodObject<typeof AGENT_SETTINGS>>;
+
+export interface TlsFiles {
+  readonly certPath: string;
+  readonly keyPath: string;
+  readonly clientCaPath: string | undefined;
+}
+
+export interface JwtSettings {
+  readonly issuer: string;
+  readonly audience: string;
+  readonly keys: { readonly url: string; readonly caPath: string | undefined } | { readonly path: string };
+}
+
+export interface AgentConfig {
+  readonly host: string;
+  readonly port: number;
+  /** Plain HTTP, on this machine only, where it is left out. */
+  readonly tls: TlsFiles | undefined;
+  readonly clientNames: readonly string[] | undefined;
+  readonly jwt: JwtSettings | undefined;
+  readonly packagesPerMinute: number;
+}
+
+const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
+
+/**
+ * @returns undefined where no port is set
+ * @throws {ConnectorError} CONFIG_INVALID for settings that don't go together
+ */
+export function agentConfigOf(settings: AgentSettings, clusterId: string): AgentConfig | undefined {
+  const { BYOC_AGENT_PORT: port, BYOC_AGENT_HOST: host, BYOC_AGENT_RATE: packagesPerMinute } = settings;
+  if (port === undefined) return undefined;
+  const tls = tlsOf(settings);
+  if (!tls && settings.NODE_ENV === 'production') {
+    throw invalid('BYOC_AGENT_TLS_CERT and BYOC_AGENT_TLS_KEY must be set; plain HTTP is for development.');
+  }
+  if (!tls && host !== undefined && !LOOPBACK.includes(host)) {
+    throw invalid('BYOC_AGENT_HOST must be 127.0.0.1 without BYOC_AGENT_TLS_CERT: nothing travels in clear.');
+  }
+  return {
+    host: host ?? (tls ? '::' : '127.0.0.1'),
+    port,
+    tls,
+    clientNames: settings.BYOC_AGENT_CLIENT_NAMES,
+    jwt: jwtOf(settings, clusterId),
+    packagesPerMinute,
+  };
+}
+
+function tlsOf(settings: AgentSettings): TlsFiles | undefined {
+  const { BYOC_AGENT_TLS_CERT: certPath, BYOC_AGENT_TLS_KEY: keyPath, BYOC_AGENT_CLIENT_CA: clientCaPath } = settings;
+  if ((certPath === undefined) !== (keyPath === undefined)) {
+    throw invalid('BYOC_AGENT_TLS_CERT and BYOC_AGENT_TLS_KEY must be set together.');
+  }
+  if ((clientCaPath === undefined) !== (settings.BYOC_AGENT_CLIENT_NAMES === undefined)) {
+    throw invalid('BYOC_AGENT_CLIENT_CA and BYOC_AGENT_CLIENT_NAMES must be set together.');
+  }
+  if (certPath !== undefined && keyPath !== undefined) return { certPath, keyPath, clientCaPath };
+  if (clientCaPath === undefined) return undefined;
+  throw invalid('BYOC_AGENT_CLIENT_CA needs BYOC_AGENT_TLS_CERT: without TLS there are no certificates of clients.');
+}
+
+function jwtOf(settings: AgentSettings, clusterId: string): JwtSettings | undefined {
+  const { BYOC_AGENT_JWT_ISSUER: issuer, BYOC_AGENT_JWT_KEYS: keys, BYOC_AGENT_JWT_CA: caPath } = settings;
+  if ((issuer === undefined) !== (keys === undefined)) {
+    throw invalid('BYOC_AGENT_JWT_ISSUER and BYOC_AGENT_JWT_KEYS must be set together.');
+  }
+  if (issuer === undefined || keys === undefined) return undefined;
+  const audience = settings.BYOC_AGENT_JWT_AUDIENCE ?? `byoc/${clusterId}`;
+  if (!/^[a-z][a-z+.-]*:\/\//i.test(keys)) return { issuer, audience, keys: { path: keys } };
+  if (!isPrivateAddress(keys)) throw invalid('BYOC_AGENT_JWT_KEYS must be https, except on this machine.');
+  return { issuer, audience, keys: { url: keys, caPath } };
+}
+
+function invalid(detail: string): ConnectorError {
+  return new ConnectorError('CONFIG_INVALID', detail);
+}
