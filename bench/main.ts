@@ -9,6 +9,7 @@ import { AUDIT_NOTES, benchAudit } from './audit.ts';
 import type { BenchContext } from './compare.ts';
 import { benchPipeline, PIPELINE_NOTES } from './pipeline.ts';
 import { benchPlan, PLAN_NOTES } from './plan.ts';
+import { benchRedact, REDACT_NOTES } from './redact.ts';
 import type { Comparison } from './table.ts';
 import { isMet, ratioOf, renderTable } from './table.ts';
 
@@ -31,6 +32,7 @@ const BENCHMARKS: ReadonlyMap<string, Benchmark | LoneBenchmark> = new Map<strin
   ],
   ['plan', { about: 'dry runs with differences and risk, against kubectl diff', notes: PLAN_NOTES, run: benchPlan }],
   ['audit', { about: 'the audit log: durable appends and verifying', notes: AUDIT_NOTES, runAlone: benchAudit }],
+  ['redact', { about: 'redaction of 1 MiB, and what it finds', notes: REDACT_NOTES, runAlone: benchRedact }],
 ]);
 
 /** Fewer say nothing about a 95th percentile. */

@@ -8,6 +8,7 @@ import { reportError } from './output.ts';
 import { registerPack } from './pack.ts';
 import { registerPackages } from './packages.ts';
 import { registerPlan } from './plan.ts';
+import { registerRedact } from './redact.ts';
 import { registerRisk } from './risk.ts';
 import { registerPolicy } from './policy.ts';
 import { registerVerify } from './verify.ts';
@@ -34,6 +35,7 @@ registerPolicy(program);
 registerPackages(program);
 registerVotes(program);
 registerAudit(program);
+registerRedact(program);
 
 process.once('SIGINT', () => process.exit(130));
 // A reader that went away (`byoc list | head`) is no error.
