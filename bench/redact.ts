@@ -5,7 +5,7 @@ import { DEFAULT_REDACTION, redactionPolicySchema } from '../domain/redact/kinds
 import type { Redactor } from '../domain/redact/redactor.ts';
 import { createRedactor } from '../domain/redact/redactor.ts';
 import { judgeVectors, readPiiVectors } from '../test/support/pii-vectors.ts';
-import { vectorsAt } from '../test/support/vectors.ts';
+import { vectorsAt } from '../test/support/vectors-at.ts';
 import type { Contestant } from './interleave.ts';
 import { interleave } from './interleave.ts';
 import type { Comparison } from './table.ts';

@@ -8,7 +8,8 @@ import type { Kind } from '../../domain/redact/kinds.ts';
 import { ALLOWED_LABELS, redactLabels } from '../../domain/redact/labels.ts';
 import { createRedactor } from '../../domain/redact/redactor.ts';
 import { RedactionStream } from '../../domain/redact/stream.ts';
-import { describeVectors, vectorsAt } from '../support/vectors.ts';
+import { describeVectors } from '../support/vectors.ts';
+import { vectorsAt } from '../support/vectors-at.ts';
 import { judgeVectors, readPiiVectors } from '../support/pii-vectors.ts';
 
 // R14, R26
