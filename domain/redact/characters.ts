@@ -51,11 +51,14 @@ export function isAt(text: string, index: number, cls: number): boolean {
   return code < 128 && ((CLASSES[code] ?? 0) & cls) !== 0;
 }
 
-/** Where the run of a class that begins at `index` ends, at most `max` characters on. */
-export function endOfRun(text: string, index: number, cls: number, max = Infinity): number {
-  const last = Math.min(text.length, index + max);
+/** Where the run of a class that begins at `index` ends, before `limit`. */
+export function endOfRun(text: string, index: number, cls: number, limit = text.length): number {
+  const last = Math.min(text.length, limit);
   let end = index;
-  while (end < last && isAt(text, end, cls)) end++;
+  for (; end < last; end++) {
+    const code = text.charCodeAt(end);
+    if (code >= 128 || ((CLASSES[code] ?? 0) & cls) === 0) break;
+  }
   return end;
 }
 

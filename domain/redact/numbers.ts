@@ -10,9 +10,6 @@ export interface Knowledge {
   readonly phones: PhoneNumbers;
 }
 
-/** What a look at a place of the text gave: something found, or nothing up to `next`. */
-export type Look = { readonly found: Found; readonly next?: never } | { readonly found?: never; readonly next: number };
-
 /** The longest way to write a number in use has seven: `+49 (0) 30 123 45 67`. */
 const MAX_GROUPS = 8;
 const SEPARATOR_STARTS = ' -./()\u00a0';
@@ -30,22 +27,31 @@ const SPEAKS_OF_CARDS = /(?<![\w#])(?:card(?![\]#])|credit|debit|visa|mastercard
 const SPEAKS_OF_SSN = /(?<![\w#])(?:ssn(?![\]#])|social|security|tax ?id|itin)\b/;
 
 /**
- * What the number is that begins at `start`: an address, a card, a social security number, a telephone number or none.
+ * What the number is that begins at `start`: an address, a card, a social security number, a telephone number.
  * @param start of a digit, `+` or `(`, with no letter or digit before it
+ * @returns what was found, or up to where there is nothing
  */
-export function lookAtNumber(text: string, start: number, { ips, phones }: Knowledge): Look {
+export function lookAtNumber(text: string, start: number, { ips, phones }: Knowledge): Found | number {
+  const end = endOfRun(text, start, CLASS.digit);
+  // Most numbers are short and alone.
+  if (end > start && end - start < 7 && endOfSeparator(text, end) === end && !isExtension(text, end)) return end;
   const run = new Run(text, start);
   const [first] = run.groups;
-  if (!first) return { next: start + 1 };
+  if (!first) return start + 1;
   const isLone = run.groups.length === 1;
   const isShort = run.digits < (isLone ? 7 : 6) && run.groups.length < 4;
-  if (isShort || (isAt(text, first.end, CLASS.letter) && text[first.end] !== 'x')) return { next: endOfChain(run) };
-  const found =
+  if (isShort || (isAt(text, first.end, CLASS.letter) && !isExtension(text, first.end))) return endOfChain(run);
+  return (
     (isLone ? undefined : (ipIn(run, ips) ?? ssnIn(run))) ??
     cardIn(run) ??
     (isLone ? lonelySsnIn(run) : undefined) ??
-    (isDate(run) ? undefined : phoneIn(run, phones));
-  return found ? { found } : { next: endOfChain(run) };
+    (isDate(run) ? undefined : phoneIn(run, phones)) ??
+    endOfChain(run)
+  );
+}
+
+function isExtension(text: string, index: number): boolean {
+  return text[index] === 'x';
 }
 
 /** Groups of digits with what stands between them, as people write long numbers. */

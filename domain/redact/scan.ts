@@ -8,7 +8,8 @@ import { PhoneNumbers } from './phone.ts';
 import { assignedSecretAt, bearerAt, cloudKeyAt, credentialsAt, JwtFinder, privateKeyAt } from './secrets.ts';
 
 /** What can begin at a character. */
-const ALNUM = 1;
+const WORD = 1;
+const DIGIT = 7;
 const NUMBER_SIGN = 2;
 const AT = 3;
 const COLON = 4;
@@ -18,7 +19,8 @@ const PERCENT = 6;
 const STARTS = new Uint8Array(128);
 for (let code = 0; code < 128; code++) {
   const char = String.fromCharCode(code);
-  if (isAt(char, 0, CLASS.word)) STARTS[code] = ALNUM;
+  if (isAt(char, 0, CLASS.letter)) STARTS[code] = WORD;
+  if (isAt(char, 0, CLASS.digit)) STARTS[code] = DIGIT;
   if (char === '+' || char === '(') STARTS[code] = NUMBER_SIGN;
   if (char === '@') STARTS[code] = AT;
   if (char === ':') STARTS[code] = COLON;
@@ -42,30 +44,28 @@ export function scan(text: string, phoneCountries: readonly string[]): Found[] {
     const code = text.charCodeAt(index);
     const starts = code < 128 ? STARTS[code] : 0;
     switch (starts) {
-      case ALNUM: {
-        const found =
-          (code < 0x3a || isHexLetter(code) ? ipv6At(text, index, known.ips) : undefined) ??
-          (code >= 0x41 ? wordAt(text, index, jwts) : undefined);
-        if (found) {
-          index = all.add(found);
+      case WORD: {
+        const found = wordAt(text, index, jwts);
+        const end = found ? found.end : endOfRun(text, index, CLASS.word);
+        index = all.add(found ?? assignedSecretAt(text, end)) || end;
+        break;
+      }
+      case DIGIT: {
+        const look = lookAtNumber(text, index, known);
+        if (typeof look !== 'number') {
+          index = all.add(look);
           break;
         }
-        if (code < 0x3a) {
-          const look = lookAtNumber(text, index, known);
-          index = look.found ? all.add(look.found) : look.next;
-          if (look.found || !isAt(text, index, CLASS.word)) break;
-        }
-        index = endOfRun(text, index, CLASS.word);
-        const assigned = assignedSecretAt(text, index);
-        if (assigned) index = all.add(assigned);
+        // With letters right behind it, it is a word that begins with a digit.
+        const end = endOfRun(text, look, CLASS.word);
+        index = (end > look && all.add(assignedSecretAt(text, end))) || end;
         break;
       }
       case NUMBER_SIGN: {
-        const isStart =
-          (isAt(text, index + 1, CLASS.digit) || text[index + 1] === '(') && !isAt(text, index - 1, CLASS.word);
-        const look = isStart ? lookAtNumber(text, index, known) : { next: index + 1 };
+        const isStart = !isAt(text, index - 1, CLASS.word);
+        const look = isStart ? lookAtNumber(text, index, known) : index;
         // What is nothing with its sign may be something without it.
-        index = look.found ? all.add(look.found) : index + 1;
+        index = typeof look === 'number' ? index + 1 : all.add(look);
         break;
       }
       case AT:
@@ -117,18 +117,14 @@ function wordAt(text: string, start: number, jwts: JwtFinder): Found | undefined
   return jwts.find(text, start) ?? cloudKeyAt(text, start) ?? bearerAt(text, start) ?? ibanAt(text, start);
 }
 
-function isHexLetter(code: number): boolean {
-  const lower = code | 0x20;
-  return lower >= 0x61 && lower <= 0x66;
-}
-
 /** The longest text of an address: eight groups, or six and an IPv4 address. */
 const IPV6_LENGTH = 45;
 
-function ipv6At(text: string, start: number, ips: IpAddresses): Found | undefined {
-  const firstGroup = endOfRun(text, start, CLASS.hex, 5);
-  if (firstGroup - start > 4 || text[firstGroup] !== ':') return undefined;
-  if (firstGroup === start && (text[start + 1] !== ':' || isAt(text, start - 1, CLASS.word))) return undefined;
+/** @param colon the first one of the address */
+function ipv6At(text: string, colon: number, ips: IpAddresses): Found | undefined {
+  const start = startOfRun(text, colon, CLASS.hex, Math.max(0, colon - 5));
+  if (colon - start > 4 || (start === colon && text[colon + 1] !== ':')) return undefined;
+  if (isAt(text, start - 1, CLASS.word) || text[start - 1] === ':') return undefined;
   let end = start;
   while (end < start + IPV6_LENGTH && (isAt(text, end, CLASS.hex) || text[end] === ':' || text[end] === '.')) end++;
   while (text[end - 1] === '.' || (text[end - 1] === ':' && text[end - 2] !== ':')) end--;
