@@ -230,7 +230,13 @@ async function tellProtection(bucket: Bucket | undefined, logger: Logger): Promi
   }
 }
 
-function withoutSecrets({ vault, ...config }: WorkerConfig): unknown {
-  const plain = { ...config, ...(vault && { vault: { address: vault.address, auth: vault.auth.method } }) };
+function withoutSecrets({ vault, metrics, ...config }: WorkerConfig): unknown {
+  const plain = {
+    ...config,
+    ...(vault && { vault: { address: vault.address, auth: vault.auth.method } }),
+    ...(metrics && {
+      metrics: { ...metrics, prometheus: { ...metrics.prometheus, auth: metrics.prometheus.auth.method } },
+    }),
+  };
   return JSON.parse(JSON.stringify(plain)); // without what is undefined
 }

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import type { PrometheusAuth } from '../activities/prometheus/client.ts';
 import type { BucketOptions, Encryption } from '../activities/s3/bucket.ts';
 import type { VaultAuth, VaultSettings } from '../activities/vault/vault.ts';
 import { refuseSkipVerify } from '../activities/vault/vault.ts';
@@ -46,6 +47,24 @@ const settingsSchema = z
     /** How long uploaded entries stay on the local disk, and how much of it they may take. */
     BYOC_AUDIT_LOCAL_DAYS: z.coerce.number().int().min(1).default(AUDIT_RETENTION_DAYS),
     BYOC_AUDIT_LOCAL_MIB: z.coerce.number().min(0.001).default(64),
+    /** Prometheus; with it metrics are read and sent to the Insight Engine. */
+    PROM_URL: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
+    PROM_TOKEN: z.string().min(1).optional(),
+    PROM_USERNAME: z.string().min(1).optional(),
+    PROM_PASSWORD: z.string().min(1).optional(),
+    /** PEM files: the authorities of its certificate, and the certificate and key by which it knows us. */
+    BYOC_PROM_CA: z.string().min(1).optional(),
+    BYOC_PROM_CERT: z.string().min(1).optional(),
+    BYOC_PROM_KEY: z.string().min(1).optional(),
+    /** YAML file: what is asked of Prometheus, which labels are sent, how they are redacted, limits. */
+    BYOC_METRICS: z.string().min(1).optional(),
+    INSIGHT_URL: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
+    BYOC_INSIGHT_CA: z.string().min(1).optional(),
+    /** A file with the JWT for the Insight Engine, read at each use. */
+    BYOC_INSIGHT_TOKEN_FILE: z.string().min(1).optional(),
+    /** How long metrics wait on the disk for the Insight Engine, and how much of it they may take. */
+    BYOC_METRICS_KEEP_SECONDS: z.coerce.number().int().min(1).max(3_600).default(3_600),
+    BYOC_METRICS_LOCAL_MIB: z.coerce.number().min(0.01).max(64).default(24),
     /** Kubernetes: the kubeconfig's context to use, where it is not the current one. */
     BYOC_KUBE_CONTEXT: z.string().min(1).optional(),
     LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
@@ -57,6 +76,26 @@ const settingsSchema = z
   .refine(({ BYOC_S3_SSE, BYOC_S3_KMS_KEY_ID }) => BYOC_S3_KMS_KEY_ID === undefined || BYOC_S3_SSE === 'aws:kms', {
     path: ['BYOC_S3_KMS_KEY_ID'],
     message: 'names a key; BYOC_S3_SSE must be aws:kms',
+  })
+  .refine(({ PROM_URL, INSIGHT_URL }) => PROM_URL === undefined || INSIGHT_URL !== undefined, {
+    path: ['INSIGHT_URL'],
+    message: 'is missing; PROM_URL is set, and what is read there goes to it',
+  })
+  .refine(({ PROM_URL, BYOC_INSIGHT_TOKEN_FILE }) => PROM_URL === undefined || BYOC_INSIGHT_TOKEN_FILE !== undefined, {
+    path: ['BYOC_INSIGHT_TOKEN_FILE'],
+    message: 'is missing; the Insight Engine wants a token',
+  })
+  .refine(({ PROM_USERNAME, PROM_PASSWORD }) => (PROM_USERNAME === undefined) === (PROM_PASSWORD === undefined), {
+    path: ['PROM_PASSWORD'],
+    message: 'goes with PROM_USERNAME: set both or none',
+  })
+  .refine(({ PROM_USERNAME, PROM_TOKEN }) => PROM_USERNAME === undefined || PROM_TOKEN === undefined, {
+    path: ['PROM_TOKEN'],
+    message: 'and PROM_USERNAME are two ways to log in: set one',
+  })
+  .refine(({ BYOC_PROM_CERT, BYOC_PROM_KEY }) => (BYOC_PROM_CERT === undefined) === (BYOC_PROM_KEY === undefined), {
+    path: ['BYOC_PROM_KEY'],
+    message: 'goes with BYOC_PROM_CERT: set both or none',
   });
 
 export interface WorkerConfig {
@@ -75,8 +114,27 @@ export interface WorkerConfig {
     readonly localDays: number;
     readonly localBytes: number;
   };
+  readonly metrics: MetricsSettings | undefined;
   readonly kubeContext: string | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+}
+
+export interface MetricsSettings {
+  readonly prometheus: {
+    readonly address: string;
+    readonly auth: PrometheusAuth;
+    readonly caPath: string | undefined;
+    readonly certPath: string | undefined;
+    readonly keyPath: string | undefined;
+  };
+  readonly configPath: string | undefined;
+  readonly insight: {
+    readonly address: string;
+    readonly caPath: string | undefined;
+    readonly tokenPath: string;
+    readonly maxAgeMs: number;
+    readonly maxBytes: number;
+  };
 }
 
 /** @throws {ConnectorError} CONFIG_INVALID, naming every setting that is wrong. */
@@ -122,9 +180,40 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
       localDays: settings.BYOC_AUDIT_LOCAL_DAYS,
       localBytes: settings.BYOC_AUDIT_LOCAL_MIB * 1024 * 1024,
     },
+    metrics: metricsSettings(settings),
     kubeContext: settings.BYOC_KUBE_CONTEXT,
     logLevel: settings.LOG_LEVEL,
   };
+}
+
+function metricsSettings(settings: z.infer<typeof settingsSchema>): MetricsSettings | undefined {
+  const { PROM_URL, INSIGHT_URL, BYOC_INSIGHT_TOKEN_FILE: tokenPath } = settings;
+  if (!PROM_URL || !INSIGHT_URL || !tokenPath) return undefined;
+  return {
+    prometheus: {
+      address: PROM_URL,
+      auth: prometheusAuth(settings),
+      caPath: settings.BYOC_PROM_CA,
+      certPath: settings.BYOC_PROM_CERT,
+      keyPath: settings.BYOC_PROM_KEY,
+    },
+    configPath: settings.BYOC_METRICS,
+    insight: {
+      address: INSIGHT_URL,
+      caPath: settings.BYOC_INSIGHT_CA,
+      tokenPath,
+      maxAgeMs: settings.BYOC_METRICS_KEEP_SECONDS * 1000,
+      maxBytes: settings.BYOC_METRICS_LOCAL_MIB * 1024 * 1024,
+    },
+  };
+}
+
+function prometheusAuth(settings: z.infer<typeof settingsSchema>): PrometheusAuth {
+  const { PROM_TOKEN: token, PROM_USERNAME: username, PROM_PASSWORD: password } = settings;
+  if (token !== undefined) return { method: 'bearer', token };
+  return username !== undefined && password !== undefined
+    ? { method: 'basic', username, password }
+    : { method: 'none' };
 }
 
 function encryptionOf(settings: z.infer<typeof settingsSchema>): Encryption | undefined {

@@ -9,6 +9,7 @@ import { createKubeApi } from '../activities/kubernetes/kube-api.ts';
 import { createMask } from '../activities/kubernetes/mask.ts';
 import { createPlanner } from '../activities/kubernetes/planner.ts';
 import { createStateRecords, createWriter, sharedKey } from '../activities/kubernetes/writer.ts';
+import { fileIdentity } from '../activities/insight/file-identity.ts';
 import { createAdmission } from '../activities/package/admission.ts';
 import { Claims } from '../activities/package/claims.ts';
 import { Sequences } from '../activities/package/sequences.ts';
@@ -31,6 +32,7 @@ import { openAuditTrail } from './audit-trail.ts';
 import { createAuditUpkeep, createReadActivities } from './audit-upkeep.ts';
 import { watchKeys, watchVault } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
+import { createMetrics } from './metrics-stream.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
 import { clusterSchedules, reconcileSchedules } from './schedules.ts';
@@ -39,6 +41,9 @@ import type { TemporalAccess } from './temporal.ts';
 
 /** The Secret with the key that values of Secrets are masked with. */
 const MASKING_KEY = 'byoc-masking-key';
+
+/** The Secret with the key that personal data in labels is hashed with. */
+const REDACTION_KEY = 'byoc-redaction-key';
 
 /** What whoever is on call reads first. */
 const TOLD = {
@@ -73,8 +78,11 @@ export async function createConnector(
   const searchAttributes = await registeredSearchAttributes(temporal);
 
   const state = createStateRecords(api);
-  await audit.record('secret.read', { store: 'kubernetes', paths: [`${STATE_NAMESPACE}/${MASKING_KEY}`] });
-  const mask = createMask(await sharedKey(api, MASKING_KEY));
+  const readKey = async (name: string) => {
+    await audit.record('secret.read', { store: 'kubernetes', paths: [`${STATE_NAMESPACE}/${name}`] });
+    return sharedKey(api, name);
+  };
+  const mask = createMask(await readKey(MASKING_KEY));
   const planner = createPlanner({ api, sha256, mask });
   const writer = createWriter({ api, planner });
   const vault = config.vault && watchVault(createVault(config.vault), audit.record);
@@ -144,6 +152,20 @@ export async function createConnector(
     audit,
     logger,
   });
+  const metrics =
+    config.metrics &&
+    (await createMetrics({
+      settings: config.metrics,
+      clusterId,
+      writer: config.writer,
+      dataDir: config.dataDir,
+      identity: fileIdentity(config.metrics.insight.tokenPath),
+      redactionKey: await readKey(REDACTION_KEY),
+      connection,
+      namespace,
+      client,
+      logger,
+    }));
   await reconcileSchedules(client.schedule, clusterSchedules(clusterId));
   logger.info({ taskQueue, namespace, searchAttributes }, 'ready');
 
@@ -151,17 +173,18 @@ export async function createConnector(
     temporal,
     async run() {
       try {
-        await Promise.all([worker.run(), upkeep.run()]);
+        await Promise.all([worker.run(), upkeep.run(), metrics?.run()]);
       } finally {
         await policyWatch.close();
         await audit.close();
-        await Promise.all([api.close(), vault?.close(), connection.close()]);
+        await Promise.all([api.close(), vault?.close(), metrics?.close(), connection.close()]);
         logger.info('stopped');
       }
     },
     shutdown() {
       worker.shutdown();
       upkeep.shutdown();
+      metrics?.shutdown();
     },
   };
 }

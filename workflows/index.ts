@@ -1,3 +1,4 @@
 export { auditRead, auditRetention, auditUpload } from './audit-upkeep.ts';
 export { executeWpk } from './execute-wpk.ts';
+export { metrics } from './metrics.ts';
 export { reconcile } from './reconcile.ts';
