@@ -1,0 +1,147 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { createAuthority } from '../../dev/authority.ts';
+import type { Stack } from '../../dev/stack.ts';
+import type { MetricsBatch } from '../../domain/metrics.ts';
+import { TestConnector } from '../support/connector.ts';
+import type { TestServer } from '../support/http-server.ts';
+import { startServer, status } from '../support/http-server.ts';
+import { ownStack } from '../support/stack.ts';
+import { until } from '../support/until.ts';
+
+// R13, R14, R24, R25, R28
+
+const CANARY = 'canary-5b1e';
+const METRICS = `
+queries:
+  - { name: up, promql: up }
+  - { name: heap, promql: go_memstats_heap_alloc_bytes, range: { lastSeconds: 4, stepSeconds: 2 } }
+`;
+
+let stack: Stack;
+let insight: TestServer;
+let connector: TestConnector;
+
+beforeAll(async () => {
+  stack = await ownStack(['prometheus']);
+  const authority = await createAuthority();
+  insight = await startServer(status(202), await authority.issue('insight'));
+  const { address, ca, username, password } = stack.prometheus;
+  connector = await TestConnector.start({
+    files: { 'prom-ca.pem': ca, 'insight-ca.pem': authority.ca, 'token.jwt': CANARY, 'metrics.yaml': METRICS },
+    env: {
+      PROM_URL: address,
+      PROM_USERNAME: username,
+      PROM_PASSWORD: password,
+      BYOC_PROM_CA: 'prom-ca.pem',
+      BYOC_METRICS: 'metrics.yaml',
+      INSIGHT_URL: insight.address,
+      BYOC_INSIGHT_CA: 'insight-ca.pem',
+      BYOC_INSIGHT_TOKEN_FILE: 'token.jwt',
+    },
+  });
+});
+
+afterAll(async () => {
+  await connector.stop();
+  await insight.close();
+  await stack.stop();
+});
+
+const schedule = () => {
+  return connector.client.client.schedule.getHandle(`byoc/${connector.clusterId}/metrics/worker-0`);
+};
+const batches = () =>
+  insight.requests.map(({ body }) => (JSON.parse(gunzipSync(body).toString()) as { batch: MetricsBatch }).batch);
+const alerts = async () => (await connector.log()).flatMap(({ alert }) => (alert === undefined ? [] : [alert]));
+const waiting = () => readdir(join(connector.prepared.env['BYOC_DATA_DIR'] ?? '', 'metrics'));
+
+describe('a worker that knows a Prometheus and an Insight Engine', () => {
+  it('has a schedule that sends metrics every 30 seconds, one run at a time', async () => {
+    const { spec, policies, action } = await schedule().describe();
+    expect(spec.intervals?.map(({ every }) => every)).toEqual([30_000]);
+    expect(policies).toMatchObject({ overlap: 'SKIP' });
+    expect(action).toMatchObject({ workflowType: 'metrics' });
+  });
+
+  it('sends what the real Prometheus says, with the token of the moment, and nothing personal', async () => {
+    await schedule().trigger();
+    const sent = await until('a batch with samples', () => batches().find(({ series }) => series.length > 0));
+    const queries = new Set(sent.series.map(({ query }) => query));
+    expect([...queries]).toEqual(['up', 'heap']);
+    const [up] = sent.series;
+    expect(up?.labels).toMatchObject({
+      __name__: 'up',
+      namespace: 'shop',
+      customer: expect.stringMatching(/^\[hidden#[a-p]{16}\]$/),
+      instance: expect.stringMatching(/^\[ip#[a-p]{16}\]:\d+$/),
+    });
+    expect(up?.samples).toEqual([[expect.any(Number), 1]]);
+    expect(JSON.stringify(sent)).not.toContain('joe@example.com');
+    expect(insight.requests[0]?.headers.authorization).toBe(`Bearer ${CANARY}`);
+  });
+
+  it('keeps them while the Insight Engine is away, tells once, and delivers them in order afterwards', async () => {
+    insight.answer = status(503);
+    for (let n = 1; n <= 2; n += 1) {
+      await schedule().trigger();
+      await until(`${n} batches to wait`, async () => (await waiting()).length >= n);
+    }
+    await until('the alert', async () => (await alerts()).includes('metrics-undelivered'));
+    insight.requests.length = 0;
+    insight.answer = status(202);
+    await until(
+      'all to be delivered',
+      async () => {
+        await schedule().trigger();
+        return (await waiting()).length === 0;
+      },
+      90_000,
+    );
+    const times = batches().map(({ collectedAt }) => collectedAt);
+    expect(times.length).toBeGreaterThanOrEqual(3);
+    expect(times).toEqual([...times].sort());
+    expect((await alerts()).filter((one) => one === 'metrics-undelivered')).toHaveLength(1);
+  }, 120_000);
+
+  it('tells where Prometheus is away, and goes on when it is back', async () => {
+    await stack.kill('prometheus');
+    await schedule().trigger();
+    await until('the alert', async () => (await alerts()).includes('metrics-unread'));
+    await stack.restart('prometheus');
+    insight.requests.length = 0;
+    await until(
+      'a batch',
+      async () => {
+        await schedule().trigger();
+        return insight.requests.length > 0;
+      },
+      60_000,
+    );
+  }, 90_000);
+
+  it('discloses neither token nor password in log, audit or history', async () => {
+    await writeFile(join(connector.prepared.folder, 'token.jwt'), `${CANARY}-next`);
+    insight.answer = status(401, { 'www-authenticate': 'Bearer' });
+    await schedule().trigger();
+    await until('the refusal', () => insight.requests.at(-1)?.headers.authorization === `Bearer ${CANARY}-next`);
+    const log = await readFile(join(connector.prepared.folder, 'worker.log'), 'utf8');
+    const audit = JSON.stringify(await connector.audit());
+    const histories = [];
+    const { recentActions } = (await schedule().describe()).info;
+    for (const { action } of recentActions) {
+      if (action.type !== 'startWorkflow') continue;
+      const { workflowId, firstExecutionRunId } = action.workflow;
+      const handle = connector.client.client.workflow.getHandle(workflowId, firstExecutionRunId);
+      histories.push(JSON.stringify(await handle.fetchHistory()));
+    }
+    expect(histories.length).toBeGreaterThan(2);
+    for (const text of [log, audit, ...histories]) {
+      expect(text).not.toContain(CANARY);
+      expect(text).not.toContain(stack.prometheus.password);
+      expect(text).not.toContain('joe@example.com');
+    }
+  });
+});
