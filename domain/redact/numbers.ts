@@ -21,7 +21,8 @@ const AFTER = 14;
 // What stands for something that was redacted (`[phone]`, `[card#abc…]`) says nothing of what follows it.
 const SPEAKS_OF_PHONES =
   /(?<![\w#])(?:phone(?![\]#])|telephone|tel|mobile|mob|cell|fax|desk|office|home|work|call|ring|dial|reach|contact|whatsapp|sms|msisdn)/;
-const NAMES_A_PHONE = /(?<!#)(?:phone(?![\]#])|(?<!\w)tel|mobile|fax|msisdn|whatsapp|(?<!\w)cell)[^\n\d]{0,12}$/;
+const NAMES_A_PHONE =
+  /(?:(?<!#)(?:phone(?![\]#])|(?<!\w)tel|mobile|fax|msisdn|whatsapp|(?<!\w)cell)|(?:call|dial|ring|reach|text|contact) (?:me|us|him|her|them)\b)[^\n\d]{0,12}$/;
 const FOLLOWED_BY_PHONE = /^[^\w\n]{0,4}(?:phone(?![\]#])|tel|mobile|cell|fax|desk|office|home|work)\b/;
 const SPEAKS_OF_CARDS = /(?<![\w#])(?:card(?![\]#])|credit|debit|visa|mastercard|amex|maestro|pan|cc)\b/;
 const SPEAKS_OF_SSN = /(?<![\w#])(?:ssn(?![\]#])|social|security|tax ?id|itin)\b/;

@@ -42,6 +42,7 @@ const REDACTED: Readonly<Record<Kind, readonly (readonly [string, string])[]>> =
     ['Mobile: 041-412-293', 'Mobile: [phone]'],
     ['call me on 21 212 133 2727?', 'call me on [phone]?'],
     ['phone=4155552671', 'phone=[phone]'],
+    ['call me on 71234567', 'call me on [phone]'],
   ],
   card: [
     ['4111 1111 1111 1111', '[card]'],

@@ -58,6 +58,14 @@ const batches = () =>
 const alerts = async () => (await connector.log()).flatMap(({ alert }) => (alert === undefined ? [] : [alert]));
 const waiting = () => readdir(join(connector.prepared.env['BYOC_DATA_DIR'] ?? '', 'metrics'));
 
+/** All texts of a history, what payloads hold included. */
+function textsIn(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  if (value instanceof Uint8Array) return [Buffer.from(value).toString('utf8')];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.values(value).flatMap(textsIn);
+}
+
 describe('a worker that knows a Prometheus and an Insight Engine', () => {
   it('has a schedule that sends metrics every 30 seconds, one run at a time', async () => {
     const { spec, policies, action } = await schedule().describe();
@@ -135,9 +143,9 @@ describe('a worker that knows a Prometheus and an Insight Engine', () => {
       if (action.type !== 'startWorkflow') continue;
       const { workflowId, firstExecutionRunId } = action.workflow;
       const handle = connector.client.client.workflow.getHandle(workflowId, firstExecutionRunId);
-      histories.push(JSON.stringify(await handle.fetchHistory()));
+      histories.push(textsIn(await handle.fetchHistory()).join('\n'));
     }
-    expect(histories.length).toBeGreaterThan(2);
+    expect(histories.join()).toContain('INSIGHT_UNAVAILABLE'); // what is looked through is readable
     for (const text of [log, audit, ...histories]) {
       expect(text).not.toContain(CANARY);
       expect(text).not.toContain(stack.prometheus.password);
