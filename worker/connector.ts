@@ -35,7 +35,7 @@ import type { WorkerConfig } from './config.ts';
 import { createMetrics } from './metrics-stream.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
-import { clusterSchedules, reconcileSchedules } from './schedules.ts';
+import { clusterSchedules, metricsSchedules, reconcileSchedules, removeSchedules } from './schedules.ts';
 import { connectTemporal, registeredSearchAttributes } from './temporal.ts';
 import type { TemporalAccess } from './temporal.ts';
 
@@ -166,6 +166,10 @@ export async function createConnector(
       client,
       logger,
     }));
+  if (!metrics) {
+    const ids = metricsSchedules(clusterId, config.writer).map(({ id }) => id);
+    await removeSchedules(client.schedule, ids); // an earlier start may have had a Prometheus
+  }
   await reconcileSchedules(client.schedule, clusterSchedules(clusterId));
   logger.info({ taskQueue, namespace, searchAttributes }, 'ready');
 

@@ -81,6 +81,7 @@ export class Spool {
         return;
       }
       await this.#trim(body.length);
+      await mkdir(this.#folder, { recursive: true, mode: 0o700 }); // somebody may have cleared the disk
       this.#order = (this.#order + 1) % 1_000_000;
       const file = `${String(at.getTime()).padStart(15, '0')}-${String(this.#order).padStart(6, '0')}-${id}.json.gz`;
       await writeFile(join(this.#folder, `${file}.new`), body, { mode: 0o600 });

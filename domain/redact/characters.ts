@@ -14,7 +14,12 @@ const PEM = 64;
 /** Of what follows `key=`: all but white space, quotes and what separates one pair from the next. */
 const VALUE = 128;
 
-const CLASSES = new Uint8Array(128);
+/** Between the groups of a number. */
+const SEPARATOR = 256;
+/** Between a name and what is given to it. */
+const ASSIGNING = 512;
+
+const CLASSES = new Uint16Array(128);
 const add = (cls: number, chars: string) => {
   for (const char of chars) CLASSES[char.charCodeAt(0)] = (CLASSES[char.charCodeAt(0)] ?? 0) | cls;
 };
@@ -27,6 +32,8 @@ add(TOKEN, `${DIGITS}${LETTERS}-._~+/=`);
 add(LOCAL, `${DIGITS}${LETTERS}-_.%+'`);
 add(HEX, `${DIGITS}abcdefABCDEF`);
 add(PEM, `${DIGITS}${LETTERS}+/=\\:, \t\r\n`);
+add(SEPARATOR, ' -./()');
+add(ASSIGNING, ' \t:="\'\\');
 for (let code = 0x21; code < 0x7f; code++) {
   if (!'"\'`,;&<>()[]{}|'.includes(String.fromCharCode(code))) {
     CLASSES[code] = (CLASSES[code] ?? 0) | VALUE;
@@ -43,6 +50,8 @@ export const CLASS = {
   hex: HEX,
   pem: PEM,
   value: VALUE,
+  separator: SEPARATOR,
+  assigning: ASSIGNING,
 } as const;
 
 /** Whether the character at a place is of a class; nothing is beyond the text, and no class holds what is not ASCII. */

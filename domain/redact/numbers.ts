@@ -12,7 +12,6 @@ export interface Knowledge {
 
 /** The longest way to write a number in use has seven: `+49 (0) 30 123 45 67`. */
 const MAX_GROUPS = 8;
-const SEPARATOR_STARTS = ' -./()\u00a0';
 const TWO_SEPARATORS: ReadonlySet<string> = new Set([' (', ') ', ')-', '-(']);
 /** How far around a number words are looked for that say what it is. */
 const BEFORE = 40;
@@ -100,7 +99,7 @@ class Run {
 
 /** Where the next group begins; `end` where there is none. */
 function endOfSeparator(text: string, end: number): number {
-  if (!SEPARATOR_STARTS.includes(text.charAt(end))) return end;
+  if (!isAt(text, end, CLASS.separator) && text[end] !== '\u00a0') return end;
   if (isAt(text, end + 1, CLASS.digit)) return end + 1;
   return isAt(text, end + 2, CLASS.digit) && TWO_SEPARATORS.has(text.slice(end, end + 2)) ? end + 2 : end;
 }

@@ -131,16 +131,14 @@ const SCHEME_WORD = /(?:bearer|basic|token|digest|negotiate|apikey)$/i;
 
 /** What is given to a name that says it is secret: `password=…`, `"api_key": "…"`. @param end of the name's last word */
 export function assignedSecretAt(text: string, end: number): Found | undefined {
-  let index = end;
-  const quoteOfName = text[index] === '\\' ? text.slice(index, index + 2) : (text[index] ?? '');
-  if (isQuote(quoteOfName)) index += quoteOfName.length;
-  index = endOfSpaces(text, index);
+  if (!isAt(text, end, CLASS.assigning)) return undefined; // most words end here
+  let index = endOfSpaces(text, end + quoteAt(text, end).length);
   if (text[index] !== ':' && text[index] !== '=') return undefined;
   if (text[index] === ':' && text[index + 1] === '/') return undefined;
   if (!SECRET_NAME.test(text.slice(Math.max(0, end - NAME_LENGTH), end))) return undefined;
   index = endOfSpaces(text, index + 1);
-  const quote = text[index] === '\\' ? text.slice(index, index + 2) : (text[index] ?? '');
-  if (isQuote(quote)) {
+  const quote = quoteAt(text, index);
+  if (quote !== '') {
     const start = index + quote.length;
     const close = endOfQuoted(text, start, quote);
     return close > start ? secret('secret', text, start, close) : undefined;
@@ -155,8 +153,11 @@ export function assignedSecretAt(text: string, end: number): Found | undefined {
   return secret('secret', text, index, close);
 }
 
-function isQuote(text: string): boolean {
-  return text === '"' || text === "'" || text === '\\"';
+/** A quote, also one that is escaped because it is in quotes itself; empty where there is none. */
+function quoteAt(text: string, index: number): string {
+  const char = text[index];
+  if (char === '"' || char === "'") return char;
+  return char === '\\' && text[index + 1] === '"' ? '\\"' : '';
 }
 
 /** Where the text in quotes ends: at the same quote, at the end of the line, or where nobody writes so long a secret. */

@@ -17,6 +17,8 @@ export class RedactionStream {
   readonly #redactor: Redactor;
   readonly #counts: Partial<Record<Kind, number>> = {};
   #held = '';
+  /** What has not ended is looked at again only when there is that much. */
+  #lookAgainAt = 0;
 
   constructor(redactor: Redactor) {
     this.#redactor = redactor;
@@ -50,13 +52,18 @@ export class RedactionStream {
 
   #endOfReady(): number {
     const held = this.#held;
+    if (held.length < this.#lookAgainAt) return 0;
+    this.#lookAgainAt = 0;
     const line = held.lastIndexOf('\n') + 1;
     if (line === 0 && held.length < LONG_LINE) return 0;
     if (line > 0 && !held.includes('-----BEGIN')) return line;
     const end = line > 0 && held.length - line < LONG_LINE ? line : endOfWord(held, held.length - LOOK_AHEAD);
     const across = this.#redactor.find(held).find((found) => isAcross(found, end));
     if (!across) return end;
-    return across.start === 0 && held.length > MAX_HELD ? held.length : across.start;
+    if (across.start > 0) return across.start;
+    if (held.length > MAX_HELD) return held.length;
+    this.#lookAgainAt = held.length > LONG_LINE ? held.length + LOOK_AHEAD : 0;
+    return 0;
   }
 }
 

@@ -301,6 +301,17 @@ describe('what waits on the disk', () => {
     expect(collectedTimes()).toEqual(['10:00:00', '10:00:30']);
   });
 
+  it('is where all goes first: nothing is sent that the disk does not take', async () => {
+    const setup = await setUp();
+    await rm(join(folder, 'spool'), { recursive: true });
+    await writeFile(join(folder, 'spool'), 'no folder');
+    await expect(setup.collectMetrics()).rejects.toEqual(failing('SPOOL_UNAVAILABLE'));
+    expect(await setup.deliverMetrics()).toMatchObject({ delivered: 0 });
+    await rm(join(folder, 'spool'));
+    await setup.collectMetrics();
+    expect(await setup.deliverMetrics()).toMatchObject({ delivered: 1 });
+  });
+
   it('goes on where a file was taken away', async () => {
     const setup = await setUp();
     await collectAt(setup, 0, 30);
