@@ -1,12 +1,12 @@
 import { isCardNumber } from './card.ts';
 import { CLASS, endOfRun, isAt } from './characters.ts';
-import type { IpAddresses } from './ip.ts';
+import type { parseIp } from './ip.ts';
 import type { Found } from './kinds.ts';
 import type { PhoneNumbers } from './phone.ts';
 
 /** What helps to judge numbers, for the length of one text. */
 export interface Knowledge {
-  readonly ips: IpAddresses;
+  readonly parseIp: typeof parseIp;
   readonly phones: PhoneNumbers;
 }
 
@@ -31,7 +31,7 @@ const SPEAKS_OF_SSN = /(?<![\w#])(?:ssn(?![\]#])|social|security|tax ?id|itin)\b
  * @param start of a digit, `+` or `(`, with no letter or digit before it
  * @returns what was found, or up to where there is nothing
  */
-export function lookAtNumber(text: string, start: number, { ips, phones }: Knowledge): Found | number {
+export function lookAtNumber(text: string, start: number, { parseIp: parse, phones }: Knowledge): Found | number {
   const end = endOfRun(text, start, CLASS.digit);
   // Most numbers are short and alone.
   if (end > start && end - start < 7 && endOfSeparator(text, end) === end && !isExtension(text, end)) return end;
@@ -42,7 +42,7 @@ export function lookAtNumber(text: string, start: number, { ips, phones }: Knowl
   const isShort = run.digits < (isLone ? 7 : 6) && run.groups.length < 4;
   if (isShort || (isAt(text, first.end, CLASS.letter) && !isExtension(text, first.end))) return endOfChain(run);
   return (
-    (isLone ? undefined : (ipIn(run, ips) ?? ssnIn(run))) ??
+    (isLone ? undefined : (ipIn(run, parse) ?? ssnIn(run))) ??
     cardIn(run) ??
     (isLone ? lonelySsnIn(run) : undefined) ??
     (isDate(run) ? undefined : phoneIn(run, phones)) ??
@@ -119,7 +119,7 @@ function endOfChain({ text, start, groups, separators }: Run): number {
 /** Names of machines and pods that clouds and clusters make of an address: `ip-10-0-0-1.ec2.internal`, `10-0-0-1.shop.pod`. */
 const NAME_OF_POD = /\.[\w-]{1,63}\.pod\b/y;
 
-function ipIn(run: Run, ips: IpAddresses): Found | undefined {
+function ipIn(run: Run, parse: typeof parseIp): Found | undefined {
   const { text, start, groups, separators } = run;
   const [a, b, c, separatorAfter] = separators;
   const [first, , , fourth] = groups;
@@ -129,7 +129,7 @@ function ipIn(run: Run, ips: IpAddresses): Found | undefined {
   NAME_OF_POD.lastIndex = fourth.end;
   const isName = text.slice(Math.max(0, start - 3), start).toLowerCase() === 'ip-' || NAME_OF_POD.test(text);
   if (!(a === '.' || (a === '-' && isName))) return undefined;
-  const ip = ips.parse(text.slice(start, fourth.end).replaceAll('-', '.'));
+  const ip = parse(text.slice(start, fourth.end).replaceAll('-', '.'));
   return ip && { start, end: fourth.end, kind: 'ip', ...ip };
 }
 

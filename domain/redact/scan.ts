@@ -1,10 +1,11 @@
 import { CLASS, endOfRun, isAt, startOfRun } from './characters.ts';
 import { isMailDomain } from './email.ts';
 import { ibanLength, isIban } from './iban.ts';
-import { IpAddresses } from './ip.ts';
+import { parseIp } from './ip.ts';
 import type { Found } from './kinds.ts';
 import { lookAtNumber } from './numbers.ts';
 import { PhoneNumbers } from './phone.ts';
+import { remember } from './remember.ts';
 import { assignedSecretAt, bearerAt, cloudKeyAt, credentialsAt, JwtFinder, privateKeyAt } from './secrets.ts';
 
 /** What can begin at a character. */
@@ -38,7 +39,8 @@ for (let code = 0; code < 128; code++) {
 export function scan(text: string, phoneCountries: readonly string[]): Found[] {
   const all = new Findings();
   const jwts = new JwtFinder();
-  const known = { ips: new IpAddresses(), phones: new PhoneNumbers(phoneCountries) };
+  const isDomain = remember(isMailDomain);
+  const known = { parseIp: remember(parseIp), phones: new PhoneNumbers(phoneCountries) };
   let index = 0;
   while (index < text.length) {
     const code = text.charCodeAt(index);
@@ -69,20 +71,20 @@ export function scan(text: string, phoneCountries: readonly string[]): Found[] {
         break;
       }
       case AT:
-        index = all.add(mailAt(text, index, index + 1, all.lastAt)) || index + 1;
+        index = all.add(mailAt(text, { at: index, domain: index + 1, first: all.lastAt }, isDomain)) || index + 1;
         all.lastAt = index;
         break;
       case PERCENT:
         // As it stands in URLs: user%40example.com
         if (text.startsWith('%40', index)) {
-          index = all.add(mailAt(text, index, index + 3, all.lastAt)) || index + 3;
+          index = all.add(mailAt(text, { at: index, domain: index + 3, first: all.lastAt }, isDomain)) || index + 3;
           all.lastAt = index;
         } else {
           index++;
         }
         break;
       case COLON:
-        index = all.add(ipv6At(text, index, known.ips) ?? credentialsAt(text, index)) || index + 1;
+        index = all.add(ipv6At(text, index, known.parseIp) ?? credentialsAt(text, index)) || index + 1;
         break;
       case DASH:
         index = all.add(privateKeyAt(text, index)) || index + 1;
@@ -121,7 +123,7 @@ function wordAt(text: string, start: number, jwts: JwtFinder): Found | undefined
 const IPV6_LENGTH = 45;
 
 /** @param colon the first one of the address */
-function ipv6At(text: string, colon: number, ips: IpAddresses): Found | undefined {
+function ipv6At(text: string, colon: number, parse: typeof parseIp): Found | undefined {
   const start = startOfRun(text, colon, CLASS.hex, Math.max(0, colon - 5));
   if (colon - start > 4 || (start === colon && text[colon + 1] !== ':')) return undefined;
   if (isAt(text, start - 1, CLASS.word) || text[start - 1] === ':') return undefined;
@@ -135,7 +137,7 @@ function ipv6At(text: string, colon: number, ips: IpAddresses): Found | undefine
   if (colons < 2 || colons > 8 || (colons < 6 && !written.includes('::'))) return undefined;
   // Names of C++ and Perl are of the same form: dead::beef
   if (!/\d/.test(written) && (written.match(/[a-f]+/gi) ?? []).length < 3) return undefined;
-  const ip = ips.parse(written);
+  const ip = parse(written);
   return ip && { start, end, kind: 'ip', ...ip };
 }
 
@@ -169,15 +171,24 @@ function ibanAt(text: string, start: number): Found | undefined {
   return isIban(canonical) ? { start, end, kind: 'iban', canonical } : undefined;
 }
 
-/** @param at where the `@` is, @param domain what follows it, @param first how far back it may reach */
-function mailAt(text: string, at: number, domain: number, first: number): Found | undefined {
+/** Where a mail address may be. */
+interface MailPlace {
+  /** The `@`. */
+  readonly at: number;
+  /** What follows it. */
+  readonly domain: number;
+  /** How far back it may reach. */
+  readonly first: number;
+}
+
+function mailAt(text: string, { at, domain, first }: MailPlace, isDomain: typeof isMailDomain): Found | undefined {
   let start = startOfLocalPart(text, at, first);
   while (start < at && (text[start] === '.' || text[start] === "'" || text[start] === '%')) start++;
   if (start === at) return undefined;
   let end = domain;
   while (isDomainAt(text, end)) end++;
   while (end > domain && (text[end - 1] === '.' || text[end - 1] === '-')) end--;
-  if (!isMailDomain(text.slice(domain, end))) return undefined;
+  if (!isDomain(text.slice(domain, end))) return undefined;
   return { start, end, kind: 'email', canonical: `${text.slice(start, at)}@${text.slice(domain, end)}`.toLowerCase() };
 }
 
