@@ -35,6 +35,7 @@ export function lookAtNumber(text: string, start: number, { parseIp: parse, phon
   const end = endOfRun(text, start, CLASS.digit);
   // Most numbers are short and alone.
   if (end > start && end - start < 7 && endOfSeparator(text, end) === end && !isExtension(text, end)) return end;
+  if (end - start === 4 && isIsoDateAt(text, start)) return start + ISO_DATE_LENGTH;
   const run = new Run(text, start);
   const [first] = run.groups;
   if (!first) return start + 1;
@@ -169,6 +170,17 @@ function cardIn(run: Run): Found | undefined {
     }
   }
   return undefined;
+}
+
+const ISO_DATE_LENGTH = 10;
+
+/** `2026-11-25`, with which nearly every line of a log begins. */
+function isIsoDateAt(text: string, start: number): boolean {
+  if (text[start + 4] !== '-' || text[start + 7] !== '-' || isAt(text, start + ISO_DATE_LENGTH, CLASS.digit))
+    return false;
+  const century = text.slice(start, start + 2);
+  if (century !== '20' && century !== '19') return false;
+  return endOfRun(text, start + 5, CLASS.digit) === start + 7 && endOfRun(text, start + 8, CLASS.digit) === start + 10;
 }
 
 /** `2026-11-25`, `25.11.2026`, `11/25/2026`, alone or with more behind it. */

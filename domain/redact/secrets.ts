@@ -20,16 +20,16 @@ const CLOUD_KEYS: readonly (readonly [prefix: string, minLength: number])[] = [
   ['SG.', 40], // SendGrid
 ];
 
-const BY_FIRST_LETTER: (readonly (readonly [prefix: string, minLength: number])[])[] = [];
-for (const [prefix] of CLOUD_KEYS) {
-  BY_FIRST_LETTER[prefix.charCodeAt(0)] = CLOUD_KEYS.filter(([other]) => other[0] === prefix[0]);
-}
+/** Which two characters one of them begins with: nearly every word is none by these. */
+const BEGINNINGS = new Uint8Array(128 * 128);
+for (const [prefix] of CLOUD_KEYS) BEGINNINGS[prefix.charCodeAt(0) * 128 + prefix.charCodeAt(1)] = 1;
 
 /** A key of a cloud or service, by its prefix. */
 export function cloudKeyAt(text: string, start: number): Found | undefined {
-  const keys = BY_FIRST_LETTER[text.charCodeAt(start)];
-  if (!keys) return undefined;
-  for (const [prefix, minLength] of keys) {
+  const first = text.charCodeAt(start);
+  const second = text.charCodeAt(start + 1);
+  if (!(second < 128) || BEGINNINGS[first * 128 + second] !== 1) return undefined;
+  for (const [prefix, minLength] of CLOUD_KEYS) {
     if (!text.startsWith(prefix, start)) continue;
     const end = endOfRun(text, start + prefix.length, CLASS.token);
     if (end - start - prefix.length >= minLength) return secret('cloud-key', text, start, end);
@@ -42,7 +42,7 @@ export class JwtFinder {
   #noneBefore = 0;
 
   find(text: string, start: number): Found | undefined {
-    if (start < this.#noneBefore || !text.startsWith('eyJ', start)) return undefined;
+    if (text.charCodeAt(start) !== 0x65 || start < this.#noneBefore || !text.startsWith('eyJ', start)) return undefined;
     let end = endOfRun(text, start, CLASS.base64url);
     let parts = 1;
     while (text[end] === '.' && parts < 5) {
@@ -123,6 +123,7 @@ function isEndOfUrl(char: string): boolean {
   return char <= ' ' || '"\'<>`?#'.includes(char);
 }
 
+const SPACE = 0x20;
 const SECRET_NAME =
   /(?:passw(?:or)?d|passphrase|pwd|secret|token|(?:api|access|private|account|signing|encryption|subscription|shared)[-_]?key|credentials?|authorization|cookie|[?&;]sig)$/i;
 /** How much of a name is looked at. */
@@ -131,7 +132,9 @@ const SCHEME_WORD = /(?:bearer|basic|token|digest|negotiate|apikey)$/i;
 
 /** What is given to a name that says it is secret: `password=…`, `"api_key": "…"`. @param end of the name's last word */
 export function assignedSecretAt(text: string, end: number): Found | undefined {
-  if (!isAt(text, end, CLASS.assigning)) return undefined; // most words end here
+  // Most words end here: behind them is nothing of this, or a space and then nothing of this.
+  if (!isAt(text, end, CLASS.assigning)) return undefined;
+  if (text.charCodeAt(end) === SPACE && !isAt(text, end + 1, CLASS.assigning)) return undefined;
   let index = endOfSpaces(text, end + quoteAt(text, end).length);
   if (text[index] !== ':' && text[index] !== '=') return undefined;
   if (text[index] === ':' && text[index + 1] === '/') return undefined;
