@@ -1,34 +1,30 @@
 import { CancelledFailure, Context } from '@temporalio/activity';
 import type { StatementProof } from '../domain/approvals.ts';
-import type { Sha256 } from '../domain/digest.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import type { FreezeState } from '../domain/freeze.ts';
+import { describeFreeze } from '../domain/freeze.ts';
 import { EXECUTE_WPK } from '../domain/names.ts';
 import type { WindowState } from '../domain/maintenance-windows.ts';
 import { windowState } from '../domain/maintenance-windows.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { Requirement } from '../domain/policy.ts';
 import { requirementFor } from '../domain/policy.ts';
-import type { PackageFacts, Progress } from '../domain/status.ts';
+import type { PackageFacts, Progress, RollbackOutcome } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { toApplicationFailure } from './failure.ts';
-import type { Planner } from './kubernetes/planner.ts';
-import type { Writer } from './kubernetes/writer.ts';
-import type { Admission, AdmittedWpk } from './package/admission.ts';
+import type { AdmittedWpk } from './package/admission.ts';
 import { payloadDigest } from './package/admission.ts';
 import type { Caller } from './package/authorization.ts';
-import { assertAtHome, assertCaller, packageOf } from './package/authorization.ts';
-import type { Claims } from './package/claims.ts';
-import type { ExecuteInput, ExecuteOutcome } from './package/execution.ts';
+import { assertAtHome, assertCaller, assertEnd, packageOf } from './package/authorization.ts';
+import type { ExecuteInput, ExecuteOutcome, ExecutionContext, ExecutionDeps } from './package/execution.ts';
 import { executePlan, ExecutionFailed } from './package/execution.ts';
 import { makePlan } from './package/planning.ts';
 import type { Reconciled, ReconcileDeps } from './package/reconcile.ts';
 import { reconcileClaims } from './package/reconcile.ts';
 import type { AuditWriter, RunEvent, VoteEvent } from './package/records.ts';
-import { PackageRecords } from './package/records.ts';
-import type { Sequences } from './package/sequences.ts';
-import type { StatementProver } from './package/statements.ts';
-import type { PolicySource } from './policy/load-policy.ts';
-import type { Witness } from './temporal/witness.ts';
+import { endOf, PackageRecords } from './package/records.ts';
+import type { RollbackInput } from './package/rollback.ts';
+import { rollBack } from './package/rollback.ts';
 
 export interface VerifyResult {
   readonly facts: PackageFacts;
@@ -53,37 +49,28 @@ export interface Activities {
   verifyStatements(input: { statements: readonly unknown[] }): Promise<{ proofs: readonly StatementProof[] }>;
   /** The only activity that changes the cluster. */
   executePackage(input: ExecuteInput): Promise<ExecuteOutcome>;
+  /** Undoes what a package has written that failed or was stopped. */
+  rollbackPackage(input: RollbackInput): Promise<RollbackOutcome>;
   recordEvents(input: { events: readonly RunEvent[] }): Promise<void>;
   /** Compares the claims in the cluster with the runs that Temporal has. */
   reconcilePackages(input: object): Promise<Reconciled>;
 }
 
-export interface ActivityDeps {
-  readonly clusterId: string;
+export interface ActivityDeps extends ExecutionDeps {
   /** The queue that this worker's own workflows run on. */
   readonly taskQueue: string;
   readonly searchAttributes: readonly string[];
-  readonly sha256: Sha256;
-  readonly admit: Admission;
-  readonly claims: Claims;
-  readonly planner: Planner;
-  readonly writer: Writer;
+  /** Whether execution is frozen, as far as is known here. */
+  readonly freeze: () => FreezeState;
   readonly audit: AuditWriter;
-  /** Puts the log where it can't be deleted, if there is such a place; without that nothing is written. */
-  readonly uploadAudit: () => Promise<void>;
   /** Told when the run of a package has ended. */
   readonly onEnded: () => void;
-  readonly witness: Witness;
-  readonly prove: StatementProver;
-  readonly sequences: Sequences;
-  readonly policy: PolicySource;
-  readonly now: () => Date;
   /** Tells whoever is on call; the error's cause goes to the log and nowhere else. */
   readonly onTrouble: (trouble: Trouble) => void;
 }
 
-/** `away` is retried; the others want somebody's attention. */
-export type TroubleKind = 'away' | 'refused' | 'package-failed' | 'cut-off';
+/** `away` and `waiting` are tried again; the others want somebody's attention. */
+export type TroubleKind = 'away' | 'waiting' | 'refused' | 'package-failed' | 'cut-off';
 
 export interface Trouble {
   readonly trouble: TroubleKind;
@@ -116,7 +103,7 @@ export function createActivities(deps: ActivityDeps): Activities {
     const trouble = troubleOf(error);
     deps.onTrouble({ trouble, activity, caller, error });
     if (trouble === 'refused') await recordRefusal(activity, caller, signed, error);
-    throw toApplicationFailure(error, error instanceof ExecutionFailed ? { report: error.report } : undefined);
+    throw toApplicationFailure(error, detailsOf(error));
   }
 
   async function recordRefusal(
@@ -136,6 +123,44 @@ export function createActivities(deps: ActivityDeps): Activities {
     }
   }
 
+  /** Runs an activity: kept alive, for a run that is at home here, and with everything that goes wrong recorded. */
+  async function run<T>(
+    activity: keyof Activities,
+    signed: SignedWpk | undefined,
+    work: (caller: Caller) => Promise<T>,
+    details?: () => unknown,
+  ): Promise<T> {
+    const stop = keepAlive(details);
+    try {
+      const caller = currentCaller();
+      await assertHome(caller);
+      return await work(caller);
+    } catch (error) {
+      return fail(activity, signed, error);
+    } finally {
+      stop();
+    }
+  }
+
+  /** Runs what changes the cluster: told of stops, with its progress in the heartbeats. */
+  function writing<T>(
+    activity: keyof Activities,
+    signed: SignedWpk | undefined,
+    work: (context: ExecutionContext) => Promise<T>,
+  ): Promise<T> {
+    let progress: Progress | undefined;
+    const carryOut = (caller: Caller) =>
+      work({
+        caller,
+        signal: Context.current().cancellationSignal,
+        stopRequested,
+        attempt: Context.current().info.attempt,
+        onProgress: (now) => (progress = now),
+        recordsFor: recordsFor(caller),
+      });
+    return run(activity, signed, carryOut, () => progress);
+  }
+
   /** Who calls may be anybody: what is recorded as verified was verified here, all votes of a call in one go. */
   async function proofsOf(events: readonly RunEvent[]): Promise<ReadonlyMap<RunEvent, StatementProof | undefined>> {
     const signed = events.filter((event): event is VoteEvent => event.type === 'vote' && event.statement !== undefined);
@@ -146,31 +171,22 @@ export function createActivities(deps: ActivityDeps): Activities {
   return {
     async verifyPackage(input) {
       const { signed } = given(input);
-      const caller = currentCaller();
-      const stop = keepAlive();
-      try {
-        await assertHome(caller);
+      return run('verifyPackage', signed, async (caller) => {
         const admitted = await deps.admit(signed);
         const { facts, wpkDigest } = admitted;
         assertCaller(caller, deps.clusterId, facts.wpkId);
+        if (admitted.policy.policy.onFreeze === 'deny') assertNoFreeze(deps.freeze());
         const { workflowId, runId } = caller;
         await deps.claims.claim(facts.wpkId, { workflowId, runId, wpkDigest, expiresAt: facts.expiresAt });
         const { signedBy, name, playbook, author } = facts;
         await recordsFor(caller)(admitted).write('package.verified', 'succeeded', { signedBy, name, playbook, author });
         return { facts, searchAttributes: deps.searchAttributes };
-      } catch (error) {
-        return fail('verifyPackage', signed, error);
-      } finally {
-        stop();
-      }
+      });
     },
 
     async planPackage(input) {
       const { signed } = given(input);
-      const caller = currentCaller();
-      const stop = keepAlive();
-      try {
-        await assertHome(caller);
+      return run('planPackage', signed, async (caller) => {
         const admitted = await deps.admit(signed);
         assertCaller(caller, deps.clusterId, admitted.facts.wpkId);
         const { plan } = await makePlan(deps.planner, sha256, admitted, Context.current().cancellationSignal);
@@ -188,53 +204,25 @@ export function createActivities(deps: ActivityDeps): Activities {
           { planDigest: plan.digest, key: plan.digest },
         );
         return { plan, requirement, window: windowState(admitted.policy.policy, admitted.wpk, deps.now()) };
-      } catch (error) {
-        return fail('planPackage', signed, error);
-      } finally {
-        stop();
-      }
+      });
     },
 
     async verifyStatements(input) {
       const { statements = [] } = given(input);
-      const stop = keepAlive();
-      try {
-        await assertHome(currentCaller());
-        return { proofs: await deps.prove(statements) };
-      } catch (error) {
-        return fail('verifyStatements', undefined, error);
-      } finally {
-        stop();
-      }
+      return run('verifyStatements', undefined, async () => ({ proofs: await deps.prove(statements) }));
     },
 
-    async executePackage(input) {
-      const caller = currentCaller();
-      let progress: Progress | undefined;
-      const stop = keepAlive(() => progress);
-      try {
-        await assertHome(caller);
-        return await executePlan(deps, input, {
-          caller,
-          signal: Context.current().cancellationSignal,
-          stopRequested,
-          attempt: Context.current().info.attempt,
-          onProgress: (now) => (progress = now),
-          recordsFor: recordsFor(caller),
-        });
-      } catch (error) {
-        return fail('executePackage', given(input).signed, error);
-      } finally {
-        stop();
-      }
+    executePackage: (input) =>
+      writing('executePackage', given(input).signed, (context) => executePlan(deps, input, context)),
+
+    rollbackPackage: (input) => {
+      const { signed, by, statement } = given(input);
+      return writing('rollbackPackage', signed, (context) => rollBack(deps, { signed, by, statement }, context));
     },
 
     async recordEvents(input) {
       const { events = [] } = given(input);
-      const caller = currentCaller();
-      const stop = keepAlive();
-      try {
-        await assertHome(caller);
+      return run('recordEvents', undefined, async (caller) => {
         const wpk = packageOf(caller, deps.clusterId);
         const records = new PackageRecords(audit, sha256, caller, { wpk });
         const proofs = await proofsOf(events);
@@ -242,22 +230,17 @@ export function createActivities(deps: ActivityDeps): Activities {
           if (event.type === 'vote') {
             await records.vote(event.vote, event.statement, proofs.get(event));
           } else {
+            await assertEnd(deps.claims, caller, wpk, endOf(event.status));
             await records.ended(event.status);
             deps.onEnded();
           }
         }
-      } catch (error) {
-        return fail('recordEvents', undefined, error);
-      } finally {
-        stop();
-      }
+      });
     },
 
     async reconcilePackages() {
-      const stop = keepAlive();
-      try {
-        await assertHome(currentCaller());
-        const { clusterId, claims, witness, now } = deps;
+      return run('reconcilePackages', undefined, async () => {
+        const { clusterId, claims, locks, secrets, witness, now } = deps;
         const record: ReconcileDeps['record'] = async (wpkId, { workflowId, runId, wpkDigest }, detail) => {
           const records = new PackageRecords(audit, sha256, { workflowId, runId }, { wpk: wpkId, wpkDigest });
           await records.write('package.cut-off', 'failed', detail);
@@ -265,12 +248,8 @@ export function createActivities(deps: ActivityDeps): Activities {
           const error = new ConnectorError('RUN_CUT_OFF');
           deps.onTrouble({ trouble: 'cut-off', activity: 'reconcilePackages', caller, error });
         };
-        return await reconcileClaims({ clusterId, claims, witness, now, record });
-      } catch (error) {
-        return fail('reconcilePackages', undefined, error);
-      } finally {
-        stop();
-      }
+        return await reconcileClaims({ clusterId, claims, locks, secrets, witness, now, record });
+      });
     },
   };
 }
@@ -280,7 +259,24 @@ function given<T extends object>(input: T | undefined): Partial<T> {
   return typeof input === 'object' && input !== null ? input : {};
 }
 
+/** What travels with a failure: what was done, or what an attempt that comes again waits for. */
+function detailsOf(error: unknown): object | undefined {
+  if (error instanceof ExecutionFailed) return { report: error.report };
+  return isWaiting(error) ? { waitingFor: error.detail } : undefined;
+}
+
+/** Whether nothing is wrong, and only others have to act first. */
+function isWaiting(error: unknown): error is ConnectorError {
+  return error instanceof ConnectorError && (error.code === 'FROZEN' || error.code === 'OBJECTS_LOCKED');
+}
+
+/** @throws {ConnectorError} FREEZE_DENIES */
+function assertNoFreeze(freeze: FreezeState): void {
+  if (freeze.state === 'frozen') throw new ConnectorError('FREEZE_DENIES', `It is frozen ${describeFreeze(freeze)}.`);
+}
+
 function troubleOf(error: unknown): TroubleKind {
+  if (isWaiting(error)) return 'waiting';
   if (error instanceof ConnectorError && error.traits.retryable) return 'away';
   return error instanceof ExecutionFailed ? 'package-failed' : 'refused';
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { ConnectorClient } from '../client/connector-client.ts';
 import type { PreparedConnector } from '../dev/connector.ts';
+import type { ConnectorServices } from '../dev/environment.ts';
 import { prepareConnector, startWorker } from '../dev/connector.ts';
 import type { Stack } from '../dev/stack.ts';
 import { WPK_API_VERSION } from '../domain/wpk.ts';
@@ -16,11 +17,13 @@ export interface RunningConnector {
   readonly client: ConnectorClient;
   readonly clusterId: string;
   readonly privateKeyPem: string;
+  /** Of the worker, where that is a process of its own. */
+  readonly pid?: number | undefined;
   stop(): Promise<void>;
 }
 
 export interface ConnectorRequest {
-  readonly stack: Stack;
+  readonly stack: ConnectorServices & Pick<Stack, 'stateDir'>;
   readonly clusterId: string;
   /** What runs without a person, as long as its risk is low. */
   readonly approved: readonly Change[];
@@ -55,7 +58,7 @@ export async function startApart(request: ConnectorRequest): Promise<RunningConn
     await client.close();
     await worker.stop();
   };
-  return { client, clusterId, privateKeyPem, stop };
+  return { client, clusterId, privateKeyPem, pid: worker.pid, stop };
 }
 
 async function prepare({ stack, clusterId, approved }: ConnectorRequest): Promise<PreparedConnector> {

@@ -1,4 +1,5 @@
 /** Entry point of `npm run bench -- NAME`: starts a stack of its own, measures, prints, and stops everything. */
+import { rm } from 'node:fs/promises';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -6,12 +7,14 @@ import { print, printAs, reportError, say } from '../client/cli/output.ts';
 import { startStack } from '../dev/stack.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { AUDIT_NOTES, benchAudit } from './audit.ts';
+import { APPLY_NOTES, benchApply } from './apply.ts';
 import type { BenchContext } from './compare.ts';
 import { benchPipeline, PIPELINE_NOTES } from './pipeline.ts';
 import { benchPlan, PLAN_NOTES } from './plan.ts';
 import { benchRedact, REDACT_NOTES } from './redact.ts';
-import type { Comparison } from './table.ts';
-import { isMet, ratioOf, renderTable } from './table.ts';
+import { benchStop, STOP_NOTES } from './stop.ts';
+import type { Comparison, Deadline } from './table.ts';
+import { isInTime, isMet, ratioOf, renderDeadlines, renderTable } from './table.ts';
 
 interface Benchmark {
   readonly about: string;
@@ -25,41 +28,56 @@ interface LoneBenchmark extends Omit<Benchmark, 'run' | 'runAlone'> {
   readonly runAlone: (context: Omit<BenchContext, 'stack'> & { readonly stateDir: string }) => Promise<Comparison[]>;
 }
 
+/** Times something of ours against a fixed target. */
+interface TimedBenchmark extends Omit<Benchmark, 'run' | 'runAlone'> {
+  readonly rounds: number;
+  /** @param requestLog file in which the API server tells the writes that it gets */
+  readonly runTimed: (context: BenchContext, requestLog: string) => Promise<Deadline[]>;
+}
+
+const TIMED: ReadonlyMap<string, TimedBenchmark> = new Map([
+  ['stop', { about: 'from a stop to the last write', notes: STOP_NOTES, rounds: 100, runTimed: benchStop }],
+]);
+
 const BENCHMARKS: ReadonlyMap<string, Benchmark | LoneBenchmark> = new Map<string, Benchmark | LoneBenchmark>([
   [
     'pipeline',
     { about: 'whole packages and signatures, against cosign and kubectl', notes: PIPELINE_NOTES, run: benchPipeline },
   ],
   ['plan', { about: 'dry runs with differences and risk, against kubectl diff', notes: PLAN_NOTES, run: benchPlan }],
+  ['apply', { about: 'execution of approved packages, against kubectl apply', notes: APPLY_NOTES, run: benchApply }],
   ['audit', { about: 'the audit log: durable appends and verifying', notes: AUDIT_NOTES, runAlone: benchAudit }],
   ['redact', { about: 'redaction of 1 MiB, and what it finds', notes: REDACT_NOTES, runAlone: benchRedact }],
 ]);
 
 /** Fewer say nothing about a 95th percentile. */
 const MIN_ROUNDS = 10;
+const ROUNDS = 12;
 
 interface Options {
   readonly output: 'table' | 'json';
-  readonly rounds: number;
+  readonly rounds?: number;
 }
 
 await new Command('bench')
   .description('Compares the connector with what a user would do without it, in turns, on real servers.')
   .argument('[name]', 'which benchmark; without one they are listed')
   .addOption(new Option('-o, --output <format>', 'how results are printed').choices(['table', 'json']).default('table'))
-  .option('--rounds <number>', 'timed rounds of each comparison', roundsIn, 12)
+  .option('--rounds <number>', 'timed rounds of each comparison', roundsIn)
   .addHelpText('after', '\nExample:\n  npm run bench -- pipeline --rounds 20 -o json')
   .action(async (name: string | undefined, options: Options) => {
     if (name === undefined) return list();
     const benchmark = BENCHMARKS.get(name);
-    if (!benchmark) {
+    const timed = TIMED.get(name);
+    if (!benchmark && !timed) {
       say(`bench: there is no benchmark "${name}"`);
       list();
       process.exitCode = 2;
       return;
     }
     try {
-      await measure(benchmark, options);
+      if (benchmark) await measure(benchmark, options);
+      if (timed) await time(timed, options);
     } catch (error) {
       if (error instanceof ConnectorError) {
         process.exitCode = reportError(error);
@@ -72,10 +90,10 @@ await new Command('bench')
   .parseAsync();
 
 function list(): void {
-  for (const [name, { about }] of BENCHMARKS) print(`${name}  ${about}`);
+  for (const [name, { about }] of [...BENCHMARKS, ...TIMED]) print(`${name}  ${about}`);
 }
 
-async function measure(benchmark: Benchmark | LoneBenchmark, { rounds, output }: Options): Promise<void> {
+async function measure(benchmark: Benchmark | LoneBenchmark, { rounds = ROUNDS, output }: Options): Promise<void> {
   // The servers end with this process, so there is nothing to wait for.
   process.once('SIGINT', () => process.exit(130));
   // Taken before anything of ours runs: what else keeps the machine busy is in every figure.
@@ -92,6 +110,29 @@ async function measure(benchmark: Benchmark | LoneBenchmark, { rounds, output }:
     `${machine.cores} cores (${machine.processor}), load ${machine.loadBefore} before, Node ${machine.node}.`,
     `${rounds} rounds, in turns, ${minutes} min.`,
   ]);
+}
+
+async function time({ notes, runTimed, rounds: usual }: TimedBenchmark, { rounds = usual, output }: Options) {
+  process.once('SIGINT', () => process.exit(130));
+  const machine = machineFacts();
+  const stateDir = join(import.meta.dirname, '..', '.byoc', 'bench');
+  const requestLog = join(stateDir, 'requests.log');
+  await rm(requestLog, { force: true });
+  const onProgress = (part: string, message: string) => say(`${part.padEnd(12)} ${message}`);
+  const stack = await startStack({ stateDir, env: process.env, onProgress, requestLog });
+  try {
+    const results = await runTimed({ stack, env: process.env, rounds, onProgress: say }, requestLog);
+    const rated = results.map((one) => ({ ...one, met: isInTime(one) }));
+    printAs(output, { machine, rounds, notes, results: rated }, () => [
+      ...renderDeadlines(results),
+      '',
+      ...results.flatMap(({ facts = [] }) => facts),
+      ...notes,
+      `${machine.cores} cores (${machine.processor}), load ${machine.loadBefore} before, Node ${machine.node}.`,
+    ]);
+  } finally {
+    await stack.stop();
+  }
 }
 
 async function run(benchmark: Benchmark | LoneBenchmark, rounds: number): Promise<Comparison[]> {

@@ -66,6 +66,17 @@ export async function kubectlApply(shell: Shell, change: Change, round: number, 
   await run(shell, ['kubectl', 'apply', '--server-side', '--field-manager', fieldManager, '-f', file], {});
 }
 
+/** Times applying alone. */
+export function kubectlApplying(name: string, shell: Shell, change: Change): Contestant {
+  return {
+    name,
+    async prepare(round) {
+      const file = await writeManifests(shell, change, round);
+      return () => run(shell, ['kubectl', 'apply', '--server-side', '-f', file], {});
+    },
+  };
+}
+
 /** Times the whole pipeline as a user would write it: verify, look, apply, note down. */
 export function shellPipeline(name: string, tools: Toolbox, change: Change): Contestant {
   return shellChange(name, tools, change, `${VERIFY} && ${DIFF_AND_APPLY} && sha256sum "$F" >> "$LOG"`);

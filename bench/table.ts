@@ -1,4 +1,5 @@
 import type { Summary } from './statistics.ts';
+import { percentile } from './statistics.ts';
 
 /** One comparison: ours against what a user would do without the connector. */
 export interface Comparison {
@@ -20,6 +21,32 @@ export function isMet(comparison: Comparison): boolean {
   return ratioOf(comparison) >= comparison.target;
 }
 
+/** Something that must happen in time, whatever others take for it. */
+export interface Deadline {
+  readonly what: string;
+  readonly times: Summary;
+  /** For 99 of 100. */
+  readonly targetMs: number;
+  readonly facts?: readonly string[];
+}
+
+export function isInTime({ times, targetMs }: Deadline): boolean {
+  return percentile(times.samplesMs, 99) <= targetMs;
+}
+
+export function renderDeadlines(deadlines: readonly Deadline[]): string[] {
+  const heading = ['what', 'median', 'p99', 'slowest', 'target', 'met'];
+  const rows = deadlines.map((one) => [
+    one.what,
+    duration(one.times.medianMs),
+    duration(percentile(one.times.samplesMs, 99)),
+    duration(Math.max(...one.times.samplesMs)),
+    `≤ ${duration(one.targetMs)}`,
+    isInTime(one) ? 'yes' : 'no',
+  ]);
+  return alignColumns([heading, ...rows]);
+}
+
 /** Lines of a table with aligned columns, the heading first. */
 export function renderTable(comparisons: readonly Comparison[]): string[] {
   const heading = ['what', 'ours median', 'p95', 'theirs median', 'p95', 'ratio', 'target', 'met'];
@@ -33,8 +60,11 @@ export function renderTable(comparisons: readonly Comparison[]): string[] {
     `≥ ${one.target}×`,
     isMet(one) ? 'yes' : 'no',
   ]);
-  const table = [heading, ...rows];
-  const widths = heading.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
+  return alignColumns([heading, ...rows]);
+}
+
+function alignColumns(table: readonly (readonly string[])[]): string[] {
+  const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
   const pad = (cell: string, column: number) =>
     column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0);
   return table.map((row) => row.map(pad).join('  ').trimEnd());

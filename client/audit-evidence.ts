@@ -1,5 +1,3 @@
-import { buffer } from 'node:stream/consumers';
-
 import { z } from 'zod';
 
 import type { DayManifest, SignedHead } from '../domain/audit-head.ts';
@@ -28,6 +26,9 @@ export interface Evidence {
   readonly problems: readonly AuditProblem[];
 }
 
+/** Room for 40,000 heads; what somebody else put beside a log must not fill the memory of who verifies. */
+const MAX_EVIDENCE_BYTES = 16 * 1024 * 1024;
+
 const documentSchema = z.union([z.array(signedHeadSchema), signedHeadSchema, dayManifestSchema]);
 
 /** Collects heads and manifests; without keys their signatures stay unchecked, and what they say is still compared. */
@@ -44,7 +45,7 @@ export class EvidenceReader {
 
   /** A file with a signed head, a list of them, or a manifest. */
   async read(file: AuditFile): Promise<void> {
-    const parsed = documentSchema.safeParse(parseJson(await buffer(file.open())));
+    const parsed = documentSchema.safeParse(parseJson(await readBounded(file)));
     if (!parsed.success) {
       const expected = 'a signed head, a list of them, or the manifest of a day';
       this.#problems.push({ kind: 'malformed', file: file.name, expected, found: 'something else' });
@@ -102,9 +103,10 @@ export class EvidenceReader {
     const sorted = this.#manifests.toSorted(
       (a, b) => order(a.manifest.chain, b.manifest.chain) || a.manifest.first.seq - b.manifest.first.seq,
     );
-    return sorted.flatMap(({ file, manifest: { chain, first } }, index) => {
+    return sorted.flatMap(({ file, manifest: { chain, first, last } }, index) => {
       const before = sorted[index - 1]?.manifest;
-      if (before?.chain !== chain || first.seq === before.last.seq + 1) return [];
+      const isCopy = before?.first.seq === first.seq && before.last.seq === last.seq;
+      if (before?.chain !== chain || isCopy || first.seq === before.last.seq + 1) return [];
       const expected = `a manifest from entry ${before.last.seq + 1} on, after that of ${before.day}`;
       return [{ kind: 'missing' as const, file, chain, expected, found: `entry ${first.seq}` }];
     });
@@ -113,6 +115,18 @@ export class EvidenceReader {
 
 function order(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/** @returns nothing, which is no JSON, for a file that is larger than what anybody keeps of heads */
+async function readBounded(file: AuditFile): Promise<Buffer> {
+  const chunks = [];
+  let size = 0;
+  for await (const chunk of file.open()) {
+    chunks.push(Buffer.from(chunk));
+    size += chunk.length;
+    if (size > MAX_EVIDENCE_BYTES) return Buffer.alloc(0);
+  }
+  return Buffer.concat(chunks);
 }
 
 function parseJson(bytes: Buffer): unknown {

@@ -1,4 +1,5 @@
 import { createReadStream } from 'node:fs';
+import type { Stats } from 'node:fs';
 import { glob, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -11,20 +12,32 @@ const PATTERNS = ['**/*.jsonl', '**/*.head.json', '**/*.manifest.json'];
 /**
  * The audit files among local paths: files as given, folders with every log, signed head and manifest below them. What
  * was set aside after a crash (`.torn-…`) was never part of the log and is left out.
- * @throws {ConnectorError} FILE_UNREADABLE
+ * @throws {ConnectorError} FILE_UNREADABLE, also for what is no regular file
  */
 export async function localAuditFiles(paths: readonly string[]): Promise<AuditFile[]> {
   const names = [];
   for (const path of paths) {
-    try {
-      if (!(await stat(path)).isDirectory()) names.push(path);
-      else for await (const name of glob(PATTERNS, { cwd: path })) names.push(join(path, name));
-    } catch (cause) {
-      throw new ConnectorError('FILE_UNREADABLE', `${path} is not there, or may not be read.`, { cause });
-    }
+    if (!(await look(path)).isDirectory()) names.push(path);
+    else for await (const name of glob(PATTERNS, { cwd: path })) names.push(join(path, name));
   }
   // A path given twice, or a folder and a file in it, is one log and no duplicate.
-  return [...new Set(names)].sort().map((name) => ({ name, open: () => read(name) }));
+  const unique = [...new Set(names)].sort();
+  return Promise.all(
+    unique.map(async (name) => {
+      const found = await look(name);
+      // A pipe or a device would have us wait for ever, and could not be read twice.
+      if (!found.isFile()) throw new ConnectorError('FILE_UNREADABLE', `${name} is no regular file.`);
+      return { name, version: `${found.size}/${found.mtimeMs}`, open: () => read(name) };
+    }),
+  );
+}
+
+async function look(path: string): Promise<Stats> {
+  try {
+    return await stat(path);
+  } catch (cause) {
+    throw new ConnectorError('FILE_UNREADABLE', `${path} is not there, or may not be read.`, { cause });
+  }
 }
 
 async function* read(name: string): AsyncGenerator<Uint8Array> {

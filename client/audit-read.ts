@@ -16,16 +16,35 @@ export interface ReadEntry {
 /** How many ids of events are remembered to tell each event once. */
 const REMEMBERED = 1_000_000;
 
+/** A place whose line does not verify, so that nobody can say what stands there. */
+export interface UnreadableLine {
+  readonly file: string;
+  readonly line: number;
+}
+
 /**
- * Reads entries in the order of their times, over all chains; an event that several pods tell comes once. Lines that do
- * not verify are left out.
+ * Reads entries in the order of their times, over all chains; an event that several pods tell comes once.
+ * @param onUnreadable is told of each line that does not verify; such lines are left out
  */
-export async function* readAudit(files: readonly AuditFile[], query: AuditQuery = {}): AsyncGenerator<ReadEntry> {
+export async function* readAudit(
+  files: readonly AuditFile[],
+  query: AuditQuery,
+  onUnreadable: (line: UnreadableLine) => void,
+): AsyncGenerator<ReadEntry> {
   const told = new Set<string>();
   const chains = await chainsOf(files.filter(({ name }) => !name.endsWith('.json')));
-  for await (const read of merge(chains.map(([, parts]) => entriesOf(parts.map(({ file }) => file))))) {
-    const { eventId } = read.entry;
-    if (told.has(eventId) || !matches(read.entry, query)) continue;
+  const streams = chains.map(([, parts]) =>
+    entriesOf(
+      parts.map(({ file }) => file),
+      onUnreadable,
+    ),
+  );
+  for await (const read of merge(streams)) {
+    const { entry } = read;
+    if (!matches(entry, query)) continue;
+    // Not by the id alone: an entry that somebody gave the id of another one must not hide that.
+    const eventId = JSON.stringify([entry.eventId, entry.type, entry.outcome, entry.wpk ?? null]);
+    if (told.has(eventId)) continue;
     told.add(eventId);
     const [oldest] = told;
     if (told.size > REMEMBERED && oldest !== undefined) told.delete(oldest);
@@ -35,10 +54,18 @@ export async function* readAudit(files: readonly AuditFile[], query: AuditQuery 
 
 const decoder = new TextDecoder();
 
-async function* entriesOf(files: readonly AuditFile[]): AsyncGenerator<ReadEntry> {
+async function* entriesOf(
+  files: readonly AuditFile[],
+  onUnreadable: (line: UnreadableLine) => void,
+): AsyncGenerator<ReadEntry> {
   for (const file of files) {
+    let number = 0;
     for await (const { bytes } of linesOf(file)) {
-      if (!checkLine(bytes, sha256).ok) continue;
+      number += 1;
+      if (!checkLine(bytes, sha256).ok) {
+        onUnreadable({ file: file.name, line: number });
+        continue;
+      }
       const line = decoder.decode(bytes);
       const { entry } = JSON.parse(line) as { readonly entry: AuditEntry }; // as `checkLine` says
       yield { entry, line };

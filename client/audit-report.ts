@@ -68,7 +68,7 @@ export async function auditReport(input: ReportInput): Promise<string> {
     ),
     ...table('Votes', ['at', 'package', 'who', 'proof', 'vote', 'counts', 'said'], collected.votes),
     ...table('Refusals', ['at', 'what', 'package', 'who', 'code', 'detail'], collected.refusals),
-    ...table('Stops', ['at', 'package', 'workflow'], collected.stops),
+    ...table('Stops', ['at', 'what', 'package', 'who', 'proof', 'reason'], collected.stops),
     ...table('Policy and keys', ['at', 'what', 'detail'], collected.trust),
     ...table('Access to secrets and to the log', ['what', 'who', 'times'], collected.accessRows()),
     ...table('Life of the log', ['at', 'chain', 'what', 'detail'], collected.life),
@@ -88,10 +88,10 @@ class Collected {
   add(entry: AuditEntry): void {
     this.count += 1;
     const [group] = entry.type.split('.');
-    if (group === 'package' || group === 'step') this.#addPackage(entry);
+    if (group === 'package' || group === 'step' || group === 'rollback') this.#addPackage(entry);
     if (entry.type === 'vote.recorded') this.#addVote(entry);
     if (entry.type === 'call.refused' || entry.type === 'package.denied') this.#addRefusal(entry);
-    if (entry.type === 'package.stopped') this.stops.push([entry.time, entry.wpk ?? '', entry.workflowId ?? '']);
+    if (entry.type === 'package.stopped' || group === 'freeze') this.#addStop(entry);
     if (group === 'policy' || group === 'key') this.trust.push([entry.time, entry.type, detailOf(entry)]);
     if (entry.type === 'secret.read' || entry.type === 'audit.read') this.#addAccess(entry);
     else if (group === 'audit' || group === 'worker') {
@@ -123,8 +123,9 @@ class Collected {
       case 'step.started':
         return;
       default:
-        row.end = `${entry.type.slice('package.'.length)}${errorIn(entry)}`;
-        row.endedAt = entry.time;
+        // One end after the other: that a package is refused when it comes again does not undo that it was executed.
+        row.end = joined(row.end, `${entry.type.replace(/^package\./, '')}${errorIn(entry)}`);
+        row.endedAt = joined(row.endedAt, entry.time);
     }
   }
 
@@ -145,6 +146,11 @@ class Collected {
     this.refusals.push([entry.time, ...what, code ?? errorIn(entry).slice(2), detail ?? '']);
   }
 
+  #addStop(entry: AuditEntry): void {
+    const { reason } = entry.detail as { readonly reason?: string };
+    this.stops.push([entry.time, entry.type, entry.wpk ?? '', entry.actor.id, entry.actor.proof, reason ?? '']);
+  }
+
   #addAccess(entry: AuditEntry): void {
     const { paths, command, source } = entry.detail as {
       readonly paths?: readonly string[];
@@ -160,6 +166,10 @@ class Collected {
   accessRows(): Cells[] {
     return [...this.#access].map(([key, times]) => [...(JSON.parse(key) as string[]), String(times)]);
   }
+}
+
+function joined(before: string, next: string): string {
+  return before === '' ? next : `${before}, then ${next}`;
 }
 
 function approversIn({ detail }: AuditEntry): string[] {

@@ -8,6 +8,7 @@ import type { Checkpoint, Evidence } from './audit-evidence.ts';
 import { EvidenceReader } from './audit-evidence.ts';
 import type { HeadKeys } from './audit-keys.ts';
 import { EventCounter } from './event-counter.ts';
+import { inBatches } from './in-batches.ts';
 import { sha256 } from './sha256.ts';
 
 /**
@@ -21,6 +22,8 @@ import { sha256 } from './sha256.ts';
 export interface AuditFile {
   /** As a person finds it again: a path, or `s3://bucket/key`. */
   readonly name: string;
+  /** Another text once the content is another; absent where that is not known. */
+  readonly version?: string;
   /** Opened twice: once for its beginning, to put the files of a chain in order, and once to the end. */
   open(): AsyncIterable<Uint8Array>;
 }
@@ -77,6 +80,9 @@ export interface AuditReport {
 
 export const MAX_PROBLEMS = 1000;
 
+/** Files that are opened at once for a look at their beginning: in a bucket each costs an answer's time. */
+const OPENED_AT_ONCE = 16;
+
 export interface VerifyOptions {
   /** Accept chains that begin after their first entry, as local folders do whose old files were removed. */
   readonly partial?: boolean;
@@ -88,7 +94,7 @@ export interface VerifyOptions {
 export async function verifyAudit(files: readonly AuditFile[], options: VerifyOptions = {}): Promise<AuditReport> {
   const evidence = new EvidenceReader(options.keys);
   const isEvidence = ({ name }: AuditFile) => name.endsWith('.json');
-  for (const file of files.filter(isEvidence)) await evidence.read(file);
+  await inBatches(files.filter(isEvidence), OPENED_AT_ONCE, (file) => evidence.read(file));
   const chains = await chainsOf(files.filter((file) => !isEvidence(file)));
   const verifier = new Verifier(options, evidence.conclude());
   for (const [chain, parts] of chains) await verifier.verifyChain(chain, parts);
@@ -97,8 +103,7 @@ export async function verifyAudit(files: readonly AuditFile[], options: VerifyOp
 
 /** The chains in the order of their names, and the files of each in the order of its entries. */
 export async function chainsOf(files: readonly AuditFile[]): Promise<[string, Part[]][]> {
-  const parts: Part[] = [];
-  for (const file of files) parts.push(await beginningOf(file));
+  const parts = await inBatches(files, OPENED_AT_ONCE, beginningOf);
   const chains = Map.groupBy(parts, ({ chain }) => chain);
   const sorted = [...chains].sort(([a], [b]) => (a < b ? -1 : 1));
   return sorted.map(([chain, ofChain]) => [chain, ofChain.sort((a, b) => a.seq - b.seq)]);
@@ -167,7 +172,8 @@ class Verifier {
       this.#ahead.slice(this.#next).filter(({ seq }) => seq > last.seq),
       `entry ${last.seq}`,
     );
-    if (this.#mustBeSigned && !this.#ahead.some(({ signed }) => signed)) {
+    // A head from before the first entry that is here says nothing of what is here.
+    if (this.#mustBeSigned && !this.#ahead.some(({ signed, seq }) => signed && seq >= first.seq)) {
       const expected = 'a head of this chain that is signed by one of the given keys';
       this.#add({ kind: 'unsigned', file: parts.at(-1)?.file.name ?? '', chain, expected, found: 'none' });
     }

@@ -1,15 +1,23 @@
-import { Client, Connection, WorkflowFailedError } from '@temporalio/client';
-import type { ConnectionLike } from '@temporalio/client';
+import { Client, Connection, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
+import type { ConnectionLike, WorkflowExecutionInfo } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-workflow/index.js';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { ulid } from 'ulid';
 import type { Approve, Reject } from '../domain/approvals.ts';
 import type { AuditRead } from '../domain/audit-read.ts';
 import { AUDIT_READ } from '../domain/audit-read.ts';
 import { ConnectorError } from '../domain/errors.ts';
-import { EXECUTE_WPK, SEARCH_ATTRIBUTES, taskQueueOf, workflowIdOf } from '../domain/names.ts';
+import {
+  EXECUTE_WPK,
+  ROLLBACK_WPK,
+  rollbackIdOf,
+  SEARCH_ATTRIBUTES,
+  taskQueueOf,
+  workflowIdOf,
+} from '../domain/names.ts';
 import type { Plan } from '../domain/plan.ts';
-import type { PackageResult, PackageStatus } from '../domain/status.ts';
+import type { PackageResult, PackageStatus, RollbackOutcome, RollbackRequest } from '../domain/status.ts';
 import { isEnd } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { dataConverter } from './data-converter/index.ts';
@@ -119,8 +127,7 @@ export class ConnectorClient {
       const found: ListedPackage[] = [];
       for await (const one of this.client.workflow.list({ query, pageSize: limit })) {
         if (found.length === limit) break;
-        const attribute = (name: string) =>
-          one.typedSearchAttributes.getAll().find(({ key }) => key.name === name)?.value;
+        const attribute = (name: string) => attributeOf(one, name);
         found.push({
           wpkId: one.workflowId.slice(prefix.length),
           workflowId: one.workflowId,
@@ -173,6 +180,67 @@ export class ConnectorClient {
     return this.inTime(STOPPED_WITHIN_MS, 'The stop is recorded, but no worker has acknowledged it yet', () =>
       this.result(wpkId),
     );
+  }
+
+  /**
+   * Asks every package of the cluster that is being executed to halt where it is; those that wait for people stay.
+   * Resolves when Temporal has taken that down, to their ids; that they halted, and others don't begin, is the freeze's.
+   */
+  async stopExecuting(): Promise<string[]> {
+    return this.call('', async () => {
+      const prefix = workflowIdOf(this.clusterId, '');
+      const query = `WorkflowType = '${EXECUTE_WPK}' AND WorkflowId STARTS_WITH '${prefix}' AND ExecutionStatus = 'Running'`;
+      const stopped: string[] = [];
+      for await (const one of this.client.workflow.list({ query })) {
+        const wpkId = one.workflowId.slice(prefix.length);
+        const phase = asText(attributeOf(one, SEARCH_ATTRIBUTES.phase)) ?? (await this.get(wpkId)).phase;
+        if (phase !== 'executing') continue;
+        await this.client.workflow.getHandle(one.workflowId, one.runId).cancel().catch(unlessEnded);
+        stopped.push(wpkId);
+      }
+      return stopped;
+    });
+  }
+
+  /**
+   * Undoes what a package has written that failed, was stopped or cut off; resolves when that has ended. A rollback that
+   * is under way is joined.
+   * @param request signed by `signRollback`, where the policy counts signed votes only
+   * @throws {ConnectorError} ROLLBACK_REFUSED, APPROVAL_…, POLICY_DENIED, what a signature can be refused for
+   */
+  async rollback(wpkId: string, request: RollbackRequest): Promise<RollbackOutcome> {
+    return this.call(wpkId, async () => {
+      const handle = await this.client.workflow.start(ROLLBACK_WPK, {
+        args: [{ signed: await this.signedOf(wpkId), ...request }],
+        workflowId: rollbackIdOf(this.clusterId, wpkId),
+        taskQueue: taskQueueOf(this.clusterId, 'execution'),
+        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+        workflowIdConflictPolicy: 'USE_EXISTING',
+        staticSummary: `rollback of ${wpkId}`,
+      });
+      return (await handle.result()) as RollbackOutcome;
+    });
+  }
+
+  /** What a rollback of the package has come to, if there was one that ended. */
+  async rollbackOf(wpkId: string): Promise<RollbackOutcome | undefined> {
+    const handle = this.client.workflow.getHandle(rollbackIdOf(this.clusterId, wpkId));
+    try {
+      const { status } = await handle.describe();
+      return status.name === 'COMPLETED' ? ((await handle.result()) as RollbackOutcome) : undefined;
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return undefined;
+      throw toConnectorError(error, wpkId);
+    }
+  }
+
+  /** The package as it was submitted, from the first event of its run. */
+  private async signedOf(wpkId: string): Promise<SignedWpk> {
+    const { events } = await this.handle(wpkId).fetchHistory();
+    const started = events?.[0]?.workflowExecutionStartedEventAttributes;
+    const { loadedDataConverter } = this.client.options;
+    const [signed] = await decodeArrayFromPayloads(loadedDataConverter, started?.input?.payloads);
+    return signed as SignedWpk; // as submit() has sent it; the cluster checks it
   }
 
   /** Waits for the end, whatever it is. */
@@ -260,6 +328,15 @@ export class ConnectorClient {
       throw toConnectorError(error, wpkId);
     }
   }
+}
+
+function attributeOf({ typedSearchAttributes }: WorkflowExecutionInfo, name: string): unknown {
+  return typedSearchAttributes.getAll().find(({ key }) => key.name === name)?.value;
+}
+
+/** What ended by itself meanwhile needs no stop. */
+function unlessEnded(error: unknown): void {
+  if (!(error instanceof WorkflowNotFoundError)) throw error;
 }
 
 function asText(value: unknown): string | undefined {

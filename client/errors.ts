@@ -4,11 +4,13 @@ import {
   QueryNotRegisteredError,
   ServiceError,
   WorkflowExecutionAlreadyStartedError,
+  WorkflowFailedError,
   WorkflowNotFoundError,
   WorkflowUpdateFailedError,
   WorkflowUpdateRPCTimeoutOrCancelledError,
 } from '@temporalio/client';
-import { ApplicationFailure } from '@temporalio/common';
+import { ActivityFailure, ApplicationFailure } from '@temporalio/common';
+import type { ErrorCode } from '../domain/errors.ts';
 import { ConnectorError, ERRORS, isErrorCode } from '../domain/errors.ts';
 
 // Codes of gRPC (https://grpc.io/docs/guides/status-codes/) that say who is away.
@@ -25,10 +27,13 @@ export function toConnectorError(error: unknown, about = ''): Error {
   if (error instanceof WorkflowUpdateFailedError) {
     const { cause } = error;
     if (cause instanceof ApplicationFailure && isErrorCode(cause.type)) {
-      // The message begins with the sentence of the code, which the new error says again.
-      const detail = cause.message.replace(ERRORS[cause.type].sentence, '').trim();
-      return new ConnectorError(cause.type, detail, { cause: error });
+      return fromFailure(cause.type, cause.message, error);
     }
+  }
+  if (error instanceof WorkflowFailedError) {
+    const refusal = error.cause instanceof ActivityFailure ? error.cause.cause : error.cause;
+    if (refusal instanceof ApplicationFailure && isErrorCode(refusal.type))
+      return fromFailure(refusal.type, refusal.message, error);
   }
   if (error instanceof NamespaceNotFoundError) {
     return new ConnectorError('CONFIG_INVALID', `Temporal has no namespace ${error.namespace}.`, { cause: error });
@@ -50,6 +55,11 @@ export function toConnectorError(error: unknown, about = ''): Error {
         ? new ConnectorError('TEMPORAL_UNAVAILABLE', error.message, { cause: error })
         : new ConnectorError('INTERNAL', '', { cause: error });
   }
+}
+
+/** The message begins with the sentence of the code, which the new error says again. */
+function fromFailure(code: ErrorCode, message: string, cause: unknown): ConnectorError {
+  return new ConnectorError(code, message.replace(ERRORS[code].sentence, '').trim(), { cause });
 }
 
 /** Whether a call ended because its time was over. */

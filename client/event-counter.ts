@@ -1,4 +1,4 @@
-/** Slots are doubled up to this many: 64 MiB, for some six million events. */
+/** 64 MiB, for some six million events. */
 const MAX_SLOTS = 2 ** 23;
 const FULL = 0.75;
 
@@ -7,15 +7,22 @@ const FULL = 0.75;
  * for nothing that somebody could gain by a collision.
  */
 export class EventCounter {
+  readonly #maxSlots: number;
   #slots = new Float64Array(2 ** 12);
   #used = 0;
   #repeated = 0;
 
+  /** @param maxSlots up to how many slots are doubled; a power of 2 */
+  constructor(maxSlots = MAX_SLOTS) {
+    this.#maxSlots = maxSlots;
+  }
+
   add(eventId: string): void {
+    if (this.#isFull()) return;
     const print = fingerprint(eventId);
     if (this.#put(this.#slots, print)) {
       this.#used += 1;
-      if (this.#used > this.#slots.length * FULL) this.#grow();
+      if (this.#used > this.#slots.length * FULL && !this.#isFull()) this.#grow();
     } else {
       this.#repeated += 1;
     }
@@ -23,7 +30,11 @@ export class EventCounter {
 
   /** How many were counted before; undefined where there were too many to tell. */
   get repeated(): number | undefined {
-    return this.#used > MAX_SLOTS * FULL ? undefined : this.#repeated;
+    return this.#isFull() ? undefined : this.#repeated;
+  }
+
+  #isFull(): boolean {
+    return this.#used > this.#maxSlots * FULL;
   }
 
   #put(slots: Float64Array, print: number): boolean {
@@ -38,10 +49,6 @@ export class EventCounter {
   }
 
   #grow(): void {
-    if (this.#slots.length >= MAX_SLOTS) {
-      this.#slots = new Float64Array(MAX_SLOTS); // begun anew; `repeated` no longer tells
-      return;
-    }
     const larger = new Float64Array(this.#slots.length * 2);
     for (const print of this.#slots) if (print !== 0) this.#put(larger, print);
     this.#slots = larger;

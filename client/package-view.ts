@@ -10,6 +10,8 @@ export interface Waiting {
   readonly attempt: number;
   /** What the last attempt failed with: code and public sentence. */
   readonly failure: string;
+  /** False where nothing is wrong, and it only waits for others. */
+  readonly isWrong: boolean;
 }
 
 /** A package as people and programs see it: the workflow's own status, and what Temporal knows of its activity. */
@@ -49,6 +51,16 @@ function progressIn({ heartbeatDetails }: PendingActivity): Progress | undefined
 function waitingIn({ activityType, attempt, lastFailure }: PendingActivity): Waiting | undefined {
   if (!lastFailure || (attempt ?? 0) < 2) return undefined;
   const code = lastFailure.applicationFailureInfo?.type;
-  const failure = isErrorCode(code) ? `${code}: ${ERRORS[code].sentence}` : (lastFailure.message ?? 'unknown');
-  return { activity: activityType?.name ?? '', attempt: attempt ?? 0, failure };
+  const known = isErrorCode(code) ? `${code}: ${ERRORS[code].sentence}` : (lastFailure.message ?? 'unknown');
+  const waitingFor = waitingForIn(lastFailure);
+  const failure = waitingFor === undefined ? known : `${known} ${waitingFor}`;
+  const isWrong = waitingFor === undefined;
+  return { activity: activityType?.name ?? '', attempt: attempt ?? 0, failure, isWrong };
+}
+
+/** What an attempt said that waits for others, as detailsOf() in activities/index.ts leaves it. */
+function waitingForIn({ applicationFailureInfo }: NonNullable<PendingActivity['lastFailure']>): string | undefined {
+  const [payload] = applicationFailureInfo?.details?.payloads ?? [];
+  const details = payload && defaultPayloadConverter.fromPayload<{ waitingFor?: unknown } | null>(payload);
+  return typeof details?.waitingFor === 'string' ? details.waitingFor : undefined;
 }

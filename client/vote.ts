@@ -1,3 +1,4 @@
+import type { Approval } from '../domain/approval-statement.ts';
 import { approvalStatement, approvalStatementBytes } from '../domain/approval-statement.ts';
 import type { Approve, Reject } from '../domain/approvals.ts';
 import type { Plan } from '../domain/plan.ts';
@@ -43,9 +44,17 @@ export async function signRejection(about: VotedPlan, vote: SignedVote & { reado
   return { approver, planDigest: about.plan.digest, reason, statement };
 }
 
+/**
+ * Signs that what was executed of the plan is to be undone.
+ * @throws {ConnectorError} APPROVAL_MALFORMED, and those of the signer
+ */
+export function signRollback(about: VotedPlan, by: SignedVote): Promise<unknown> {
+  return signVote(about, 'rollback', by, undefined);
+}
+
 function signVote(
   { workflowId, runId, plan }: VotedPlan,
-  decision: 'approve' | 'reject',
+  decision: Approval['decision'],
   { approver, signer, time = new Date() }: SignedVote,
   comment: string | undefined,
 ): Promise<unknown> {

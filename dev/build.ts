@@ -1,6 +1,6 @@
 /** `npm run build`: the sources as JavaScript in dist/, and the workflow bundle that workers load in production. */
 import { execFileSync } from 'node:child_process';
-import { rm, writeFile } from 'node:fs/promises';
+import { copyFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
@@ -11,6 +11,7 @@ const dist = join(root, 'dist');
 await rm(dist, { recursive: true, force: true });
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
 execFileSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json')], { stdio: 'inherit' });
+await copyFile(join(root, 'dev', 'servers', 'pod-fates.yaml'), join(dist, 'dev', 'servers', 'pod-fates.yaml'));
 const { code } = await bundleWorkflowCode({
   workflowsPath: join(dist, 'workflows', 'index.js'),
   payloadConverterPath: join(dist, 'client', 'data-converter', 'payload-converter.js'),

@@ -44,6 +44,8 @@ export interface StackOptions {
   /** Keeps the data of Temporal, S3 and Kubernetes for the next start; else each start is empty. */
   readonly persist?: boolean;
   readonly onProgress?: (part: string, message: string) => void;
+  /** A file in which the API server notes each write that it receives, as `audit.k8s.io/v1` has it. */
+  readonly requestLog?: string;
   /** Ends the start, installs included; what was started is stopped. */
   readonly signal?: AbortSignal;
 }
@@ -91,7 +93,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     temporal: () => startTemporal(host, persist),
     vault: () => startOpenBao(host),
     s3: () => startSeaweedFs(host),
-    kubernetes: () => startKubernetes(host),
+    kubernetes: () => startKubernetes(host, options.requestLog),
     prometheus: () => startPrometheus(host),
   };
   const stop = async () => {

@@ -25,8 +25,9 @@ const approvalSchema = z.strictObject({
   clusterUid: name(128),
   workflowId: name(512),
   runId: name(128),
-  decision: z.enum(['approve', 'reject']),
-  /** Who votes; counts only where the key that signs is this person's. */
+  /** `rollback` is no vote: it asks for undoing what was executed of the plan. */
+  decision: z.enum(['approve', 'reject', 'rollback']),
+  /** Who says so; counts only where the key that signs is this person's. */
   approver: name(256),
   /** Comment of an approval, reason of a rejection. */
   comment: z.string().max(4096).optional(),

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Approval } from './approval-statement.ts';
 import type { Digest } from './digest.ts';
 import type { ErrorCode } from './errors.ts';
-import { identityKey } from './identity.ts';
+import { identityKey, sameIdentity } from './identity.ts';
 import type { Requirement } from './policy.ts';
 
 /** How far an identity is proven: a bare message only asserts it. */
@@ -103,6 +103,8 @@ export interface VoteContext {
   readonly author: string;
   /** Fingerprint of the key that signed the package: whoever holds it is its author too. */
   readonly signerFingerprint: string | undefined;
+  /** Who signed the package without a key, as the certificate says it: its author too, whatever the package claims. */
+  readonly signerIdentity: string | undefined;
   readonly planDigest: Digest | undefined;
   /** Absent before there is a plan. */
   readonly requirement: Requirement | undefined;
@@ -256,10 +258,13 @@ function refusalOfStatement(
 
 /** Why a vote has no effect as things stand, or undefined where it has one. */
 export function refusalOf(vote: Vote, context: VoteContext): VoteRefusal | undefined {
-  const { requirement, planDigest, author, signerFingerprint } = context;
+  const { requirement, planDigest, author, signerFingerprint, signerIdentity } = context;
   const closed = { code: 'APPROVAL_CLOSED', why: '' } as const;
   if (!context.open) return closed;
   if (sameIdentity(vote.approver, author)) return { code: 'APPROVAL_BY_AUTHOR', why: `${vote.approver} wrote it.` };
+  if (signerIdentity !== undefined && sameIdentity(vote.approver, signerIdentity)) {
+    return { code: 'APPROVAL_BY_AUTHOR', why: `${vote.approver} signed it.` };
+  }
   if (vote.keyFingerprint !== undefined && vote.keyFingerprint === signerFingerprint) {
     return { code: 'APPROVAL_BY_AUTHOR', why: 'The key of the vote signed the package.' };
   }
@@ -326,11 +331,6 @@ function isNewer(vote: VoteRecord, other: VoteRecord): boolean {
 /** One key is one person, whatever names it is listed under. */
 function isFirstOfItsKey({ keyFingerprint }: Vote, index: number, votes: readonly Vote[]): boolean {
   return keyFingerprint === undefined || votes.findIndex((one) => one.keyFingerprint === keyFingerprint) === index;
-}
-
-/** Two spellings of one name are one person: Unicode compatibility forms, case and white space do not tell people apart. */
-export function sameIdentity(a: string, b: string): boolean {
-  return identityKey(a) === identityKey(b);
 }
 
 function mismatch(planDigest: Digest | undefined): VoteRefusal {

@@ -45,6 +45,19 @@ const end = {
   approvers: list(text),
   error: told.optional(),
   steps: list(z.strictObject({ id: text, action: text, outcome: text, objects: count })).optional(),
+  /** Set where it was rolled back, or was to be; `rollback.finished` has the objects. */
+  undo: z.strictObject({ complete: z.boolean(), objects: count, left: count }).optional(),
+};
+
+const freeze = {
+  cluster: text,
+  /** Whether the object says so, or was taken away. */
+  how: z.enum(['set', 'missing']),
+  /** Counts the changes of the freeze since it was installed. */
+  change: count,
+  /** Of the object; `0` where it was found missing. */
+  resourceVersion: text,
+  reason: text.optional(),
 };
 
 const signingKey = {
@@ -103,6 +116,13 @@ export const AUDIT_CATALOGUE = {
   'package.succeeded': event('All steps ended well.', end),
   'package.failed': event('A step failed, and what came after it did not run.', end),
   'package.rolled-back': event('A step failed, and what was done before it was undone.', end),
+  'rollback.finished': event(
+    'What a package had written was undone, object by object; `left` is what was not touched, and `why` says the reason.',
+    {
+      complete: z.boolean(),
+      objects: list(z.strictObject({ step: text, object, outcome: text, why: text.optional() })),
+    },
+  ),
   'package.stopped': event('Somebody pulled the emergency stop.', end),
   'package.cut-off': event(
     'The run of a package was ended from outside: terminated, reset, timed out, or wiped from Temporal.',
@@ -125,6 +145,11 @@ export const AUDIT_CATALOGUE = {
     },
   ),
   'worker.stopped': event('A process ended in an orderly way.', { version: text }),
+  'freeze.set': event(
+    'Execution is frozen in the whole cluster: nothing is written until the freeze is lifted.',
+    freeze,
+  ),
+  'freeze.lifted': event('The freeze is lifted: packages may be executed again.', freeze),
   'policy.loaded': event('A worker uses this policy from now on.', { policyDigest: digest }),
   'policy.broken': event('The policy cannot be read, so nothing runs until it is repaired.', {
     code: text,

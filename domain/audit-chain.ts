@@ -62,15 +62,16 @@ function readLink(text: string, hash: Digest): CheckedLine {
     isDigest(prev);
   if (!known) return malformed('an audit entry of version 1', excerpt(text));
   // Two readers must not see two things in one line: a name that stands there twice, above all.
-  if (JSON.stringify(entry) !== text && canonical(entry) !== text) return malformed('canonical JSON', excerpt(text));
+  if (!isCanonical(entry, text)) return malformed('canonical JSON', excerpt(text));
   return { ok: true, entry: { chain, seq, time, type, eventId, prev }, hash };
 }
 
-function canonical(entry: unknown): string | undefined {
+function isCanonical(entry: unknown, text: string): boolean {
   try {
-    return canonicalJson(entry);
+    return JSON.stringify(entry) === text || canonicalJson(entry) === text;
   } catch {
-    return undefined; // a lone surrogate, which RFC 8785 has no form for and we never write
+    // What we never write: a lone surrogate, which RFC 8785 has no form for, or lists in lists too deep for the stack.
+    return false;
   }
 }
 

@@ -50,9 +50,19 @@ export function renderDetails(workflowId: string, status: PackageStatus, plan: S
     if (plan.difference.length > 0) lines.push('', ...plan.difference);
     lines.push('', ...plan.risk);
     if (status.phase === 'awaiting-approval') lines.push('', ...renderAsk(workflowId, status, plan));
+    if (status.phase === 'executing') lines.push('', ...renderProgress(status));
     lines.push('', `**Plan** \`${plan.digest}\``, '', ...plan.changes);
   }
   return lines.join('\n');
+}
+
+/** These details change with the history of the run only; what is done this second, the activity's heartbeats tell. */
+function renderProgress({ facts }: PackageStatus): string[] {
+  const command = `byoc watch ${facts?.wpkId ?? 'ID'} --cluster ${facts?.clusterId ?? 'CLUSTER'}`;
+  return [
+    'How far it is, and what it waits for: below *Pending Activities*, as details of the heartbeat, or',
+    ...['', '```sh', command, '```'],
+  ];
 }
 
 function renderAsk(workflowId: string, status: PackageStatus, plan: ShownPlan): string[] {

@@ -55,7 +55,6 @@ export const ERRORS = {
   WPK_TOO_LARGE: denied(413, 'The work package is larger than 1 MiB.'),
   WPK_SYNTAX: denied(400, 'The work package is not strict JSON.'),
   WPK_SCHEMA: denied(400, 'The work package does not have the form that it must have.'),
-  WPK_UNSUPPORTED: denied(400, 'The work package asks for something that this version cannot do.'),
   MANIFEST_INVALID: no(400, 'A manifest cannot be used.'),
   WPK_EXPIRED: denied(403, 'The work package has expired.'),
   WPK_NOT_YET_VALID: denied(403, 'The work package is not valid yet.'),
@@ -90,6 +89,13 @@ export const ERRORS = {
   OBJECT_MISSING: no(404, 'An object that the work package changes is not there.'),
   FIELD_CONFLICT: no(409, 'Another manager owns a field that the work package sets.'),
   WRITE_REFUSED: no(422, 'The Kubernetes API server refused a write.'),
+  FROZEN: away('Execution is frozen in this cluster; the work package waits until somebody lifts the freeze.'),
+  FREEZE_UNKNOWN: away('Whether execution is frozen cannot be told at the moment, so nothing is written.'),
+  FREEZE_DENIES: denied(403, 'Execution is frozen in this cluster, and the policy refuses packages meanwhile.'),
+  FREEZE_UNACKNOWLEDGED: away('Not every executor of the cluster has acknowledged the freeze.'),
+  EXECUTOR_LAPSED: away('The executor was out of touch for too long; a new attempt goes on.'),
+  OBJECTS_LOCKED: away('Another work package is working on the same objects.'),
+  ROLLBACK_REFUSED: no(409, 'The work package cannot be rolled back.'),
   NOT_READY: no(504, 'An object did not become ready in time.'),
 
   // Audit

@@ -33,7 +33,7 @@ export class HeadWatch {
 
   /** Takes in a head. One that contradicts those before it raises an alarm and is not remembered in their place. */
   observe(head: TimedHead, seenAt: number): HeadAlarm | undefined {
-    const { chain, seq, hash } = head;
+    const { chain, seq, hash, time } = head;
     const watched = this.#chains.get(chain);
     if (!watched) {
       this.#chains.set(chain, { last: head, seenAt, hashes: new Map([[seq, hash]]) });
@@ -41,9 +41,11 @@ export class HeadWatch {
     }
     const known = watched.hashes.get(seq);
     if (known !== undefined && known !== hash) return differing('forked', chain, seq, known, hash);
-    if (known === undefined && seq < watched.last.seq) return truncated(watched.last, seq);
+    // Signed no later than the newest one: a message that came late, or again. It is no sign of life: somebody may be
+    // sending what they once heard.
+    if (seq <= watched.last.seq && time <= watched.last.time) return undefined;
+    if (seq < watched.last.seq) return truncated(watched.last, seq);
     watched.seenAt = seenAt;
-    if (known !== undefined) return undefined; // the same one once more, as a retried message brings it
     watched.last = head;
     watched.hashes.set(seq, hash);
     const [oldest] = watched.hashes.keys();

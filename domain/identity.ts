@@ -5,3 +5,8 @@ export function identityKey(identity: string): string {
     .replace(/[\s\p{Cf}]/gu, '')
     .toLowerCase();
 }
+
+/** Two spellings of one name are one person. */
+export function sameIdentity(a: string, b: string): boolean {
+  return identityKey(a) === identityKey(b);
+}

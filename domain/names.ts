@@ -8,6 +8,9 @@ export const VERSION = '0.1.0';
 /** The workflow type of a work package's run. */
 export const EXECUTE_WPK = 'executeWpk';
 
+/** The workflow type of the rollback of a package that failed or was stopped. */
+export const ROLLBACK_WPK = 'rollbackWpk';
+
 /** Server-side apply's field manager: everything the connector writes is owned by this name. */
 export const FIELD_MANAGER = 'byoc-connector';
 
@@ -28,6 +31,11 @@ export const SEARCH_ATTRIBUTES = {
 /** Id of the one workflow that a work package may ever have. */
 export function workflowIdOf(clusterId: string, wpkId: string): string {
   return `wpk/${clusterId}/${wpkId}`;
+}
+
+/** Id of the workflow that rolls a package back; one at a time. */
+export function rollbackIdOf(clusterId: string, wpkId: string): string {
+  return `rollback/${clusterId}/${wpkId}`;
 }
 
 export function taskQueueOf(clusterId: string, role: Role): string {

@@ -25,7 +25,7 @@ export type CheckedWpk =
 /**
  * The only way from the bytes of a work package to the type. Says nothing about who signed it or when it may run.
  * @param bytes the raw payload, at most 1 MiB, whose signature was already verified
- * @throws {ConnectorError} WPK_TOO_LARGE, WPK_SYNTAX, WPK_SCHEMA or WPK_UNSUPPORTED, with line, column and JSON pointer
+ * @throws {ConnectorError} WPK_TOO_LARGE, WPK_SYNTAX or WPK_SCHEMA, with line, column and JSON pointer
  */
 export function parseWpk(bytes: Uint8Array): Wpk {
   const json = parseStrictJson(bytes, LIMITS);

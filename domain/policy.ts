@@ -6,8 +6,10 @@ import type { PolicyDecision } from './policy/decision.ts';
 import { judgeImages } from './policy/images.ts';
 import type { Policy } from './policy/schema.ts';
 import type { RiskLevel, Wpk } from './wpk.ts';
+import { RISK_LEVELS } from './wpk.ts';
 
 export { isValidTooLong, protectedNamespaces } from './policy/contents.ts';
+export { pinRefusal } from './policy/pins.ts';
 export { BUILT_IN_POLICY, policySchema } from './policy/schema.ts';
 export type { Policy } from './policy/schema.ts';
 
@@ -89,6 +91,5 @@ export function autoApprovalOf(policy: Policy, { metadata }: Wpk, stepsDigest: D
 
 /** What rises from the author's own view: the higher of the two. */
 export function higherRisk(a: RiskLevel, b: RiskLevel): RiskLevel {
-  const order: readonly RiskLevel[] = ['low', 'medium', 'high'];
-  return order.indexOf(a) >= order.indexOf(b) ? a : b;
+  return RISK_LEVELS.indexOf(a) >= RISK_LEVELS.indexOf(b) ? a : b;
 }

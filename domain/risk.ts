@@ -8,7 +8,8 @@ import { changedPods } from './risk/pods.ts';
 import { RBAC_RULES } from './risk/rbac.ts';
 import { ROLLOUT_RULES } from './risk/rollout.ts';
 import type { JudgedObject, RiskRule, RiskSubject } from './risk/rule.ts';
-import type { Manifest, RiskLevel } from './wpk.ts';
+import type { Manifest, RiskLevel, Wpk } from './wpk.ts';
+import { RISK_LEVELS } from './wpk.ts';
 
 export { ADMISSION_KINDS } from './risk/objects.ts';
 export type { RiskSubject } from './risk/rule.ts';
@@ -60,16 +61,24 @@ export function computeRisk(
 
 /** Judges manifests without a cluster, as if nothing of them were there yet. Each object keeps its own findings. */
 export function riskOfManifests(manifests: readonly Manifest[]): Risk {
-  return riskOf(
-    findRisks(
-      manifests.map((manifest) => {
-        const { apiVersion, kind, metadata } = manifest;
-        const { name, namespace } = metadata;
-        const object = { apiVersion, kind, ...(namespace !== undefined && { namespace }), name };
-        return { planned: { change: 'create', object }, after: manifest };
-      }),
-    ),
-  );
+  return riskOf(findRisks(manifests.map((manifest) => createdBy(manifest))));
+}
+
+/** The risk of a package without a cluster, as if it created all that it applies; undefined where only the cluster can tell. */
+export function riskOfNewPackage({ steps, risk }: Wpk): Risk | undefined {
+  const subjects: RiskSubject[] = [];
+  for (const step of steps) {
+    if (step.action !== 'apply') return undefined;
+    subjects.push(...step.manifests.map((manifest) => createdBy(manifest, step.force)));
+  }
+  return computeRisk(subjects, [], risk);
+}
+
+function createdBy(manifest: Manifest, force = false): RiskSubject {
+  const { apiVersion, kind, metadata } = manifest;
+  const { name, namespace } = metadata;
+  const object = { apiVersion, kind, ...(namespace !== undefined && { namespace }), name };
+  return { planned: { change: 'create', object, force }, after: manifest };
 }
 
 function riskOf(findings: readonly RiskFinding[]): Risk {
@@ -111,8 +120,6 @@ const ORDER = new Map([...RISK_RULES, ...PLAN_RULES].map(({ id }, index) => [id,
 
 /** The highest level first, then as the rules stand in their table, then as the objects stand in the package. */
 function worstFirst(findings: readonly RiskFinding[]): RiskFinding[] {
-  const rank = ({ level, rule }: RiskFinding) => LEVELS.indexOf(level) * ORDER.size + (ORDER.get(rule) ?? 0);
+  const rank = ({ level, rule }: RiskFinding) => -RISK_LEVELS.indexOf(level) * ORDER.size + (ORDER.get(rule) ?? 0);
   return findings.toSorted((a, b) => rank(a) - rank(b));
 }
-
-const LEVELS: readonly RiskLevel[] = ['high', 'medium', 'low'];

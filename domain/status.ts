@@ -4,7 +4,7 @@ import type { ErrorCode } from './errors.ts';
 import type { WindowState } from './maintenance-windows.ts';
 import type { Requirement } from './policy.ts';
 import type { ObjectRef, Change } from './plan.ts';
-import type { RiskLevel, StepAction } from './wpk.ts';
+import type { RiskLevel, StepAction, Wpk } from './wpk.ts';
 
 /** Where a package stands; the same word in status, search attribute and audit. */
 export type Phase = (typeof PHASES)[number];
@@ -31,10 +31,14 @@ export interface PackageFacts {
   readonly steps: number;
   readonly expiresAt: string;
   readonly wpkDigest: Digest;
-  /** Name of the signing key. */
+  /** Name of the signing key, or the identity in the certificate. */
   readonly signedBy: string;
   /** Base64 of the SHA-256 over that key's SPKI in DER. */
   readonly signerFingerprint: string;
+  /** Absent in results of workers before there was a rollback. */
+  readonly onFailure?: Wpk['onFailure'];
+  /** The identity in the certificate; absent for a key. */
+  readonly signerIdentity?: string;
 }
 
 /** One object as execution left it. */
@@ -48,25 +52,73 @@ export interface ObjectOutcome {
   readonly afterHash?: Digest;
 }
 
+/** The end of what a container of a Job wrote, values of Secrets masked. */
+export interface LogTail {
+  readonly pod: string;
+  readonly container: string;
+  readonly text: string;
+  /** Why there is no text. */
+  readonly missing?: string;
+}
+
 export interface StepReport {
   readonly id: string;
   readonly action: StepAction;
   /** `partial` for a step that did not come to its end; its objects are what it did until then. */
   readonly outcome: 'done' | 'unchanged' | 'partial';
   readonly objects: readonly ObjectOutcome[];
+  readonly logs?: readonly LogTail[];
   readonly startedAt: string;
   readonly finishedAt: string;
+}
+
+/**
+ * `undone`: as it was before · `unchanged`: was so already · `partly`: as far as it can be, see `why` · `left`: not
+ * touched, because somebody else changed it meanwhile or the API server refuses it.
+ */
+export type UndoOutcome = 'undone' | 'unchanged' | 'partly' | 'left';
+
+/** What became of one object that a package had changed. */
+export interface UndoneObject {
+  readonly step: string;
+  readonly object: ObjectRef;
+  readonly outcome: UndoOutcome;
+  /** What could not be undone, and the reason. */
+  readonly why?: string;
+}
+
+/** What a rollback did, in the order in which it did it. */
+export interface UndoReport {
+  readonly objects: readonly UndoneObject[];
+  /** Whether nothing was left that could have been undone. */
+  readonly complete: boolean;
+}
+
+/** Who wants a package rolled back. */
+export interface RollbackRequest {
+  readonly by: string;
+  /** The same, signed (`domain/approval-statement.ts`): who asks is then whoever's key it is. */
+  readonly statement?: unknown;
+}
+
+export interface RollbackOutcome {
+  /** `stopped`: somebody stopped it before it came to its end; another rollback goes on. */
+  readonly outcome: 'ended' | 'stopped';
+  readonly report: UndoReport;
 }
 
 /** What execution did, also where it ended early. */
 export interface ExecutionReport {
   readonly steps: readonly StepReport[];
+  /** Set where it was undone, or was to be. */
+  readonly undo?: UndoReport;
 }
 
 /** What execution is doing; travels as heartbeat details. */
 export interface Progress {
+  /** Empty before the first step. */
   readonly step: string;
-  /** From 1. */
+  /** From 1; 0 before the first step. */
   readonly index: number;
   readonly of: number;
   /** Objects of the step that are done, of how many. */

@@ -1,10 +1,10 @@
-import type { ErrorCode } from './errors.ts';
 import { quote } from './json-parser.ts';
-import type { Manifest, Step, Wpk } from './wpk.ts';
+import type { Step, StepAction, Target, Wpk } from './wpk.ts';
+import { targetsOf } from './wpk.ts';
 
 /** What is wrong with a package at one place. */
 export interface WpkFinding {
-  readonly code: Extract<ErrorCode, 'WPK_SCHEMA' | 'WPK_UNSUPPORTED'>;
+  readonly code: 'WPK_SCHEMA';
   readonly path: readonly PropertyKey[];
   /** Whether the key, rather than its value, is the place to point at. */
   readonly atKey?: boolean;
@@ -14,21 +14,15 @@ export interface WpkFinding {
 /** The rules that a schema cannot say: how the parts of a package must fit together. Needs no cluster and no clock. */
 export function findWpkViolations(wpk: Wpk): WpkFinding[] {
   return [
-    ...findUnsupported(wpk),
     ...findEmptyValidity(wpk),
     ...findRepeatedStepIds(wpk),
     ...wpk.steps.flatMap((step, index) => [
       ...findRepeatedManifests(step, index),
+      ...findUnfitKind(step, index),
+      ...findSecondWait(step, index),
       ...findForeignNamespaces(wpk, step, index),
     ]),
   ];
-}
-
-/** What the format allows and this version cannot do yet. */
-function findUnsupported({ onFailure }: Wpk): WpkFinding[] {
-  if (onFailure !== 'rollback') return [];
-  const sentence = 'Rolling back is not there yet; "onFailure" must be "halt".';
-  return [{ code: 'WPK_UNSUPPORTED', path: ['onFailure'], sentence }];
 }
 
 function findEmptyValidity({ metadata: { notBefore, expiresAt } }: Wpk): WpkFinding[] {
@@ -48,8 +42,8 @@ function findRepeatedStepIds({ steps }: Wpk): WpkFinding[] {
 function findRepeatedManifests(step: Step, stepIndex: number): WpkFinding[] {
   if (step.action !== 'apply') return [];
   const seen = new Set<string>();
-  return step.manifests.flatMap((manifest, index) => {
-    const identity = identityOf(manifest);
+  return targetsOf(step).flatMap((target, index) => {
+    const identity = identityOf(target);
     if (seen.has(identity)) {
       const sentence = `Another manifest of this step is for the same object (${identity}).`;
       return [violation(['steps', stepIndex, 'manifests', index], sentence)];
@@ -60,23 +54,47 @@ function findRepeatedManifests(step: Step, stepIndex: number): WpkFinding[] {
 }
 
 /** Names an object whatever version of its API the manifest uses: two versions are two views of one object. */
-function identityOf({ apiVersion, kind, metadata }: Manifest): string {
+function identityOf({ apiVersion = '', kind, name, namespace }: Target): string {
   const group = apiVersion.includes('/') ? `.${apiVersion.slice(0, apiVersion.indexOf('/'))}` : '';
-  return `${kind}${group} ${metadata.namespace === undefined ? '' : `${metadata.namespace}/`}${metadata.name}`;
+  return `${kind}${group} ${namespace === undefined ? '' : `${namespace}/`}${name}`;
+}
+
+/** Actions that only some kind can take; of the others the cluster has the last word. */
+function findUnfitKind(step: Step, stepIndex: number): WpkFinding[] {
+  switch (step.action) {
+    case 'run':
+      if (step.manifest.kind === 'Job' && step.manifest.apiVersion === 'batch/v1') return [];
+      return [violation(['steps', stepIndex, 'manifest', 'kind'], 'What is run is a Job of batch/v1.')];
+    case 'cordon':
+    case 'uncordon':
+    case 'drain':
+      if (step.target.kind === 'Node') return [];
+      return [violation(['steps', stepIndex, 'target', 'kind'], `A ${step.target.kind} is no Node.`)];
+    default:
+      return [];
+  }
+}
+
+/** These wait for their own end already, as long as they say. */
+const WAITS_BY_ITSELF: ReadonlySet<StepAction> = new Set<StepAction>(['run', 'wait', 'drain']);
+
+function findSecondWait({ action, wait }: Step, stepIndex: number): WpkFinding[] {
+  if (!wait || !WAITS_BY_ITSELF.has(action)) return [];
+  return [violation(['steps', stepIndex, 'wait'], `A ${action} waits by itself, at most its "timeoutSeconds".`)];
 }
 
 function findForeignNamespaces({ target }: Wpk, step: Step, stepIndex: number): WpkFinding[] {
-  const touched =
-    step.action === 'apply'
-      ? step.manifests.map(({ metadata }, index) => ({
-          namespace: metadata.namespace,
-          path: ['steps', stepIndex, 'manifests', index, 'metadata', 'namespace'],
-        }))
-      : [{ namespace: step.target.namespace, path: ['steps', stepIndex, 'target', 'namespace'] }];
-  return touched.flatMap(({ namespace, path }) => {
+  return targetsOf(step).flatMap(({ namespace }, index) => {
     if (namespace === undefined || target.namespaces.includes(namespace)) return [];
+    const path = ['steps', stepIndex, ...placeOf(step, index), 'namespace'];
     return [violation(path, `The namespace ${quote(namespace)} is not listed in "target.namespaces".`)];
   });
+}
+
+/** Where in a step its target number `index` is. */
+function placeOf({ action }: Step, index: number): readonly PropertyKey[] {
+  if (action === 'apply') return ['manifests', index, 'metadata'];
+  return action === 'run' ? ['manifest', 'metadata'] : ['target'];
 }
 
 function violation(path: readonly PropertyKey[], sentence: string): WpkFinding {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseJsonPath } from './json-path.ts';
 
 /**
  * The work package (WPK): what a control plane proposes and a person approves. This schema is the format; the
@@ -41,11 +42,25 @@ const targetSchema = z.strictObject({
   namespace: label.optional(),
 });
 
-const waitSchema = z.strictObject({
-  /** `ready`: the object is healthy by the rules of its kind. `gone`: it no longer exists. */
-  for: z.enum(['ready', 'gone']),
-  timeoutSeconds: z.int().min(1).max(86_400),
-});
+const timeoutSeconds = z.int().min(1).max(86_400);
+
+/** `ready`: the object is healthy by the rules of its kind. `gone`: it no longer exists. */
+const healthSchema = z.enum(['ready', 'gone']);
+
+const waitSchema = z.strictObject({ for: healthSchema, timeoutSeconds });
+
+const jsonPath = z
+  .string()
+  .max(1024)
+  .refine((text) => parseJsonPath(text) !== undefined, 'must be a JSONPath to one value, such as {.status.phase}');
+
+/** What `kubectl wait --for` takes. */
+const stateSchema = z.union([
+  healthSchema,
+  /** A condition of the object's status; its status is `True` where none is given. */
+  z.strictObject({ condition: text, status: text.optional() }),
+  z.strictObject({ jsonPath, equals: text }),
+]);
 
 /** Any object that the API server knows: its own validation (strict) is what checks the rest. */
 const manifestSchema = z.looseObject({
@@ -101,9 +116,38 @@ export const stepSchema = z.discriminatedUnion('action', [
     /** What happens to the objects that this one owns; `background` where it is left out. */
     propagation: z.enum(['background', 'foreground', 'orphan']).optional(),
   }),
+  /** Runs a Job to its end and keeps the end of its log. The package's id is added to the Job's name. */
+  z.strictObject({ ...stepBase, action: z.literal('run'), manifest: manifestSchema, timeoutSeconds }),
+  /** Waits for a state of one object, which need not be there yet. */
+  z.strictObject({ ...stepBase, action: z.literal('wait'), target: targetSchema, for: stateSchema, timeoutSeconds }),
+  z.strictObject({
+    ...stepBase,
+    action: z.literal('rollback'),
+    target: targetSchema,
+    /** The revision to go back to; the one before the current where it is left out. */
+    toRevision: z.int().min(1).optional(),
+  }),
+  z.strictObject({ ...stepBase, action: z.literal('cordon'), target: targetSchema }),
+  z.strictObject({ ...stepBase, action: z.literal('uncordon'), target: targetSchema }),
+  /** Cordons a node and evicts its pods, as far as their PodDisruptionBudgets allow. */
+  z.strictObject({
+    ...stepBase,
+    action: z.literal('drain'),
+    target: targetSchema,
+    timeoutSeconds,
+    /** How long each pod may take to end; what the pod says where it is left out. */
+    gracePeriodSeconds: z.int().min(0).max(86_400).optional(),
+    /** Also pods that no controller brings back elsewhere. */
+    evictUnmanaged: z.boolean().optional(),
+    /** Also pods whose local data (`emptyDir`) is lost. */
+    deleteEmptyDirData: z.boolean().optional(),
+  }),
 ]);
 
-export const riskLevelSchema = z.enum(['low', 'medium', 'high']);
+/** From the lowest. */
+export const RISK_LEVELS = ['low', 'medium', 'high'] as const;
+
+export const riskLevelSchema = z.enum(RISK_LEVELS);
 
 export const wpkSchema = z.strictObject({
   apiVersion: z.literal(WPK_API_VERSION),
@@ -137,7 +181,34 @@ export type Step = Wpk['steps'][number];
 export type StepAction = Step['action'];
 export type Target = z.infer<typeof targetSchema>;
 export type Manifest = z.infer<typeof manifestSchema>;
+/** What `wait` waits for. */
+export type AwaitedState = z.infer<typeof stateSchema>;
 export type RiskLevel = z.infer<typeof riskLevelSchema>;
+
+/** The objects that a step brings along; none where it only points at one. */
+export function manifestsOf(step: Step): readonly Manifest[] {
+  if (step.action === 'apply') return step.manifests;
+  return step.action === 'run' ? [step.manifest] : [];
+}
+
+/** The objects that a step is about, as the package names them. */
+export function targetsOf(step: Step): readonly Target[] {
+  if (step.action !== 'apply' && step.action !== 'run') return [step.target];
+  return manifestsOf(step).map(({ apiVersion, kind, metadata: { name, namespace } }) => ({
+    apiVersion,
+    kind,
+    name,
+    ...(namespace !== undefined && { namespace }),
+  }));
+}
+
+/** What a `wait` waits for, in words. */
+export function describeState(state: AwaitedState): string {
+  if (typeof state === 'string') return state;
+  return 'condition' in state
+    ? `${state.condition} is ${state.status ?? 'True'}`
+    : `${state.jsonPath} is ${JSON.stringify(state.equals)}`;
+}
 
 /** A signed package on the wire: what workflows are started with and `POST /execute` takes. */
 export interface SignedWpk {

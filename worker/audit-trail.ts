@@ -1,7 +1,9 @@
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { openContinuedLog } from '../activities/audit/continued-log.ts';
+import { isChainOf, openContinuedLog } from '../activities/audit/continued-log.ts';
+import { endsInBucket } from '../activities/audit/end-in-bucket.ts';
 import { createHeadKey } from '../activities/audit/head-key.ts';
 import type { AuditLog } from '../activities/audit/log.ts';
 import type { RetentionResult } from '../activities/audit/retention.ts';
@@ -60,6 +62,8 @@ export interface AuditTrailOptions {
 const HEAD_KEY = 'byoc-audit-key';
 /** How long after the end of a package the rest of its entries goes to the bucket. */
 const UPLOAD_AFTER_MS = 500;
+/** How long a process that ends waits for the bucket: what is not there yet goes there when the next one begins. */
+const CLOSE_UPLOAD_WITHIN_MS = 10_000;
 /** Room that a package must find on the disk before it is begun: far more than any package records. */
 const ROOM_BYTES = 4 * 1024 * 1024;
 
@@ -72,8 +76,21 @@ export async function openAuditTrail({ config, version, api, logger }: AuditTrai
   const key = createHeadKey(await sharedKey(api, HEAD_KEY));
   const leases = createHeadLeases(api);
   const lease = { name: leaseNameOf(clusterId, writer), clusterId, holder: writer };
-  const published = headIn(await leases.read(lease.name), key, logger);
-  const { log, lost } = await openContinuedLog({ dir, chain: chainOf(clusterId, writer), now, sha256 }, published);
+  const base = chainOf(clusterId, writer);
+  const published = headIn(await leases.read(lease.name), { key, base, logger });
+  const bucket = config.s3 && openBucket(config.s3);
+  const elsewhere = async () => {
+    if (!bucket) return [];
+    const source = { bucket, prefix: prefixOf(config), chain: base, sha256 };
+    try {
+      return await endsInBucket(source, (chain) => isChainOf(chain, base));
+    } catch (err) {
+      const alert = 'audit-head-unknown';
+      logger.warn({ alert, err }, 'the bucket cannot be asked where the audit log ended; the disk is believed');
+      return [];
+    }
+  };
+  const { log, lost } = await openContinuedLog({ dir, chain: base, now, sha256 }, published, elsewhere);
   const { chain } = log.head();
 
   let failing = false;
@@ -94,10 +111,13 @@ export async function openAuditTrail({ config, version, api, logger }: AuditTrai
     await append({ eventId: onceId(type), type, actor, outcome: 'succeeded', detail, ...more });
   };
 
-  const bucket = config.s3 && openBucket(config.s3);
   const store = bucket && openStore(bucket, { config, dir, log, key });
   const outage = new UploadOutage(config.audit.uploadAlertAfterMs);
 
+  const tellBroken = (err: unknown) => {
+    if (!(err instanceof ConnectorError && err.code === 'AUDIT_BROKEN')) return;
+    logger.error({ alert: 'audit-broken', err }, 'the audit log and the bucket contradict each other');
+  };
   const upload = async () => {
     if (!store) return { objects: [], manifests: [] };
     try {
@@ -107,7 +127,8 @@ export async function openAuditTrail({ config, version, api, logger }: AuditTrai
       for (const { type, detail, eventId } of describeUpload(chain, result)) await record(type, detail, { eventId });
       return result;
     } catch (error) {
-      const late = outage.failed(error, log.head().seq);
+      tellBroken(error);
+      const late = outage.failed(error, await store.uploader.waiting());
       if (late) {
         logger.error({ alert: 'audit-upload-late', ...late, err: error }, 'the audit log has waited too long for S3');
         await record('audit.upload-late', late, { outcome: 'failed' });
@@ -165,7 +186,11 @@ export async function openAuditTrail({ config, version, api, logger }: AuditTrai
       }, UPLOAD_AFTER_MS);
     },
     async removeFiles() {
-      const result = (await store?.removeFiles()) ?? { removed: [], keptBytes: 0 };
+      const removing = store?.removeFiles().catch((error: unknown) => {
+        tellBroken(error);
+        throw error;
+      });
+      const result = (await removing) ?? { removed: [], keptBytes: 0 };
       for (const why of ['age', 'size'] as const) {
         const files = result.removed.filter((one) => one.why === why).map(({ file }) => file);
         if (files.length > 0) await record('audit.files-removed', { why, files });
@@ -176,9 +201,10 @@ export async function openAuditTrail({ config, version, api, logger }: AuditTrai
       return result;
     },
     async close() {
-      await record('worker.stopped', { version });
       clearTimeout(waiting);
-      await uploadOrTell();
+      // Whatever refuses, the disk or the bucket, keeps nothing of the rest from being done: the head, the lock.
+      await record('worker.stopped', { version }).catch(() => undefined); // told where it failed
+      await Promise.race([uploadOrTell(), sleep(CLOSE_UPLOAD_WITHIN_MS, undefined, { ref: false })]);
       await heads.close();
       await log.close();
       bucket?.close();
@@ -186,13 +212,29 @@ export async function openAuditTrail({ config, version, api, logger }: AuditTrai
   };
 }
 
-/** Where this writer's chain was last said to end; what its own key did not sign is nobody's word. */
-function headIn(lease: HeadLease | undefined, key: HeadKey, logger: Logger): AuditHead | undefined {
+interface Expected {
+  readonly key: HeadKey;
+  /** The chain that this writer began with. */
+  readonly base: string;
+  readonly logger: Logger;
+}
+
+/** Where this writer's chain was last said to end; what its own key did not sign, or of another chain, is nobody's word. */
+function headIn(lease: HeadLease | undefined, { key, base, logger }: Expected): AuditHead | undefined {
   if (!lease) return undefined;
   const signed = parseSignedHead(lease.head);
-  if (signed && checkHead(signed, parseHeadKeys(key.publicKeyPem, 'the audit key')) === 'good') return signed.head;
-  logger.error({ alert: 'audit-head-forged', lease: lease.name }, 'the published audit head is not signed by our key');
+  const isSigned = signed && checkHead(signed, parseHeadKeys(key.publicKeyPem, 'the audit key')) === 'good';
+  if (isSigned && isChainOf(signed.head.chain, base)) return signed.head;
+  const found = isSigned ? `one of ${signed.head.chain}` : 'none that our key signed';
+  logger.error(
+    { alert: 'audit-head-forged', lease: lease.name, found },
+    'the Lease holds no audit head of this writer',
+  );
   return undefined;
+}
+
+function prefixOf({ clusterId }: WorkerConfig): string {
+  return `byoc/${clusterId}`;
 }
 
 interface StoreOptions {
@@ -203,7 +245,7 @@ interface StoreOptions {
 }
 
 function openStore(bucket: Bucket, { config, dir, log, key }: StoreOptions) {
-  const common = { bucket, prefix: `byoc/${config.clusterId}`, dir, now, sha256 };
+  const common = { bucket, prefix: prefixOf(config), dir, now, sha256 };
   const retention = { mode: 'COMPLIANCE', days: AUDIT_RETENTION_DAYS } as const;
   const limits = { days: config.audit.localDays, bytes: config.audit.localBytes };
   const { chain } = log.head();

@@ -8,10 +8,11 @@ import { createActivities } from '../activities/index.ts';
 import { createKubeApi } from '../activities/kubernetes/kube-api.ts';
 import { createMask } from '../activities/kubernetes/mask.ts';
 import { createPlanner } from '../activities/kubernetes/planner.ts';
-import { createStateRecords, createWriter, sharedKey } from '../activities/kubernetes/writer.ts';
 import { fileIdentity } from '../activities/insight/file-identity.ts';
+import { createStateRecords, createStateSecrets, createWriter, sharedKey } from '../activities/kubernetes/writer.ts';
 import { createAdmission } from '../activities/package/admission.ts';
 import { Claims } from '../activities/package/claims.ts';
+import { Locks } from '../activities/package/locks.ts';
 import { Sequences } from '../activities/package/sequences.ts';
 import { createStatementProver } from '../activities/package/statements.ts';
 import { policySource } from '../activities/policy/load-policy.ts';
@@ -27,11 +28,13 @@ import { createVault } from '../activities/vault/vault.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
 import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
-import { STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
+import type { FreezeState } from '../domain/freeze.ts';
+import { rollbackIdOf, STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
 import { openAuditTrail } from './audit-trail.ts';
 import { createAuditUpkeep, createReadActivities } from './audit-upkeep.ts';
 import { watchKeys, watchVault } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
+import { openHalting } from './halting.ts';
 import { createMetrics } from './metrics-stream.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
@@ -55,6 +58,8 @@ const TOLD = {
 /** A worker with everything it stands on. */
 export interface Connector {
   readonly temporal: TemporalAccess;
+  /** Whether execution is frozen, as this worker knows it. */
+  freeze(): FreezeState;
   /** Works until the process is told to end or `shutdown` is called, then drains and frees everything. */
   run(): Promise<void>;
   shutdown(): void;
@@ -70,7 +75,8 @@ export async function createConnector(
   const taskQueue = taskQueueOf(clusterId, 'execution');
   const now = () => new Date();
 
-  const api = createKubeApi(kubeConfigOf(config));
+  const kubeConfig = kubeConfigOf(config);
+  const api = createKubeApi(kubeConfig);
   const audit = await openAuditTrail({ config, version: VERSION, api, logger });
   const temporal = await connectTemporal(env);
   const { connection, namespace } = temporal;
@@ -84,7 +90,8 @@ export async function createConnector(
   };
   const mask = createMask(await readKey(MASKING_KEY));
   const planner = createPlanner({ api, sha256, mask });
-  const writer = createWriter({ api, planner });
+  const halting = await openHalting(config, kubeConfig, audit, logger);
+  const writer = createWriter({ api: halting.guard(api), planner });
   const vault = config.vault && watchVault(createVault(config.vault), audit.record);
   const policy = policySource(config.policyPath, sha256);
   const trustedRoot = config.trustedRootPath === undefined ? undefined : await readTrustedRoot(config.trustedRootPath);
@@ -93,20 +100,42 @@ export async function createConnector(
   const admit = audit.guard(createAdmission({ clusterId, keys, trustedRoot, policy, sha256, now }));
   const prove = createStatementProver({ approvers, policy, now });
 
+  const claims = new Claims(state);
+  const witness = createWitness(client.workflow);
+  const locks = new Locks({
+    clusterId,
+    records: state,
+    leases: halting.leases,
+    sha256,
+    isOver: async (wpkId, runId) => {
+      const claim = await claims.read(wpkId);
+      if (!claim) return true;
+      // Another run than the package's own is that of its rollback.
+      const workflowId = claim.runId === runId ? claim.workflowId : rollbackIdOf(clusterId, wpkId);
+      return (await witness.fateOf({ workflowId, runId })) !== 'running';
+    },
+    onTrouble: (err) => logger.warn({ err }, 'what a package held could not be given back; it is tried again'),
+    now,
+  });
+
   const activities = createActivities({
     clusterId,
     taskQueue,
     searchAttributes,
     sha256,
     admit,
-    claims: new Claims(state),
+    claims,
     planner,
     writer,
+    executor: halting.executor,
+    locks,
+    freeze: halting.freeze,
     audit,
     uploadAudit: audit.secure,
     onEnded: audit.uploadLater,
-    witness: createWitness(client.workflow),
+    witness,
     prove,
+    secrets: createStateSecrets(api),
     sequences: new Sequences(state, sha256, clusterId),
     policy,
     now,
@@ -118,6 +147,7 @@ export async function createConnector(
         err: error,
       };
       if (trouble === 'away') logger.warn(about, 'something is away; the activity will be tried again');
+      else if (trouble === 'waiting') logger.debug(about, 'a package waits');
       else logger.error({ alert: trouble, ...about }, TOLD[trouble]);
     },
   });
@@ -175,11 +205,13 @@ export async function createConnector(
 
   return {
     temporal,
+    freeze: halting.freeze,
     async run() {
       try {
         await Promise.all([worker.run(), upkeep.run(), metrics?.run()]);
       } finally {
         await policyWatch.close();
+        await halting.close();
         await audit.close();
         await Promise.all([api.close(), vault?.close(), metrics?.close(), connection.close()]);
         logger.info('stopped');

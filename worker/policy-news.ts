@@ -6,15 +6,17 @@ import type { AuditWriter } from '../activities/package/records.ts';
 import { sha256 } from '../client/sha256.ts';
 import type { AuditEvent } from '../domain/audit.ts';
 import type { AuditEventType, DetailOf } from '../domain/audit-catalogue.ts';
-import type { Digest } from '../domain/digest.ts';
 import { EXECUTE_WPK, SEARCH_ATTRIBUTES, workflowIdOf } from '../domain/names.ts';
 import type { PolicyNews } from './policy-watch.ts';
+import type { WaitingRuns } from './tell-waiting.ts';
+import { createTeller } from './tell-waiting.ts';
 
 /** The signal that a waiting package is told of another policy with; its run makes a new plan where that matters. */
 const POLICY_CHANGED = 'policyChanged';
 
-/** How long it may take to tell all packages that wait, ms. */
-const TOLD_WITHIN_MS = 15_000;
+/** How long Temporal may take to list the packages that wait, and to take one signal, ms. */
+const LISTED_WITHIN_MS = 10_000;
+const ANSWERED_WITHIN_MS = 5_000;
 
 export interface PolicyNewsDeps {
   readonly clusterId: string;
@@ -29,11 +31,12 @@ export interface PolicyNewsDeps {
 /** Tells log, audit and waiting packages what became of the policy. */
 export function createPolicyNews(deps: PolicyNewsDeps): PolicyNews {
   const { writer, audit, logger } = deps;
+  const tellWaiting = createTeller(waitingRuns(deps));
   const boot = randomUUID();
   let count = 0;
   let logged: string | undefined;
 
-  /** All or nothing: what fails midway is called again as a whole, with the same id for the audit and no second log line. */
+  /** What fails midway is called again, with the same id for the audit and no second log line. */
   async function tell(what: string, log: () => void, work: (eventId: string) => Promise<void>): Promise<void> {
     const eventId = sha256(JSON.stringify([boot, count, what]));
     if (eventId !== logged) log();
@@ -63,7 +66,7 @@ export function createPolicyNews(deps: PolicyNewsDeps): PolicyNews {
         () => logger.info({ policyDigest }, 'the policy is loaded'),
         async (eventId) => {
           await record(eventId, 'policy.loaded', 'succeeded', { policyDigest });
-          await tellWaiting(deps, policyDigest);
+          await tellWaiting(policyDigest);
         },
       ),
     onBroken: (error) =>
@@ -77,25 +80,31 @@ export function createPolicyNews(deps: PolicyNewsDeps): PolicyNews {
   };
 }
 
-/** One that is missed is no danger: before the first write the policy is compared with the one of the approved plan. */
-async function tellWaiting(
-  { clusterId, client, searchAttributes }: PolicyNewsDeps,
-  policyDigest: Digest,
-): Promise<void> {
+function waitingRuns({ clusterId, client, searchAttributes }: PolicyNewsDeps): WaitingRuns {
   const conditions = [
     `WorkflowType = '${EXECUTE_WPK}'`,
     `WorkflowId STARTS_WITH '${workflowIdOf(clusterId, '')}'`,
     `ExecutionStatus = 'Running'`,
     ...(searchAttributes.includes(SEARCH_ATTRIBUTES.phase) ? [`${SEARCH_ATTRIBUTES.phase} = 'awaiting-approval'`] : []),
   ];
-  // Bounded, because a worker that ends waits for it.
-  await client.withDeadline(Date.now() + TOLD_WITHIN_MS, async () => {
-    for await (const { workflowId, runId } of client.workflow.list({ query: conditions.join(' AND ') })) {
+  const query = conditions.join(' AND ');
+  return {
+    list: () => client.withDeadline(Date.now() + LISTED_WITHIN_MS, () => all(client.workflow.list({ query }))),
+    async tell({ workflowId, runId }, policyDigest) {
       try {
-        await client.workflow.getHandle(workflowId, runId).signal(POLICY_CHANGED, { policyDigest });
+        const handle = client.workflow.getHandle(workflowId, runId);
+        await client.withDeadline(Date.now() + ANSWERED_WITHIN_MS, () =>
+          handle.signal(POLICY_CHANGED, { policyDigest }),
+        );
       } catch (error) {
         if (!(error instanceof WorkflowNotFoundError)) throw error; // it has ended by now
       }
-    }
-  });
+    },
+  };
+}
+
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const found: T[] = [];
+  for await (const item of items) found.push(item);
+  return found;
 }

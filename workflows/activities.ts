@@ -36,8 +36,16 @@ const patient = proxyActivities<Activities>({
  * of a killed worker goes on elsewhere; a cancellation is waited for, because only the activity knows what it did.
  */
 export const { executePackage } = proxyActivities<Activities>({
-  summary: 'carry out the approved plan',
   startToCloseTimeout: '7 days',
+  heartbeatTimeout: '5s',
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+  retry: { ...backoff, initialInterval: '500ms' },
+});
+
+/** Undoing changes the cluster as well. */
+export const { rollbackPackage } = proxyActivities<Activities>({
+  summary: 'undo what was written',
+  startToCloseTimeout: '1 day',
   heartbeatTimeout: '5s',
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
   retry: { ...backoff, initialInterval: '500ms' },

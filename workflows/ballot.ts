@@ -8,7 +8,8 @@ import type {
   VoteRecord,
   VoteRefusal,
 } from '../domain/approvals.ts';
-import { judgeVote, readVote, refusalOf, sameIdentity, tally } from '../domain/approvals.ts';
+import { judgeVote, readVote, refusalOf, tally } from '../domain/approvals.ts';
+import { sameIdentity } from '../domain/identity.ts';
 
 /** How many votes without effect the status shows, the newest. */
 const MAX_REFUSED_VOTES = 50;
@@ -22,27 +23,38 @@ export interface ReceivedVote {
 /** The votes of one run: from a message that comes in to what it counts for. */
 export class Ballot {
   private votes: VoteRecord[] = [];
-  /** Votes that are being checked or recorded. */
-  private underWay = 0;
+  /** Messages that are being checked or recorded, with what they are judged to be. */
+  private readonly underWay = new Map<ReceivedVote, VoteRecord | undefined>();
 
-  /** Whether every vote that came in is checked, and in the audit log. */
-  get isSettled(): boolean {
-    return this.underWay === 0;
+  /**
+   * Tells, whenever it is asked, whether all that has come in until now is checked, and in the audit log. What comes in
+   * later is not waited for: whoever keeps sending could otherwise keep an answer from ever being one.
+   */
+  settlement(): () => boolean {
+    const awaited = [...this.underWay.keys()];
+    return () => !awaited.some((one) => this.underWay.has(one));
+  }
+
+  /** Whether every vote with an effect is in the audit log. */
+  get isRecorded(): boolean {
+    return ![...this.underWay.values()].some((vote) => vote && !vote.refused);
   }
 
   /** Takes a message in. It is a vote once `judge` has been told what its statement proves. */
   receive(decision: Decision, via: Receipt['via'], argument: unknown): ReceivedVote {
     const message = readVote(decision, via, argument);
-    this.underWay += 1;
-    return { message, receipt: { receivedAt: new Date().toISOString(), via } };
+    const received = { message, receipt: { receivedAt: new Date().toISOString(), via } };
+    this.underWay.set(received, undefined);
+    return received;
   }
 
   /** Says what becomes of a vote. It is final once `settle` has been told that it is recorded. */
-  judge({ message, receipt }: ReceivedVote, proof: StatementProof | undefined, context: VoteContext): VoteRecord {
-    const judged = judgeVote(message, proof, receipt, context);
+  judge(received: ReceivedVote, proof: StatementProof | undefined, context: VoteContext): VoteRecord {
+    const judged = judgeVote(received.message, proof, received.receipt, context);
     const refused = judged.refused ?? this.refusalByOthers(judged, context);
     const vote = refused ? { ...judged, refused } : judged;
     this.keep(vote);
+    this.underWay.set(received, vote);
     return vote;
   }
 
@@ -66,9 +78,26 @@ export class Ballot {
     this.votes = this.votes.map((vote) => (vote.refused || vote.decision === 'reject' ? vote : { ...vote, refused }));
   }
 
+  /**
+   * What people were too late to reject did not begin: those who said no meanwhile are in time after all, for what writes
+   * counts them too.
+   * @returns the votes that have an effect now
+   */
+  reopenRejections(context: VoteContext): readonly VoteRecord[] {
+    const reopened = new Map<VoteRecord, VoteRecord>();
+    for (const vote of this.votes) {
+      const { refused, ...asked } = vote;
+      if (vote.decision !== 'reject' || refused?.code !== 'APPROVAL_CLOSED') continue;
+      const still = refusalOf(asked, { ...context, open: true });
+      reopened.set(vote, still ? { ...asked, refused: still } : asked);
+    }
+    this.votes = this.votes.map((vote) => reopened.get(vote) ?? vote);
+    return [...reopened.values()].filter(({ refused }) => !refused);
+  }
+
   /** What could not be recorded has no effect. */
-  settle(vote: VoteRecord, isRecorded: boolean): VoteRecord {
-    this.underWay -= 1;
+  settle(received: ReceivedVote, vote: VoteRecord, isRecorded: boolean): VoteRecord {
+    this.underWay.delete(received);
     if (isRecorded || vote.refused) return vote;
     const refused = { code: 'AUDIT_UNAVAILABLE', why: 'The vote could not be recorded.' } as const;
     const voided: VoteRecord = { ...vote, refused };

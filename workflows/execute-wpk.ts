@@ -1,21 +1,16 @@
-import {
-  allHandlersFinished,
-  ApplicationFailure,
-  CancellationScope,
-  condition,
-  isCancellation,
-  sleep,
-} from '@temporalio/workflow';
+import type { ApplicationFailure } from '@temporalio/workflow';
+import { allHandlersFinished, CancellationScope, condition, patched, sleep } from '@temporalio/workflow';
 import type { PlanResult } from '../activities/index.ts';
-import { ERRORS, isErrorCode } from '../domain/errors.ts';
-import type { ErrorCode } from '../domain/errors.ts';
+import type { Plan } from '../domain/plan.ts';
 import { bindingOf, describeObject } from '../domain/plan.ts';
-import type { ExecutionReport, Failure, PackageResult } from '../domain/status.ts';
+import type { PackageResult } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { executePackage, planPackage, recordEvents, verifyPackage } from './activities.ts';
+import { finishBy } from './ending.ts';
 import { finalFailure } from './failure.ts';
 import { listen } from './listen.ts';
 import { PackageRun } from './package-run.ts';
+import { windowPauseMs } from './window-pause.ts';
 
 /** How long votes that came in just before the end of the time may take to be checked and recorded, ms. */
 const SETTLED_WITHIN_MS = 60_000;
@@ -33,7 +28,7 @@ export async function executeWpk(signed: SignedWpk): Promise<PackageResult> {
     run.admit(facts, searchAttributes);
     await runPackage(run, signed, facts.expiresAt);
   } catch (error) {
-    finishBy(run, error);
+    await finishBy(run, signed, error);
   }
   await CancellationScope.nonCancellable(async () => {
     await recordEvents({ events: [{ type: 'ended', status: run.status() }] });
@@ -44,6 +39,7 @@ export async function executeWpk(signed: SignedWpk): Promise<PackageResult> {
 }
 
 async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string): Promise<void> {
+  let timesClosed = 0;
   for (;;) {
     const planned = await planPackage({ signed });
     run.planned(planned);
@@ -51,14 +47,16 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
 
     const answer = (await answerOf(run, planned, expiresAt)) ?? (await windowOf(run, planned, expiresAt));
     if (answer === 'outdated') {
-      run.sendBack();
+      await sendBack(run);
       continue;
     }
     if (answer) return run.finish(answer);
 
     run.execute();
     const { plan } = planned;
-    const done = await executePackage({ signed, planDigest: plan.digest, binding: bindingOf(plan) });
+    const summary = summaryOf(run, plan);
+    const input = { signed, planDigest: plan.digest, binding: bindingOf(plan) };
+    const done = await executePackage.executeWithOptions({ summary }, [input]);
     switch (done.outcome) {
       case 'succeeded':
         return run.finish('succeeded', done.report);
@@ -66,13 +64,25 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
         return run.finish('stopped', done.report);
       case 'plan-changed':
         if (run.neverSettles()) throw unsettled();
-        run.sendBack();
+        await sendBack(run);
         break;
       case 'window-closed':
-        await sleep('1s'); // the clocks differ by less
-        run.sendBack();
+        await sendBack(run);
+        await sleep(windowPauseMs((timesClosed += 1)));
     }
   }
+}
+
+/** What the Temporal UI shows beside the activity. */
+function summaryOf(run: PackageRun, { objects }: Plan): string {
+  const { steps = 0 } = run.status().facts ?? {};
+  return `carry out the approved plan: steps ${steps}, objects ${objects.length}`;
+}
+
+/** Whatever votes have another fate by it than the audit log says are recorded again. */
+async function sendBack(run: PackageRun): Promise<void> {
+  const reopened = run.sendBack();
+  if (reopened.length > 0) await recordEvents({ events: reopened.map((vote) => ({ type: 'vote', vote })) });
 }
 
 function unsettled(): ApplicationFailure {
@@ -99,7 +109,8 @@ async function answerOf(run: PackageRun, { requirement }: PlanResult, expiresAt:
 
 /** A vote that came in time counts, also where checking and recording it takes longer. */
 async function saysNo(run: PackageRun): Promise<boolean> {
-  if (!run.isSettled()) await condition(() => run.isSettled(), SETTLED_WITHIN_MS);
+  const isSettled = run.settlement();
+  if (!isSettled()) await condition(isSettled, SETTLED_WITHIN_MS);
   return run.isRejected();
 }
 
@@ -113,7 +124,10 @@ async function windowOf(run: PackageRun, { requirement, window }: PlanResult, ex
   await condition(() => run.isRejected() || run.mustPlanAgain(), waitMs);
   if (await saysNo(run)) return 'rejected';
   if (Date.now() >= Date.parse(expiresAt)) return 'expired';
-  return 'outdated'; // planned again, and asked again whether a window is open
+  // It opens: what executes plans once more anyway, and asks whether it is open.
+  const begins = !run.mustPlanAgain() && patched('begin-when-window-opens');
+  if (begins) run.windowOpened();
+  return begins ? undefined : 'outdated';
 }
 
 function byTime(a: string, b: string): number {
@@ -125,16 +139,4 @@ function refuseBrokenPlan({ plan }: PlanResult): void {
   if (!first) return;
   const more = plan.problems.length > 1 ? ` (and ${plan.problems.length - 1} more, see the plan)` : '';
   throw finalFailure('PLAN_REJECTED', `${describeObject(first.object)}: ${first.message}${more}`);
-}
-
-/** Turns what went wrong into the end that it means. */
-function finishBy(run: PackageRun, error: unknown): void {
-  if (isCancellation(error)) return run.finish('stopped');
-  const cause = error instanceof Error && error.cause instanceof ApplicationFailure ? error.cause : error;
-  if (!(cause instanceof ApplicationFailure)) throw error; // A bug: the task is retried, and a fixed worker goes on.
-  const code: ErrorCode = isErrorCode(cause.type) ? cause.type : 'INTERNAL';
-  const failure: Failure = { code, message: cause.message };
-  const report = (cause.details?.[0] as { report?: ExecutionReport } | undefined)?.report;
-  const isDenial = ERRORS[code].denies || run.status().phase === 'verifying';
-  run.finish(isDenial ? 'denied' : 'failed', report, failure);
 }

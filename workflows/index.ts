@@ -1,4 +1,5 @@
 export { auditRead, auditRetention, auditUpload } from './audit-upkeep.ts';
 export { executeWpk } from './execute-wpk.ts';
 export { metrics } from './metrics.ts';
+export { rollbackWpk } from './rollback-wpk.ts';
 export { reconcile } from './reconcile.ts';

@@ -30,7 +30,7 @@ export function listen(run: PackageRun): void {
     const { statement } = received.message;
     const isSigned = statement !== undefined;
     const vote = run.judge(received, isSigned ? await proofs.add(statement) : undefined);
-    return run.settle(vote, await records.add({ vote, ...(isSigned && { statement }) }));
+    return run.settle(received, vote, await records.add({ vote, ...(isSigned && { statement }) }));
   };
   setHandler(messages.status, () => run.status(), { description: 'phase, votes, what is missing, what was done' });
   setHandler(messages.plan, () => run.plan(), {

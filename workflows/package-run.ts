@@ -53,6 +53,8 @@ export class PackageRun {
   private clusterChanges = 0;
   private policyChanges = 0;
   private isOutdated = false;
+  /** Set while there is an answer: tells whether all that had come in when it arose is settled. */
+  private answered: (() => boolean) | undefined;
   private registered: readonly string[] = [];
 
   /** @param registered the search attributes that this Temporal namespace knows. */
@@ -77,6 +79,7 @@ export class PackageRun {
     this.requirement = { ...EARLIER, ...requirement };
     this.window = window;
     this.isOutdated = false;
+    this.weigh();
   }
 
   /** Opens the vote. Votes for an earlier plan stay recorded and bind nothing. */
@@ -96,19 +99,34 @@ export class PackageRun {
     this.refreshDetails();
   }
 
+  windowOpened(): void {
+    this.window = { open: true };
+  }
+
   execute(): void {
     this.enter('executing');
   }
 
-  /** Back to planning: where the new plan is another, approvals of the old one are void. */
-  sendBack(): void {
+  /**
+   * Back to planning: where the new plan is another, approvals of the old one are void.
+   * @returns rejections that had come too late for an execution that did not begin, and hold now
+   */
+  sendBack(): readonly VoteRecord[] {
+    const reopened = this.ballot.reopenRejections(this.context(true));
+    this.weigh();
     this.enter('planning');
+    return reopened;
   }
 
   /** Whether it is no use to go on, because the cluster changes each time. */
   neverSettles(): boolean {
     this.clusterChanges += 1;
     return this.clusterChanges > MAX_REPLANS;
+  }
+
+  /** Whether what was written is to be undone when the package fails. */
+  rollsBack(): boolean {
+    return this.facts?.onFailure === 'rollback';
   }
 
   finish(phase: EndPhase, report?: ExecutionReport, error?: Failure): void {
@@ -124,13 +142,13 @@ export class PackageRun {
   judge(received: ReceivedVote, proof: StatementProof | undefined): VoteRecord {
     const { decision } = received.message;
     const vote = this.ballot.judge(received, proof, this.context(this.takes(decision, received.receipt)));
-    this.refreshUnless(vote.refused !== undefined);
+    if (!vote.refused) this.changed();
     return vote;
   }
 
-  settle(vote: VoteRecord, isRecorded: boolean): VoteRecord {
-    const settled = this.ballot.settle(vote, isRecorded);
-    this.refreshUnless(settled === vote);
+  settle(received: ReceivedVote, vote: VoteRecord, isRecorded: boolean): VoteRecord {
+    const settled = this.ballot.settle(received, vote, isRecorded);
+    if (settled !== vote) this.changed();
     return settled;
   }
 
@@ -149,18 +167,21 @@ export class PackageRun {
     return this.isOutdated;
   }
 
-  /** Whether there is an answer, and every vote that makes it is in the audit log. */
+  /**
+   * Whether there is an answer: every vote that makes it is in the audit log, and so is whatever had come in before,
+   * which might have made another one.
+   */
   isAnswered(): boolean {
-    return this.ballot.isSettled && this.count().outcome !== 'waiting';
+    return this.answered?.() === true && this.ballot.isRecorded;
   }
 
   isRejected(): boolean {
     return this.isAnswered() && this.count().outcome === 'rejected';
   }
 
-  /** Whether no vote is under way: checked and recorded are all that came in. */
-  isSettled(): boolean {
-    return this.ballot.isSettled;
+  /** Tells, whenever it is asked, whether all that came in until now is checked and recorded. */
+  settlement(): () => boolean {
+    return this.ballot.settlement();
   }
 
   count(): Tally {
@@ -220,10 +241,10 @@ export class PackageRun {
 
   private context(open: boolean): VoteContext {
     const { workflowId, runId } = workflowInfo();
-    const { wpkDigest, author = '', signerFingerprint } = this.facts ?? {};
+    const { wpkDigest, author = '', signerFingerprint, signerIdentity } = this.facts ?? {};
     const { digest: planDigest, clusterUid, policyDigest } = this.currentPlan ?? {};
     const run = { workflowId, runId, wpkDigest, clusterUid, policyDigest };
-    return { open, author, signerFingerprint, planDigest, requirement: this.requirement, run };
+    return { open, author, signerFingerprint, signerIdentity, planDigest, requirement: this.requirement, run };
   }
 
   private enter(phase: Phase, attributes: Record<string, string> = {}): void {
@@ -234,9 +255,15 @@ export class PackageRun {
     this.refreshDetails();
   }
 
-  /** Only votes with an effect change what the UI shows: a flood of others costs nothing. */
-  private refreshUnless(isWithoutEffect: boolean): void {
-    if (!isWithoutEffect) this.refreshDetails();
+  /** Only votes with an effect change the count and what the UI shows: a flood of others costs nothing. */
+  private changed(): void {
+    this.weigh();
+    this.refreshDetails();
+  }
+
+  private weigh(): void {
+    const isAnswer = this.count().outcome !== 'waiting';
+    this.answered = isAnswer ? (this.answered ?? this.ballot.settlement()) : undefined;
   }
 
   private refreshDetails(): void {

@@ -6,7 +6,8 @@ import { z } from 'zod';
 
 import type { EntryLink } from '../../domain/audit-chain.ts';
 import { checkLine, continueChain, emptyChain } from '../../domain/audit-chain.ts';
-import { AUDIT_MAX_LINE_BYTES } from '../../domain/audit.ts';
+import type { AuditHead } from '../../domain/audit.ts';
+import { AUDIT_MAX_LINE_BYTES, GENESIS } from '../../domain/audit.ts';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { isDigest } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
@@ -46,12 +47,17 @@ export interface ChainTail {
 
 /**
  * Reads the newest files of a chain.
- * @param days how many that hold something
+ * @param remember of how many days that hold something the events are told, and of how many events: the newest ones
  * @throws {ConnectorError} AUDIT_BROKEN when they hold anything else than what a crash can leave: whole entries,
  *   then at
  *   most a piece of one. A whole line with a wrong hash was never a crash, and going on would bury it.
  */
-export async function readTail(folder: string, chain: string, days: number, sha256: Sha256): Promise<ChainTail> {
+export async function readTail(
+  folder: string,
+  chain: string,
+  { days, events: maxEvents }: { readonly days: number; readonly events: number },
+  sha256: Sha256,
+): Promise<ChainTail> {
   const names = await dayFiles(folder);
   const sizes = await Promise.all(names.map(async (name) => (await stat(join(folder, name))).size));
   let from = names.length;
@@ -80,11 +86,60 @@ export async function readTail(folder: string, chain: string, days: number, sha2
       if (finding) throw broken(place, `expected ${finding.expected}, found ${finding.found}`);
       state = next;
       events.set(checked.entry.eventId, { seq: checked.entry.seq, hash: checked.hash });
+      const [oldest] = events.size > maxEvents ? events.keys() : [];
+      if (oldest !== undefined) events.delete(oldest);
       goodBytes += line.length;
     }
     file = { name, goodBytes, tornBytes };
   }
   return { ...state.last, events, ...(file ? { file } : {}) };
+}
+
+/**
+ * Looks up one entry, and where the chain ends on disk; writes nothing. Everything from that entry to the end is checked,
+ * so that its hash stands for all of it.
+ * @returns no hash where the entry is not there, or where nothing ties it to what is
+ * @throws {ConnectorError} AUDIT_BROKEN as `readTail`
+ */
+export async function findEntry(
+  folder: string,
+  chain: string,
+  seq: number,
+  sha256: Sha256,
+): Promise<{ readonly end: AuditHead; readonly hash?: Digest | undefined }> {
+  const names = await dayFiles(folder).catch(() => []); // a chain that is only known elsewhere has no folder here
+  const removed = await readRemoved(folder);
+  let state = emptyChain(chain);
+  let hash = seq === 0 ? GENESIS : undefined;
+  for (const name of names.slice(await fileOf(folder, names, seq, sha256))) {
+    let number = 0;
+    for await (const line of readLines(join(folder, name))) {
+      const place = `${join(folder, name)}:${(number += 1)}`;
+      if (isTorn(line)) continue; // whoever opens the log says whether a crash can have left it
+      const checked = checkLine(line.bytes, sha256);
+      if (!checked.ok) throw broken(place, `expected ${checked.expected}, found ${checked.found}`);
+      const { entry } = checked;
+      if (removed?.seq === seq && entry.seq === seq + 1 && entry.prev === removed.hash) hash = removed.hash;
+      const { state: next, finding } = continueChain(state, checked, true);
+      if (finding) throw broken(place, `expected ${finding.expected}, found ${finding.found}`);
+      state = next;
+      if (entry.seq === seq) hash = checked.hash;
+    }
+  }
+  const { last } = state;
+  return { end: { chain, seq: last.seq, hash: last.hash }, hash };
+}
+
+/** The newest file that begins with an entry or before it; the first one where none does. */
+async function fileOf(folder: string, names: readonly string[], seq: number, sha256: Sha256): Promise<number> {
+  for (let at = names.length - 1; at > 0; at -= 1) {
+    for await (const { bytes } of readLines(join(folder, names[at] ?? ''))) {
+      const checked = checkLine(bytes, sha256);
+      if (checked.ok && checked.entry.seq <= seq) return at;
+      break;
+    }
+  }
+  return 0;
 }
 
 /** The last entry of the files that were removed once the bucket had them; what is left begins after it. */

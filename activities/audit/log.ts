@@ -19,10 +19,11 @@ import { takeLock } from './lock.ts';
  * still busy with it. What fails was not acknowledged and leaves no trace in the chain.
  */
 
-/** Days whose events are remembered: a retry comes within the validity of a package, a day unless policy says more. */
-const REMEMBER_DAYS = 3;
-/** A bound on the memory for that: about 20 MB. The oldest are forgotten first. */
-const REMEMBER_EVENTS = 100_000;
+/**
+ * Whose events are remembered: a retry comes within the validity of a package, a day unless policy says more. The number
+ * bounds the memory for that, to about 20 MB; the oldest are forgotten first.
+ */
+const REMEMBER = { days: 3, events: 100_000 };
 /** After so many bytes or entries a group is written, so that one sync stays short and the next group begins during it. */
 const GROUP_BYTES = 1024 * 1024;
 const GROUP_ENTRIES = 24;
@@ -51,8 +52,6 @@ export interface AuditLog {
   append(event: AuditEvent): Promise<Receipt>;
   /** The last durable entry. */
   head(): AuditHead;
-  /** The hash of an entry of the last days; undefined for one that is not remembered. */
-  hashAt(seq: number): Digest | undefined;
   /** Writes what is waiting, then gives the chain free. */
   close(): Promise<void>;
 }
@@ -73,7 +72,7 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
     await mkdir(folder, { recursive: true, mode: 0o700 });
     await syncFolderAndParent(folder);
     lock = takeLock(join(folder, '.lock'));
-    const tail = await readTail(folder, chain, REMEMBER_DAYS, sha256);
+    const tail = await readTail(folder, chain, REMEMBER, sha256);
     const log = new ChainWriter(options, folder, lock, tail);
     await log.repairTail(tail);
     return log;
@@ -145,11 +144,6 @@ class ChainWriter implements AuditLog {
 
   head(): AuditHead {
     return { chain: this.#options.chain, seq: this.#end.seq, hash: this.#end.hash };
-  }
-
-  hashAt(seq: number): Digest | undefined {
-    for (const receipt of this.#written.values()) if (receipt.seq === seq) return receipt.hash;
-    return undefined;
   }
 
   append(event: AuditEvent): Promise<Receipt> {
@@ -329,7 +323,7 @@ class ChainWriter implements AuditLog {
       waiting?.resolve(receipt);
     }
     for (const [eventId] of this.#written) {
-      if (this.#written.size <= REMEMBER_EVENTS) break;
+      if (this.#written.size <= REMEMBER.events) break;
       this.#written.delete(eventId);
     }
   }

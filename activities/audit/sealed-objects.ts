@@ -2,6 +2,8 @@ import { ConnectorError } from '../../domain/errors.ts';
 import type { Bucket, LockMode } from '../s3/bucket.ts';
 
 const DAY_MS = 86_400_000;
+/** Far more than any object that we write: a stranger's, under a name of ours, must not fill the memory. */
+const MAX_READ_BYTES = 32 * 1024 * 1024;
 /** Object stores keep retention in seconds. */
 const RETENTION_TOLERANCE_MS = 1_000;
 
@@ -39,7 +41,7 @@ export class SealedObjects {
     // An object that an earlier attempt wrote keeps the retention of that attempt.
     const isOurs = locked && written !== 'exists';
     const [found, kept] = await Promise.all([
-      this.read(key),
+      readObject(bucket, key),
       isOurs ? bucket.retentionOf(key, written.versionId) : undefined,
     ]);
     if (!body.equals(found)) throw new ConnectorError('AUDIT_BROKEN', `${key} in the bucket holds something else.`);
@@ -48,10 +50,16 @@ export class SealedObjects {
     const actual = kept ? `${kept.mode} until ${kept.until.toISOString()}` : 'no retention';
     return [`${key}: asked for ${wanted.mode} until ${wanted.until.toISOString()}, the bucket keeps ${actual}.`];
   }
+}
 
-  async read(key: string): Promise<Buffer> {
-    const chunks = [];
-    for await (const chunk of await this.#options.bucket.read(key)) chunks.push(chunk);
-    return Buffer.concat(chunks);
+/** @throws {ConnectorError} S3_UNAVAILABLE, AUDIT_BROKEN for an object that is larger than any of ours */
+export async function readObject(bucket: Bucket, key: string, versionId?: string): Promise<Buffer> {
+  const chunks = [];
+  let size = 0;
+  for await (const chunk of bucket.read(key, versionId)) {
+    size += chunk.length;
+    if (size > MAX_READ_BYTES) throw new ConnectorError('AUDIT_BROKEN', `${key} in the bucket is none of our objects.`);
+    chunks.push(chunk);
   }
+  return Buffer.concat(chunks);
 }

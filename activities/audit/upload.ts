@@ -2,18 +2,19 @@ import { join } from 'node:path';
 
 import { chainFrom, checkLine, continueChain } from '../../domain/audit-chain.ts';
 import type { AuditHead } from '../../domain/audit.ts';
-import { AUDIT_MAX_LINE_BYTES, dayOf, GENESIS, parseRangeName, rangeName } from '../../domain/audit.ts';
+import { dayOf, GENESIS, parseRangeName, rangeName } from '../../domain/audit.ts';
 import type { AuditEventType } from '../../domain/audit-catalogue.ts';
 import type { DayManifest, HeadKey } from '../../domain/audit-head.ts';
 import { headName, isHeadName, manifestName, parseManifestName, signHead } from '../../domain/audit-head.ts';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { Line } from '../../domain/line-splitter.ts';
-import { LineSplitter } from '../../domain/line-splitter.ts';
 import { dayFiles, readLines } from './chain-folder.ts';
 import { makeManifest, parseManifest } from './day-manifest.ts';
+import type { Version } from './end-in-bucket.ts';
+import { readLastEntry } from './end-in-bucket.ts';
 import type { SealedObjectsOptions } from './sealed-objects.ts';
-import { SealedObjects } from './sealed-objects.ts';
+import { readObject, SealedObjects } from './sealed-objects.ts';
 import type { Progress, Range, Sealed, Uploaded } from './upload-progress.ts';
 import { readProgress, writeProgress } from './upload-progress.ts';
 
@@ -57,6 +58,8 @@ export interface Uploader {
    *   bucket contradict each other, or the log doesn't verify), AUDIT_UNAVAILABLE (the local disk)
    */
   uploadPending(): Promise<UploadResult>;
+  /** How many durable entries are not known to be in the bucket. */
+  waiting(): Promise<number>;
 }
 
 /** Uploads one chain. There must be one uploader a chain: the process that holds its log has it. */
@@ -69,6 +72,7 @@ export function createUploader(options: UploaderOptions): Uploader {
       running = result.catch(() => undefined); // its caller hears of it; the next one starts anew
       return result;
     },
+    waiting: () => upload.waiting(),
   };
 }
 
@@ -143,6 +147,11 @@ class ChainUpload {
     return { objects, uploaded, manifests, warnings };
   }
 
+  async waiting(): Promise<number> {
+    const { uploaded } = this.#progress ?? (await readProgress(this.#folder, this.#chain));
+    return Math.max(0, this.#options.log.head().seq - uploaded.seq);
+  }
+
   /** Files of days that are over and have no manifest yet, oldest first. */
   async #daysToSeal({ sealed }: Progress): Promise<string[]> {
     const today = `${dayOf(this.#options.now().toISOString())}.jsonl`;
@@ -176,31 +185,31 @@ class ChainUpload {
   }
 
   async #findInBucket(): Promise<Progress> {
-    let newest: { readonly key: string; readonly last: number } | undefined;
-    let manifest: string | undefined;
+    let newest: (Version & { readonly last: number }) | undefined;
+    let manifest: Version | undefined;
     const heads = new Set<string>();
-    for await (const { key, deleteMarker } of this.#options.bucket.versions(this.#keyPrefix)) {
+    // Of several versions the one that was written first is ours, and the last that is listed: others may have come to
+    // hide it, which is for \`verify\` to tell, and must not keep us from going on.
+    for await (const { key, versionId, deleteMarker } of this.#options.bucket.versions(this.#keyPrefix)) {
       if (deleteMarker) continue;
       const range = parseRangeName(key);
-      if (range && range.last > (newest?.last ?? 0)) newest = { key, last: range.last };
+      if (range && range.last >= (newest?.last ?? 1)) newest = { key, versionId, last: range.last };
       if (isHeadName(key)) heads.add(key);
-      if (parseManifestName(key) && key > (manifest ?? '')) manifest = key;
+      if (parseManifestName(key) && key >= (manifest?.key ?? '')) manifest = { key, versionId };
     }
     const sealed = manifest === undefined ? undefined : await this.#readManifest(manifest);
     if (!newest) return { uploaded: { chain: this.#chain, seq: 0, hash: GENESIS, time: '' }, sealed };
     const { last: seq } = newest;
     if (heads.has(this.#keyPrefix + headName(seq))) this.#headAt = seq;
-    const splitter = new LineSplitter(AUDIT_MAX_LINE_BYTES);
-    const lastLine = splitter.push(await this.#objects.read(newest.key)).at(-1);
-    const checked = lastLine && checkLine(lastLine.bytes, this.#options.sha256);
-    if (!checked?.ok || checked.entry.seq !== seq || checked.entry.chain !== this.#chain) {
+    const checked = await readLastEntry(this.#options, newest);
+    if (checked?.entry.seq !== seq || checked.entry.chain !== this.#chain) {
       throw this.#broken(`The end of ${newest.key} in the bucket is not entry ${seq}.`);
     }
     return { uploaded: { chain: this.#chain, seq, hash: checked.hash, time: checked.entry.time }, sealed };
   }
 
-  async #readManifest(key: string): Promise<Sealed> {
-    const manifest = parseManifest(await this.#objects.read(key));
+  async #readManifest({ key, versionId }: Version): Promise<Sealed> {
+    const manifest = parseManifest(await readObject(this.#options.bucket, key, versionId));
     if (!manifest) throw this.#broken(`${key} in the bucket is not the manifest of a day.`);
     return { day: manifest.day, ...manifest.last };
   }

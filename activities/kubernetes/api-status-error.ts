@@ -52,7 +52,10 @@ export class ApiStatusError extends Error {
     const { reason = '', message = '' } = parsed ?? {};
     const causes = parsed?.details.causes ?? [];
     const fields = causes.map(({ field }) => field).filter((field) => field !== '');
-    super(safeMessage({ status, reason, message, fields }, SECRETS.test(path)));
+    // What a disruption budget says is in its cause alone.
+    const budget = causes.find((cause) => cause.reason === 'DisruptionBudget')?.message ?? '';
+    const whole = [message, budget].filter(Boolean).join(' ');
+    super(safeMessage({ status, reason, message: whole, fields }, SECRETS.test(path)));
     this.name = 'ApiStatusError';
     this.status = status;
     this.reason = reason;
@@ -60,7 +63,7 @@ export class ApiStatusError extends Error {
       .filter((cause) => cause.reason === 'FieldManagerConflict')
       .map((cause) => ({ manager: managerIn(cause.message) ?? 'another manager', field: cause.field }));
     this.isFromApiServer = parsed !== undefined;
-    this.isTemporary = (status === 429 || status >= 500) && !MANIFEST_UNFIT.test(message);
+    this.isTemporary = (status === 429 || status >= 500) && !MANIFEST_UNFIT.test(message) && !budget;
     this.isStale = status === 409 ? !this.isFieldConflict : status === 422 && fields.includes('metadata.uid');
   }
 
@@ -74,7 +77,7 @@ export class ApiStatusError extends Error {
 
   /** Role-based access control says no; admission (quota, pod security) answers 403 too, but about the object. */
   get isMissingRight(): boolean {
-    return this.status === 401 || (this.status === 403 && / cannot \w+ resource /.test(this.message));
+    return this.status === 403 && / cannot \w+ resource /.test(this.message);
   }
 
   /**
@@ -82,7 +85,7 @@ export class ApiStatusError extends Error {
    * @param otherwise the code for all but a missing right: what was asked, a write or a read
    */
   toConnectorError(otherwise: 'WRITE_REFUSED' | 'KUBERNETES_UNAVAILABLE'): ConnectorError {
-    const code = this.status === 401 || this.status === 403 ? 'KUBERNETES_FORBIDDEN' : otherwise;
+    const code = this.status === 403 ? 'KUBERNETES_FORBIDDEN' : otherwise;
     return new ConnectorError(code, this.message, { cause: this });
   }
 }

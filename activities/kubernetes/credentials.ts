@@ -1,5 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
-import type { KubeConfig } from '@kubernetes/client-node';
+import type { Cluster, User } from '@kubernetes/client-node';
 import { ConnectorError } from '../../domain/errors.ts';
 
 /** How long credentials are used before `KubeConfig` is asked again: tokens and certificates rotate on disk. */
@@ -10,6 +11,14 @@ export interface Credentials {
   readonly tls: Readonly<Pick<RequestOptions, 'ca' | 'cert' | 'key' | 'passphrase'>> & { readonly servername?: string };
   /** For each request; the bearer token, where there is one. */
   readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Whose credentials they are: what is needed of a `KubeConfig`. */
+export interface KubeAccess {
+  getCurrentCluster(): Pick<Cluster, 'name' | 'server' | 'skipTLSVerify' | 'proxyUrl'> | null;
+  applyToHTTPSOptions(options: RequestOptions & { servername?: string }): Promise<void>;
+  /** Where the token may be in a file that is replaced. */
+  getCurrentUser?(): Pick<User, 'authProvider'> | null;
 }
 
 export interface CredentialSource {
@@ -24,7 +33,7 @@ export interface CredentialSource {
  * @throws {ConnectorError} CONFIG_INVALID without a cluster, without TLS verification, without TLS at all, or behind a
  * proxy (no option of the connector turns verification off, and one in a kubeconfig is not obeyed either).
  */
-export function createCredentialSource(kubeConfig: KubeConfig): CredentialSource {
+export function createCredentialSource(kubeConfig: KubeAccess): CredentialSource {
   const cluster = kubeConfig.getCurrentCluster();
   if (!cluster) throw new ConnectorError('CONFIG_INVALID', 'The kubeconfig names no cluster in its current context.');
   const refuse = (what: string) => new ConnectorError('CONFIG_INVALID', `The kubeconfig of ${cluster.server} ${what}.`);
@@ -49,12 +58,32 @@ export function createCredentialSource(kubeConfig: KubeConfig): CredentialSource
       const fingerprint = JSON.stringify(tls);
       const headers: Record<string, string> = {};
       for (const [name, value] of Object.entries(options.headers ?? {})) headers[name.toLowerCase()] = String(value);
+      // The library reads the file of a token once a minute; whoever asks anew has just been refused with what it knows.
+      const token = renew && (await tokenInFile(kubeConfig));
+      if (token) headers['authorization'] = `Bearer ${token}`;
       if (auth) headers['authorization'] = `Basic ${Buffer.from(auth).toString('base64')}`;
       const sameTls = last?.fingerprint === fingerprint ? last.credentials.tls : tls;
       last = { credentials: { tls: sameTls, headers }, fingerprint, at: now };
       return last.credentials;
     },
   };
+}
+
+/** The token as it is on disk now, where the kubeconfig takes it from there, as in a pod. */
+async function tokenInFile(kubeConfig: KubeAccess): Promise<string | undefined> {
+  const { name, config } = (kubeConfig.getCurrentUser?.()?.authProvider ?? {}) as TokenFile;
+  if (name !== 'tokenFile' || config?.tokenFile === undefined) return undefined;
+  try {
+    return (await readFile(config.tokenFile, 'utf8')).trim();
+  } catch {
+    return undefined; // the library says what is wrong with it
+  }
+}
+
+/** How the client library notes the account of a pod. */
+interface TokenFile {
+  readonly name?: string;
+  readonly config?: { readonly tokenFile?: string };
 }
 
 function definedOnly<T extends object>(record: T): { [K in keyof T]?: Exclude<T[K], undefined> } {

@@ -1,4 +1,5 @@
-import { at, type KubeObject } from './kube-object.ts';
+import { groupOf } from './discovery.ts';
+import { at, type KubeObject, listAt } from './kube-object.ts';
 
 /** Where an object stands on the way to what its spec says. */
 export interface Health {
@@ -7,9 +8,9 @@ export interface Health {
   readonly message: string;
 }
 
-const ready: Health = { state: 'ready', message: '' };
-const progressing = (message: string): Health => ({ state: 'progressing', message });
-const failed = (message: string): Health => ({ state: 'failed', message });
+export const READY: Health = { state: 'ready', message: '' };
+export const progressing = (message: string): Health => ({ state: 'progressing', message });
+export const failed = (message: string): Health => ({ state: 'failed', message });
 
 /**
  * Judges an object by the rules of its kind, after kapp (`pkg/kapp/resourcesmisc`), Argo CD
@@ -20,66 +21,91 @@ export function healthOf(object: KubeObject): Health {
   if (object.metadata.deletionTimestamp !== undefined) return progressing('is being deleted');
   const observed = at(object, 'status', 'observedGeneration');
   const { generation } = object.metadata;
-  const awaitsObserver = OBSERVED_KINDS.has(object.kind) || observed !== undefined;
+  const rule = ruleFor(object);
+  const awaitsObserver = (rule !== byConditions && OBSERVED_KINDS.has(object.kind)) || observed !== undefined;
   if (awaitsObserver && generation !== undefined && count(observed) < generation) {
     return progressing('its controller has not seen the change yet');
   }
-  return (BY_KIND.get(object.kind) ?? byConditions)(object);
+  return rule(object);
 }
 
 /** Kinds whose status is about an older spec until `observedGeneration` says otherwise. */
 const OBSERVED_KINDS = new Set(['Deployment', 'StatefulSet', 'DaemonSet', 'ReplicaSet', 'PodDisruptionBudget']);
 
-const BY_KIND: ReadonlyMap<string, (object: KubeObject) => Health> = new Map([
-  ['Deployment', deployment],
-  ['StatefulSet', statefulSet],
-  ['DaemonSet', daemonSet],
-  ['ReplicaSet', replicaSet],
-  ['Job', job],
-  ['Pod', pod],
-  ['PersistentVolumeClaim', persistentVolumeClaim],
-  ['Service', service],
-  ['CustomResourceDefinition', customResourceDefinition],
-  // Their conditions tell about the load and the pods, not about whether the object itself is in force.
-  ['HorizontalPodAutoscaler', () => ready],
-  ['PodDisruptionBudget', () => ready],
+type Rule = (object: KubeObject) => Health;
+
+/** By group and kind: a custom resource may be called Service as well. */
+const BY_KIND: ReadonlyMap<string, Rule> = new Map<string, Rule>([
+  ['apps/Deployment', deployment],
+  ['apps/StatefulSet', statefulSet],
+  ['apps/DaemonSet', daemonSet],
+  ['apps/ReplicaSet', replicaSet],
+  ['batch/Job', job],
+  ['/Pod', pod],
+  ['/PersistentVolumeClaim', persistentVolumeClaim],
+  ['/PersistentVolume', persistentVolume],
+  ['/Service', service],
+  ['/Namespace', namespace],
+  ['networking.k8s.io/Ingress', ingress],
+  ['apiextensions.k8s.io/CustomResourceDefinition', customResourceDefinition],
+  ['apiregistration.k8s.io/APIService', apiService],
+  ['autoscaling/HorizontalPodAutoscaler', horizontalPodAutoscaler],
+  // Its condition tells how many pods may go just now, not whether the budget itself is in force.
+  ['policy/PodDisruptionBudget', () => READY],
+  // A schedule is in force as soon as it is there; what comes of its Jobs is theirs to tell.
+  ['batch/CronJob', () => READY],
 ]);
+
+function ruleFor({ apiVersion, kind }: KubeObject): Rule {
+  return BY_KIND.get(`${groupOf(apiVersion)}/${kind}`) ?? byConditions;
+}
 
 function deployment(object: KubeObject): Health {
   const progress = condition(object, 'Progressing');
-  if (progress?.status === 'False') return failed(progress.message);
+  if (progress?.status === 'False')
+    return failed([progress.message, replicaFailure(object)].filter(Boolean).join(': '));
   if (at(object, 'spec', 'paused') === true) return progressing('its rollout is paused');
   const wanted = replicasOf(object);
   const status = (field: string) => count(at(object, 'status', field));
-  if (status('updatedReplicas') < wanted)
-    return progressing(`${status('updatedReplicas')} of ${wanted} pods are of the new version`);
-  const old = status('replicas') - status('updatedReplicas');
-  if (old > 0) return progressing(`${old} pods of the old version are still there`);
-  if (status('availableReplicas') < wanted) {
-    const failure = condition(object, 'ReplicaFailure');
-    const because = failure?.status === 'True' ? `: ${failure.message}` : '';
-    return progressing(`${status('availableReplicas')} of ${wanted} pods are available${because}`);
+  if (status('updatedReplicas') < wanted) {
+    return shortOf(object, `${status('updatedReplicas')} of ${wanted} pods are of the new version`);
   }
-  return ready;
+  const old = status('replicas') - status('updatedReplicas');
+  if (old > 0) return shortOf(object, `${old} pods of the old version are still there`);
+  if (status('availableReplicas') < wanted) {
+    return shortOf(object, `${status('availableReplicas')} of ${wanted} pods are available`);
+  }
+  return READY;
+}
+
+/** With what keeps the controller from making pods, such as a quota, where it says so. */
+function shortOf(object: KubeObject, message: string): Health {
+  const because = replicaFailure(object);
+  return progressing(because ? `${message}: ${because}` : message);
+}
+
+function replicaFailure(object: KubeObject): string {
+  const failure = condition(object, 'ReplicaFailure');
+  return failure?.status === 'True' ? failure.message : '';
 }
 
 function statefulSet(object: KubeObject): Health {
-  if (at(object, 'spec', 'updateStrategy', 'type') === 'OnDelete') return ready;
+  if (at(object, 'spec', 'updateStrategy', 'type') === 'OnDelete') return READY;
   const wanted = replicasOf(object);
   const status = (field: string) => count(at(object, 'status', field));
   if (status('readyReplicas') < wanted) return progressing(`${status('readyReplicas')} of ${wanted} pods are ready`);
   const partition = count(at(object, 'spec', 'updateStrategy', 'rollingUpdate', 'partition'));
   if (partition > 0) {
     const toUpdate = Math.max(0, wanted - partition);
-    if (status('updatedReplicas') >= toUpdate) return ready;
+    if (status('updatedReplicas') >= toUpdate) return READY;
     return progressing(`${status('updatedReplicas')} of ${toUpdate} pods are of the new version`);
   }
-  if (at(object, 'status', 'updateRevision') === at(object, 'status', 'currentRevision')) return ready;
+  if (at(object, 'status', 'updateRevision') === at(object, 'status', 'currentRevision')) return READY;
   return progressing(`${status('updatedReplicas')} of ${wanted} pods are of the new version`);
 }
 
 function daemonSet(object: KubeObject): Health {
-  if (at(object, 'spec', 'updateStrategy', 'type') === 'OnDelete') return ready;
+  if (at(object, 'spec', 'updateStrategy', 'type') === 'OnDelete') return READY;
   const status = (field: string) => count(at(object, 'status', field));
   const wanted = status('desiredNumberScheduled');
   if (status('updatedNumberScheduled') < wanted) {
@@ -87,46 +113,75 @@ function daemonSet(object: KubeObject): Health {
   }
   if (status('numberAvailable') < wanted)
     return progressing(`${status('numberAvailable')} of ${wanted} pods are available`);
-  return ready;
+  return READY;
 }
 
 function replicaSet(object: KubeObject): Health {
   const [wanted, available] = [replicasOf(object), count(at(object, 'status', 'availableReplicas'))];
-  return available < wanted ? progressing(`${available} of ${wanted} pods are available`) : ready;
+  return available < wanted ? shortOf(object, `${available} of ${wanted} pods are available`) : READY;
 }
 
 function job(object: KubeObject): Health {
   const failure = condition(object, 'Failed');
   if (failure?.status === 'True') return failed(failure.message || 'the Job failed');
-  if (condition(object, 'Complete')?.status === 'True') return ready;
+  if (condition(object, 'Complete')?.status === 'True') return READY;
   if (condition(object, 'Suspended')?.status === 'True') return progressing('the Job is suspended');
   return progressing(`${count(at(object, 'status', 'succeeded'))} pods have succeeded`);
 }
 
 function pod(object: KubeObject): Health {
   const phase = at(object, 'status', 'phase');
-  if (phase === 'Succeeded') return ready;
+  if (phase === 'Succeeded') return READY;
   if (phase === 'Failed') return failed(String(at(object, 'status', 'message') ?? 'the Pod failed'));
-  if (condition(object, 'Ready')?.status === 'True') return ready;
+  if (condition(object, 'Ready')?.status === 'True') return READY;
   return progressing(`the Pod is ${String(phase ?? 'Pending')}, not ready`);
 }
 
 function persistentVolumeClaim(object: KubeObject): Health {
   const phase = at(object, 'status', 'phase');
-  if (phase === 'Bound') return ready;
+  if (phase === 'Bound') return READY;
   return phase === 'Lost' ? failed('its volume is lost') : progressing('no volume is bound to it');
 }
 
+function persistentVolume(object: KubeObject): Health {
+  const phase = at(object, 'status', 'phase');
+  if (phase === 'Failed') return failed(String(at(object, 'status', 'message') ?? 'the volume failed'));
+  return phase === 'Pending' ? progressing('the volume is not available') : READY;
+}
+
 function service(object: KubeObject): Health {
-  if (at(object, 'spec', 'type') !== 'LoadBalancer') return ready;
-  const ingress = at(object, 'status', 'loadBalancer', 'ingress');
-  return Array.isArray(ingress) && ingress.length > 0 ? ready : progressing('it has no address from a load balancer');
+  if (at(object, 'spec', 'type') !== 'LoadBalancer') return READY;
+  return hasAddress(object) ? READY : progressing('it has no address from a load balancer');
+}
+
+function ingress(object: KubeObject): Health {
+  return hasAddress(object) ? READY : progressing('it has no address from an ingress controller');
+}
+
+function hasAddress(object: KubeObject): boolean {
+  return listAt(object, 'status', 'loadBalancer', 'ingress').length > 0;
+}
+
+function namespace(object: KubeObject): Health {
+  return at(object, 'status', 'phase') === 'Active' ? READY : progressing('it is not active');
 }
 
 function customResourceDefinition(object: KubeObject): Health {
   const names = condition(object, 'NamesAccepted');
   if (names?.status === 'False') return failed(names.message);
-  return condition(object, 'Established')?.status === 'True' ? ready : progressing('it is not established');
+  return condition(object, 'Established')?.status === 'True' ? READY : progressing('it is not established');
+}
+
+function apiService(object: KubeObject): Health {
+  const available = condition(object, 'Available');
+  if (available?.status === 'True') return READY;
+  return progressing(available?.message || 'nobody has said that its server answers');
+}
+
+/** What its other conditions tell is about the load: it is in force all the same. */
+function horizontalPodAutoscaler(object: KubeObject): Health {
+  const able = condition(object, 'AbleToScale');
+  return able?.status === 'False' ? progressing(able.message) : READY;
 }
 
 /** By the conventions of kstatus: `Stalled`, `Reconciling`, `Ready`. */
@@ -138,7 +193,7 @@ function byConditions(object: KubeObject): Health {
   const isReady = condition(object, 'Ready');
   return isReady && isReady.status !== 'True'
     ? progressing(isReady.message || 'its condition Ready is not True')
-    : ready;
+    : READY;
 }
 
 interface Condition {
@@ -147,8 +202,7 @@ interface Condition {
 }
 
 function condition(object: KubeObject, type: string): Condition | undefined {
-  const conditions = at(object, 'status', 'conditions');
-  const found: unknown = Array.isArray(conditions) ? conditions.find((one) => at(one, 'type') === type) : undefined;
+  const found = listAt(object, 'status', 'conditions').find((one) => at(one, 'type') === type);
   return found === undefined
     ? undefined
     : { status: String(at(found, 'status')), message: String(at(found, 'message') ?? '') };

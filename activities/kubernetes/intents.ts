@@ -1,7 +1,7 @@
 import type { ObjectRef, PlanProblem } from '../../domain/plan.ts';
 import type { Manifest, Step, Wpk } from '../../domain/wpk.ts';
 import { collectionPath, type Discovery, type Resource } from './discovery.ts';
-import { at } from './kube-object.ts';
+import { actionOf, wishesOf } from './actions/index.ts';
 import { createdBy, ownKindOf } from './own-kinds.ts';
 import { reservedIn } from './reserved.ts';
 
@@ -13,7 +13,7 @@ export interface Intent {
   /** Path of the collection, and of the object in it. */
   readonly collection: string;
   readonly path: string;
-  /** For `apply`. */
+  /** For what is brought. */
   readonly manifest?: Manifest;
   /** Path of the namespace that the same package creates before, if it is not there yet. */
   readonly namespaceCreated?: string;
@@ -27,17 +27,13 @@ export interface Intents {
   readonly problems: readonly PlanProblem[];
 }
 
-/** Kinds whose pods `restart` can replace one after the other. */
-const RESTARTABLE = new Set(['Deployment', 'StatefulSet', 'DaemonSet']);
-
 /** Finds out what each step means in this cluster: kinds, scopes and paths. */
 export async function resolveIntents(wpk: Wpk, discovery: Discovery): Promise<Intents> {
   const intents: Intent[] = [];
   const problems: PlanProblem[] = [];
   const created = createdBy(wpk);
   for (const [stepIndex, step] of wpk.steps.entries()) {
-    const wishes = step.action === 'apply' ? step.manifests.map(wishOf) : [{ ...step.target, manifest: undefined }];
-    for (const { apiVersion, kind, name, namespace, manifest } of wishes) {
+    for (const { apiVersion, kind, name, namespace, manifest } of wishesOf(step, wpk.metadata.id)) {
       const served = await discovery.resolve(apiVersion, kind);
       const resource = served ?? (await ownKindOf(created, `${apiVersion} ${kind}`, stepIndex, discovery));
       const object: ObjectRef = {
@@ -68,11 +64,6 @@ export async function resolveIntents(wpk: Wpk, discovery: Discovery): Promise<In
   return { intents, problems };
 }
 
-function wishOf(manifest: Manifest) {
-  const { apiVersion, kind, metadata } = manifest;
-  return { apiVersion, kind, name: metadata.name, namespace: metadata.namespace, manifest };
-}
-
 /** What is wrong with a wish before any server is asked. */
 function refusal(
   step: Step,
@@ -84,16 +75,8 @@ function refusal(
   if (resource.namespaced && namespace === undefined) return `a ${kind} lives in a namespace, and none is given`;
   if (!resource.namespaced && namespace !== undefined)
     return `a ${kind} lives in no namespace, and ${namespace} is given`;
-  if (step.action === 'scale' && !resource.scalable) return `a ${kind} cannot be scaled`;
-  if (step.action === 'restart' && !(RESTARTABLE.has(kind) && object.apiVersion.startsWith('apps/'))) {
-    return `a ${kind} cannot be restarted, only ${[...RESTARTABLE].join(', ')} can`;
-  }
-  if (step.action === 'patch' && step.patch.type === 'merge') {
-    const { metadata } = step.patch.body;
-    if (metadata === null || at(metadata, 'annotations') === null) {
-      return 'a merge patch cannot clear all annotations, because the one that marks the step as done is among them';
-    }
-  }
+  const message = actionOf(step).refusal?.(step, object, resource);
+  if (message) return message;
   return reservedIn(step, kind, manifest);
 }
 

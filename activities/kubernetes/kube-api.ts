@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { KubeConfig } from '@kubernetes/client-node';
 import { errors, Pool, type Dispatcher } from 'undici';
 import { z } from 'zod';
 import { ConnectorError } from '../../domain/errors.ts';
+import { LineSplitter } from '../../domain/line-splitter.ts';
 import { ApiStatusError } from './api-status-error.ts';
-import { createCredentialSource, type Credentials } from './credentials.ts';
-import type { KubeObject } from './kube-object.ts';
+import { createCredentialSource, type Credentials, type KubeAccess } from './credentials.ts';
+import { at, type KubeObject } from './kube-object.ts';
 
 const CONNECT_TIMEOUT_MS = 5_000;
 /** The API server itself ends requests after 60 s; dry runs pass webhooks of up to 30 s. */
@@ -20,7 +20,7 @@ const MAX_RETRY_AFTER_MS = 5_000;
 
 /** A request that changes something, or would. */
 export interface WriteCall {
-  readonly method: 'PATCH' | 'POST' | 'DELETE';
+  readonly method: 'PATCH' | 'POST' | 'PUT' | 'DELETE';
   readonly path: string;
   readonly query: Readonly<Record<string, string>>;
   readonly contentType: string;
@@ -31,6 +31,21 @@ export interface ListOptions {
   readonly atMost: number;
   /** As in kubectl's `-l`. */
   readonly labelSelector?: string;
+  /** As in kubectl's `--field-selector`. */
+  readonly fieldSelector?: string;
+}
+
+export interface WatchOptions {
+  readonly object: string;
+  readonly resourceVersion?: string;
+  /** After which the server is to end it. */
+  readonly timeoutSeconds: number;
+}
+
+/** `BOOKMARK` holds nothing but a newer resourceVersion to go on from. */
+export interface WatchEvent {
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK';
+  readonly object: KubeObject;
 }
 
 /** What can't change the cluster. */
@@ -41,6 +56,8 @@ export interface KubeReader {
   get(path: string, signal?: AbortSignal): Promise<KubeObject | undefined>;
   /** A document that is no object, such as the discovery documents; `accept` as in HTTP. */
   getDocument(path: string, accept: string, signal?: AbortSignal): Promise<unknown>;
+  /** A text that may not be there at the moment, such as a pod's log; asked for once. */
+  getText(path: string, query: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<string>;
   /**
    * The objects of a collection, or undefined where there are more than `atMost`, they are larger than 64 MiB together,
    * or they cannot be paged through.
@@ -52,8 +69,18 @@ export interface KubeReader {
   clusterUid(signal?: AbortSignal): Promise<string>;
 }
 
+/** What tells of changes. */
+export interface KubeWatcher {
+  /**
+   * What happens to one object from now on, or after a resourceVersion: its name is `object`, its collection `path`.
+   * Ends when the server ends it; an abort of the signal ends it too, and throws the signal's reason.
+   * @throws {ApiStatusError} 410 for a resourceVersion that is too old
+   */
+  watch(path: string, options: WatchOptions, signal: AbortSignal): AsyncIterable<WatchEvent>;
+}
+
 /** What can change the cluster: for the writer alone. */
-export interface KubeApi extends KubeReader {
+export interface KubeApi extends KubeReader, KubeWatcher {
   /** Takes no signal: a write under way is awaited, never torn, so that what is reported of it is true. */
   write(call: WriteCall): Promise<KubeObject>;
   close(): Promise<void>;
@@ -63,6 +90,8 @@ export interface KubeApiOptions {
   /** Connections kept open to the API server; 16 where it is left out. */
   readonly connections?: number;
 }
+
+const NOT_ACCEPTED = 'The API server does not accept the credentials of the connector.';
 
 interface Sent {
   readonly method: 'GET' | WriteCall['method'];
@@ -82,7 +111,7 @@ interface Sent {
  * throw `ApiStatusError`, because what a refusal means depends on what was asked.
  * @throws {ConnectorError} CONFIG_INVALID for a kubeconfig that can't be used safely
  */
-export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: KubeApiOptions = {}): KubeApi {
+export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: KubeApiOptions = {}): KubeApi {
   const source = createCredentialSource(kubeConfig);
   const { origin, pathname } = new URL(source.server);
   const base = pathname.replace(/\/$/, '');
@@ -128,8 +157,10 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
         if (status < 300) return text;
         const refusal = new ApiStatusError(status, text, sent.path);
         if (!refusal.isTemporary) {
-          if (status !== 401 || renew) throw refusal;
-          renew = true; // a token may have been rotated since it was read
+          if (status !== 401) throw refusal;
+          // Whoever gives out tokens may be late: nothing is wrong with what was asked.
+          if (renew) throw new ConnectorError('KUBERNETES_UNAVAILABLE', NOT_ACCEPTED, { cause: refusal });
+          renew = true; // it may have been rotated since it was read
         } else if (attempt < MAX_TRIES && (status === 429 || sent.repeatable)) {
           await sleep(backoffMs(attempt, retryAfter), undefined, sent.signal ? { signal: sent.signal } : {});
         } else {
@@ -170,7 +201,7 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
     return (await readJson(path, 'application/json', signal)) as KubeObject | undefined; // the API server's own form
   }
 
-  async function list(path: string, { atMost, labelSelector }: ListOptions, signal?: AbortSignal) {
+  async function list(path: string, { atMost, labelSelector, fieldSelector }: ListOptions, signal?: AbortSignal) {
     const objects: KubeObject[] = [];
     let next = '';
     let characters = 0;
@@ -178,6 +209,7 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
       const query = {
         limit: String(PAGE_SIZE),
         ...(labelSelector ? { labelSelector } : {}),
+        ...(fieldSelector ? { fieldSelector } : {}),
         ...(next ? { continue: next } : {}),
       };
       const text = await read(path, query, 'application/json', signal).catch(tooLargeAsNull);
@@ -194,6 +226,34 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
     return objects;
   }
 
+  async function* watch(
+    path: string,
+    { object, resourceVersion, timeoutSeconds }: WatchOptions,
+    signal: AbortSignal,
+  ): AsyncGenerator<WatchEvent> {
+    const { tls, headers } = await source.current();
+    const query = new URLSearchParams({
+      watch: 'true',
+      allowWatchBookmarks: 'true',
+      fieldSelector: `metadata.name=${object}`,
+      timeoutSeconds: String(timeoutSeconds),
+      ...(resourceVersion && { resourceVersion }),
+    });
+    const request = { method: 'GET', path: `${base}${path}?${query.toString()}`, headers, signal } as const;
+    try {
+      const { statusCode, body } = await poolFor(tls).request(request);
+      if (statusCode >= 300) throw new ApiStatusError(statusCode, await body.text(), path);
+      const lines = new LineSplitter(MAX_RESPONSE_BYTES);
+      for await (const chunk of body) {
+        for (const { bytes } of lines.push(chunk as Uint8Array)) yield eventIn(bytes, path);
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof ApiStatusError || error instanceof ConnectorError) throw error;
+      throw new ConnectorError('KUBERNETES_UNAVAILABLE', `(${source.server})`, { cause: error });
+    }
+  }
+
   async function change(call: WriteCall, query: Record<string, string>, sent: Pick<Sent, 'repeatable' | 'signal'>) {
     const { method, path, body, contentType } = call;
     const headers = { 'content-type': contentType };
@@ -206,6 +266,14 @@ export function createKubeApi(kubeConfig: KubeConfig, { connections = 16 }: Kube
     get,
     list,
     getDocument: (path, accept, signal) => readJson(path, accept, signal),
+    watch,
+    async getText(path, query, signal) {
+      try {
+        return await send({ method: 'GET', path, query, headers: { accept: '*/*' }, repeatable: false, signal });
+      } catch (error) {
+        throw error instanceof ApiStatusError ? error.toConnectorError('KUBERNETES_UNAVAILABLE') : error;
+      }
+    },
     dryRun: (call, signal) => change(asDryRun(call), { dryRun: 'All' }, { repeatable: true, signal }),
     write: (call) => change(call, {}, { repeatable: false }),
     async clusterUid(signal) {
@@ -230,6 +298,13 @@ const listSchema = z.object({
     .nullish()
     .transform((items) => items ?? []),
 });
+
+/** @throws {ApiStatusError} for the event that says that the watch cannot go on */
+function eventIn(line: Uint8Array, path: string): WatchEvent {
+  const event = parseBody(new TextDecoder().decode(line)) as { type: string; object: unknown }; // the server's own form
+  if (event.type !== 'ERROR') return event as WatchEvent;
+  throw new ApiStatusError(Number(at(event.object, 'code') ?? 500), JSON.stringify(event.object), path);
+}
 
 function parseBody(text: string): unknown {
   try {

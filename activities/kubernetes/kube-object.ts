@@ -1,3 +1,7 @@
+import { isRecord } from '../../domain/json-values.ts';
+
+export { isRecord };
+
 /** What every object of the Kubernetes API has; the rest stays as the API server sent it. */
 export interface KubeObject {
   readonly apiVersion: string;
@@ -30,7 +34,7 @@ export function versionOf(object: KubeObject): Version {
   return { uid, resourceVersion };
 }
 
-/** The value at a path of keys, or undefined where the path ends early. */
+/** The value at a path of keys, or undefined where the path ends early; null stays null, as the API server means it. */
 export function at(value: unknown, ...path: readonly string[]): unknown {
   let inner = value;
   for (const key of path) {
@@ -40,6 +44,8 @@ export function at(value: unknown, ...path: readonly string[]): unknown {
   return inner;
 }
 
-export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+/** The list at a path of keys; empty where there is none. */
+export function listAt(value: unknown, ...path: readonly string[]): readonly unknown[] {
+  const list = at(value, ...path);
+  return Array.isArray(list) ? list : [];
 }

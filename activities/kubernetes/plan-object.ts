@@ -1,13 +1,13 @@
 import { FIELD_MANAGER } from '../../domain/names.ts';
 import type { PlannedObject, PlanProblem, Verified } from '../../domain/plan.ts';
 import type { Wpk } from '../../domain/wpk.ts';
+import { Obstacle } from './actions/action.ts';
+import { actionOf, predict } from './actions/index.ts';
 import { ApiStatusError, describeConflicts } from './api-status-error.ts';
 import type { Fingerprints } from './fingerprint.ts';
 import { type Intent, isForced } from './intents.ts';
 import type { KubeReader, WriteCall } from './kube-api.ts';
 import type { KubeObject } from './kube-object.ts';
-import { predict } from './predict.ts';
-import { requestOf } from './requests.ts';
 import { isDone, stampOf } from './stamp.ts';
 
 /** How often a dry run is made anew because the object changed since it was read. */
@@ -16,8 +16,7 @@ const MAX_TRIES = 5;
 /** One change of a plan, with what carrying it out needs; never leaves the worker, for Secrets are in clear here. */
 export interface PlannedWrite {
   readonly planned: PlannedObject;
-  /** Where the API server serves the object. */
-  readonly path: string;
+  readonly intent: Intent;
   /** The live object, or what an earlier step leaves; absent where nothing is there. */
   readonly before?: KubeObject;
   /** What it becomes; absent where it is deleted. */
@@ -27,7 +26,6 @@ export interface PlannedWrite {
 }
 
 export interface PendingWrite {
-  readonly intent: Intent;
   /** Bound to the state that was planned from; absent where an earlier step makes that state first. */
   readonly call?: WriteCall;
 }
@@ -83,18 +81,20 @@ export async function planOnLive(
   missingParent?: MissingParent,
 ): Promise<Planned> {
   const { api, wpk, signal } = context;
-  const { action } = intent.step;
+  const { effect, stampAt } = actionOf(intent.step);
+  if (effect === 'watch') return unchanged(context, intent, found);
   let live = found;
   for (let attempt = 1; ; attempt++) {
-    if (live && isDone(wpk, intent, live)) return unchanged(context, intent, live);
+    if (live && isDone(wpk, intent, live, stampAt)) return unchanged(context, intent, live);
     const leaving = live?.metadata.deletionTimestamp !== undefined;
-    if (action === 'delete' && (!live || leaving)) return unchanged(context, intent, live);
-    if (!live && action !== 'apply') return problem(intent, 'is not there');
+    if (effect === 'remove' && (!live || leaving)) return unchanged(context, intent, live);
+    if (!live && effect !== 'bring') return problem(intent, 'is not there');
     if (leaving) return problem(intent, 'is being deleted');
-    if (!live && missingParent) return uncheckedCreation(context, intent, missingParent);
+    if (!live && missingParent) return await uncheckedCreation(context, intent, missingParent);
     try {
       return await dryRun(context, intent, live);
     } catch (error) {
+      if (error instanceof Obstacle) return problem(intent, error.message);
       if (!(error instanceof ApiStatusError)) throw error;
       if (!error.isStale || attempt === MAX_TRIES) return problem(intent, refusalOf(error));
       live = await api.get(intent.path, signal);
@@ -103,20 +103,31 @@ export async function planOnLive(
 }
 
 async function dryRun(context: PlanContext, intent: Intent, live: KubeObject | undefined): Promise<Planned> {
-  const { api, wpk, signal } = context;
-  let call = requestOf(intent, live, stampOf(wpk, intent), isForced(intent.step));
+  const { api, signal } = context;
+  let call = await requestFor(context, intent, live);
   let answer: KubeObject;
   try {
     answer = await api.dryRun(call, signal);
   } catch (error) {
     if (!(error instanceof ApiStatusError) || !isOwnConflict(error)) throw error;
     // Nobody but ourselves is in the way, and the write is bound to exactly this state.
-    call = requestOf(intent, live, stampOf(wpk, intent), true);
+    call = await requestFor(context, intent, live, true);
     answer = await api.dryRun(call, signal);
   }
-  const after = intent.step.action === 'delete' ? undefined : answer;
+  const after = actionOf(intent.step).effect === 'remove' ? undefined : answer;
   const uid = live?.metadata.uid;
-  return outcome(context, { uid, before: live, after, verified: BY_SERVER, write: { intent, call } });
+  return outcome(context, { uid, before: live, after, verified: BY_SERVER, intent, write: { call } });
+}
+
+/** The request that carries out a step on an object, bound to the state that the object is in. */
+export async function requestFor(
+  { api, wpk, signal }: Pick<PlanContext, 'api' | 'wpk' | 'signal'>,
+  intent: Intent,
+  live: KubeObject | undefined,
+  force = isForced(intent.step),
+): Promise<WriteCall> {
+  const { step } = intent;
+  return actionOf(step).request({ step, intent, live, stamp: stampOf(wpk, intent), force, api, signal });
 }
 
 /**
@@ -127,12 +138,12 @@ export function isOwnConflict(error: ApiStatusError): boolean {
   return error.isFieldConflict && error.fieldConflicts.every(({ manager }) => manager === FIELD_MANAGER);
 }
 
-function uncheckedCreation(context: PlanContext, intent: Intent, reason: string): Planned {
+async function uncheckedCreation(context: PlanContext, intent: Intent, reason: string): Promise<Planned> {
   const { manifest } = intent;
-  const call = requestOf(intent, undefined, stampOf(context.wpk, intent), false);
-  const after = manifest as KubeObject | undefined; // each apply has one, and no other action creates
+  const call = await requestFor(context, intent, undefined);
+  const after = manifest as KubeObject | undefined; // whatever brings an object has one
   const verified: Verified = { by: 'nobody', reason };
-  return outcome(context, { uid: undefined, before: undefined, after, verified, write: { intent, call } });
+  return outcome(context, { uid: undefined, before: undefined, after, verified, intent, write: { call } });
 }
 
 /**
@@ -146,16 +157,20 @@ export function planOnEarlier(
   changedBy: string,
   uid: string | undefined,
 ): Planned {
-  if (intent.step.action === 'delete' && !current) return unchanged(context, intent, current);
+  const { step } = intent;
+  const { effect } = actionOf(step);
+  if (effect === 'watch' || (effect === 'remove' && !current)) return unchanged(context, intent, current);
   try {
-    const { after, verified } = predict(intent, current, changedBy, stampOf(context.wpk, intent));
-    return outcome(context, { uid, before: current, after, verified, write: { intent } });
+    const stamp = stampOf(context.wpk, intent);
+    const { after, verified } = predict({ step, intent, current, changedBy, stamp });
+    return outcome(context, { uid, before: current, after, verified, intent, write: {} });
   } catch (error) {
     return problem(intent, error instanceof Error ? error.message : String(error));
   }
 }
 
 interface Outcome {
+  readonly intent: Intent;
   readonly uid: string | undefined;
   readonly before: KubeObject | undefined;
   readonly after: KubeObject | undefined;
@@ -163,12 +178,12 @@ interface Outcome {
   readonly write: PendingWrite;
 }
 
-function outcome({ fingerprints }: PlanContext, { uid, before, after, verified, write }: Outcome): Planned {
-  const planned = fingerprints.planned(write.intent, { uid, before, after }, verified);
+function outcome({ fingerprints }: PlanContext, { intent, uid, before, after, verified, write }: Outcome): Planned {
+  const planned = fingerprints.planned(intent, { uid, before, after }, verified);
   return {
     write: {
       planned,
-      path: write.intent.path,
+      intent,
       ...(before ? { before } : {}),
       ...(after ? { after } : {}),
       ...(planned.change === 'unchanged' ? {} : { write }),
@@ -177,8 +192,9 @@ function outcome({ fingerprints }: PlanContext, { uid, before, after, verified, 
 }
 
 function unchanged(context: PlanContext, intent: Intent, live: KubeObject | undefined): Planned {
-  const uid = live?.metadata.uid;
-  return outcome(context, { uid, before: live, after: live, verified: BY_SERVER, write: { intent } });
+  // What is only watched may be replaced by another object meanwhile: nothing is done to it.
+  const uid = actionOf(intent.step).effect === 'watch' ? undefined : live?.metadata.uid;
+  return outcome(context, { uid, before: live, after: live, verified: BY_SERVER, intent, write: {} });
 }
 
 function problem({ step, object }: Intent, message: string): Planned {

@@ -13,8 +13,15 @@ import { type Planned, type PlannedWrite, planObject, planOnEarlier, planOnLive 
 
 /** Requests under way at a time; more gained nothing on a local API server. */
 const IN_FLIGHT = 16;
+const NONE: ReadonlySet<string> = new Set();
 /** Packages whose answers are remembered. */
 const MAX_REMEMBERED = 8;
+/**
+ * How long the answer to a dry run is used again, ms. What the object is does not say all: a webhook, an admission
+ * policy or a quota may have changed, and would put into the write what nobody approved. So it spares only a package that
+ * is executed as soon as it is planned a second dry run.
+ */
+const ANSWERS_GOOD_MS = 3_000;
 
 /** What a package would do to the cluster as it is now. */
 export interface DryRun {
@@ -28,10 +35,11 @@ export interface DryRun {
 export interface Planner {
   /**
    * Plans a package against the cluster as it is now. The same package and the same state of its objects give the same
-   * digests. Asked again, it reads all objects but repeats the dry run only of those that changed.
+   * digests. Asked again within seconds, it reads all objects but repeats the dry run only of those that changed.
+   * @param done ids of steps that were carried out already: they are left out
    * @throws {ConnectorError} KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN for a missing right to read
    */
-  dryRun(wpk: Wpk, wpkDigest: Digest, signal?: AbortSignal): Promise<DryRun>;
+  dryRun(wpk: Wpk, wpkDigest: Digest, signal?: AbortSignal, done?: ReadonlySet<string>): Promise<DryRun>;
   /**
    * Plans one write anew, on the object as it is now.
    * @throws {ConnectorError} WRITE_REFUSED where the API server refuses it now
@@ -39,7 +47,8 @@ export interface Planner {
   replan(wpk: Wpk, intent: Intent, live: KubeObject | undefined, signal?: AbortSignal): Promise<PlannedWrite>;
   /**
    * The digests under which the same write may have been approved before earlier steps of the package were carried out:
-   * without uid where the package created the object, and as it was predicted on top of those steps.
+   * without uid where the package created the object, as it was predicted on top of those steps, and as its manifest
+   * says where nobody could check it.
    */
   digestsBefore(wpk: Wpk, write: PlannedWrite): readonly Digest[];
   readonly stateHash: Fingerprints['stateHash'];
@@ -50,15 +59,18 @@ export interface PlannerOptions {
   readonly sha256: Sha256;
   /** Keyed HMAC for values of Secrets. It enters the digests: the same key for as long as an approval may be open. */
   readonly mask: (value: string) => string;
+  /** Milliseconds of a clock that does not go back. */
+  readonly now?: () => number;
 }
 
 /** What an object's plan depends on besides the package. */
 interface Remembered {
   readonly state: string;
+  readonly askedAt: number;
   readonly results: readonly Planned[];
 }
 
-export function createPlanner({ api, sha256, mask }: PlannerOptions): Planner {
+export function createPlanner({ api, sha256, mask, now = () => performance.now() }: PlannerOptions): Planner {
   const discovery = createDiscovery(api);
   const fingerprints = createFingerprints(sha256, mask);
   const remembered = new Map<Digest, Map<string, Remembered>>();
@@ -76,11 +88,10 @@ export function createPlanner({ api, sha256, mask }: PlannerOptions): Planner {
   }
 
   return {
-    async dryRun(wpk, wpkDigest, signal) {
-      const [clusterUid, { intents, problems }] = await Promise.all([
-        api.clusterUid(signal),
-        resolveIntents(wpk, discovery),
-      ]);
+    async dryRun(wpk, wpkDigest, signal, done = NONE) {
+      const [clusterUid, resolved] = await Promise.all([api.clusterUid(signal), resolveIntents(wpk, discovery)]);
+      const intents = resolved.intents.filter(({ step }) => !done.has(step.id));
+      const problems = resolved.problems.filter(({ step }) => !done.has(step));
       const live = await readLive(api, intents, IN_FLIGHT, signal);
       const answers = answersFor(wpkDigest);
       const byObject = [...Map.groupBy(intents, ({ path }) => path)];
@@ -88,11 +99,14 @@ export function createPlanner({ api, sha256, mask }: PlannerOptions): Planner {
       await forEachLimited(byObject, IN_FLIGHT, async ([path, own]) => {
         const object = live.get(path);
         const missingParent = missingParentOf(own, live);
-        const state = JSON.stringify([object ? versionOf(object) : null, missingParent]);
+        const steps = own.map(({ stepIndex }) => stepIndex);
+        const state = JSON.stringify([object ? versionOf(object) : null, missingParent, steps]);
         let planned = answers.get(path);
-        if (planned?.state !== state) {
+        const askedAt = now();
+        if (planned?.state !== state || askedAt - planned.askedAt >= ANSWERS_GOOD_MS) {
           planned = {
             state,
+            askedAt,
             results: await planObject({ api, fingerprints, wpk, signal }, own, object, missingParent),
           };
           // Problems are asked about again: quota, policies and definitions may have changed.
@@ -115,12 +129,14 @@ export function createPlanner({ api, sha256, mask }: PlannerOptions): Planner {
       throw new ConnectorError('WRITE_REFUSED', `${describeObject(intent.object)}: ${result.problem.message}.`);
     },
 
-    digestsBefore(wpk, { planned, before, write }) {
+    digestsBefore(wpk, { planned, intent, before, write }) {
       const asPlanned = [planned];
       if (write && before) {
-        const predicted = planOnEarlier({ api, fingerprints, wpk }, write.intent, before, planned.step, planned.uid);
+        const predicted = planOnEarlier({ api, fingerprints, wpk }, intent, before, planned.step, planned.uid);
         if ('write' in predicted) asPlanned.push(predicted.write.planned);
       }
+      // What could not be checked before its namespace or kind was there was approved as the manifest has it.
+      if (write && !before && intent.manifest) asPlanned.push(fingerprints.unchecked(intent));
       return asPlanned.flatMap((one) => [one.digest, objectDigest(sha256, { ...one, uid: undefined })]);
     },
 

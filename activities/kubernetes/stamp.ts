@@ -15,16 +15,11 @@ export function stampOf(wpk: Wpk, intent: Intent): string {
 /**
  * Whether the object's stamps say that this step was carried out on it. Steps run in order, so the stamp of a later
  * step of the same package tells it too: what that step was built on must not be done a second time.
+ * @param stampAt where the step itself leaves its stamp, if it does
  */
-export function isDone(wpk: Wpk, intent: Intent, live: KubeObject): boolean {
-  const restarted = stampedStep(wpk, at(live, ...RESTART_STAMP_PATH));
-  const stamped = stampedStep(wpk, at(live, ...STAMP_PATH));
-  const { action } = intent.step;
-  return (
-    Math.max(restarted, stamped) > intent.stepIndex ||
-    (action === 'restart' && restarted === intent.stepIndex) ||
-    ((action === 'scale' || action === 'patch') && stamped === intent.stepIndex)
-  );
+export function isDone(wpk: Wpk, { stepIndex }: Intent, live: KubeObject, stampAt?: readonly string[]): boolean {
+  const newest = Math.max(...[STAMP_PATH, RESTART_STAMP_PATH].map((path) => stampedStep(wpk, at(live, ...path))));
+  return newest > stepIndex || (stampAt !== undefined && stampedStep(wpk, at(live, ...stampAt)) === stepIndex);
 }
 
 /** The index of the step that a stamp names, -1 for a stamp of another package or none. */

@@ -1,5 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectorError } from '../../domain/errors.ts';
+import type { ExecutorLease, FreezeData } from '../../domain/freeze.ts';
+import { freezeNameOf } from '../../domain/freeze.ts';
 import { FIELD_MANAGER, STATE_NAMESPACE } from '../../domain/names.ts';
 import { describeObject } from '../../domain/plan.ts';
 import type { ExecutionReport } from '../../domain/status.ts';
@@ -7,9 +10,10 @@ import { ApiStatusError } from './api-status-error.ts';
 import { Execution, planChanged } from './execution.ts';
 import type { ExecutionOptions } from './execution-types.ts';
 import { toJsonBody } from './json-body.ts';
-import type { KubeApi } from './kube-api.ts';
+import type { KubeApi, WriteCall } from './kube-api.ts';
 import { at, isRecord, type KubeObject, versionOf } from './kube-object.ts';
 import type { Planner } from './planner.ts';
+import { Undo, type UndoOptions } from './undo.ts';
 
 export interface Writer {
   /**
@@ -20,6 +24,13 @@ export interface Writer {
    * KUBERNETES_FORBIDDEN, KUBERNETES_UNAVAILABLE; whatever `beforeWrite` throws; the signal's reason
    */
   execute(options: ExecutionOptions): Promise<ExecutionReport>;
+  /**
+   * Undoes what a package has written, the last first. What somebody else changed meanwhile is left, and the report says
+   * so; undoing what is undone already does nothing.
+   * @throws {ConnectorError} KUBERNETES_FORBIDDEN for a missing right to read, KUBERNETES_UNAVAILABLE; whatever
+   * `beforeWrite` throws; the signal's reason
+   */
+  undo(options: UndoOptions): Promise<void>;
 }
 
 /** The one file that writes to the cluster: everything else reads, or asks for dry runs. */
@@ -28,9 +39,15 @@ export function createWriter({ api, planner }: { readonly api: KubeApi; readonly
     async execute(options) {
       requireApproval(planner, options);
       const execution = new Execution(api, (call) => api.write(call), planner, options);
-      for (const step of options.wpk.steps) await execution.run(step);
+      for (const step of options.wpk.steps) {
+        const done = options.done?.get(step.id);
+        if (done) options.report.steps.push(done);
+        else await execution.run(step);
+      }
       return options.report;
     },
+
+    undo: (options) => new Undo(api, (call) => api.write(call), options).run(),
   };
 }
 
@@ -51,13 +68,13 @@ export interface StateRecords {
   /** Creates a record that must not exist; resolves to false where one does. */
   create(name: string, data: RecordData): Promise<boolean>;
   read(name: string): Promise<RecordData | undefined>;
-  /** Sets fields of an existing record. */
-  merge(name: string, data: RecordData): Promise<void>;
+  /** Sets fields of an existing record, and removes those that are null. */
+  merge(name: string, data: RecordChange): Promise<void>;
   /**
    * Sets fields by what a record says, made where it is missing; nobody else's change comes in between.
    * @param change gets the record as it is, perhaps more than once, and gives what to set; undefined changes nothing
    */
-  amend(name: string, change: (record: RecordData | undefined) => RecordData | undefined): Promise<void>;
+  amend(name: string, change: (record: RecordData | undefined) => RecordChange | undefined): Promise<void>;
   /** The records whose names start so, by name. */
   list(prefix: string): Promise<ReadonlyMap<string, RecordData>>;
   /** Removes a record; one that is gone already is no error. */
@@ -65,9 +82,12 @@ export interface StateRecords {
 }
 
 export type RecordData = Readonly<Record<string, string>>;
+export type RecordChange = Readonly<Record<string, string | null>>;
 
 /** How often a record is read anew because somebody else changed it. */
 const MAX_AMENDMENTS = 20;
+
+const AMENDMENT_PAUSE_MS = 10;
 
 /** More records than that were never meant to be in one cluster. */
 const MAX_RECORDS = 100_000;
@@ -79,13 +99,77 @@ const MAX_RECORDS = 100_000;
  * @throws {ConnectorError} KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN, WRITE_REFUSED
  */
 export async function sharedKey(api: KubeApi, name: string): Promise<Buffer> {
-  const path = `/api/v1/namespaces/${STATE_NAMESPACE}/secrets`;
+  const path = SECRETS_PATH;
   const metadata = { name, labels: OWN_LABELS };
   const data = { key: randomBytes(32).toString('base64') };
   await asConnectorError(() => createInState(api, path, { apiVersion: 'v1', kind: 'Secret', metadata, data }));
   const key = at(await api.get(`${path}/${name}`), 'data', 'key');
   if (typeof key !== 'string') throw new ConnectorError('CONFIG_INVALID', `The Secret ${name} holds no key.`);
   return Buffer.from(key, 'base64');
+}
+
+/** Secrets of the connector's own in its state namespace, each with a label that tells what it is about. */
+export interface StateSecrets {
+  /** Makes a Secret, or gives it exactly these data. */
+  put(name: string, about: string, data: Readonly<Record<string, Uint8Array>>): Promise<void>;
+  /** Those about one thing, by name. */
+  list(about: string): Promise<ReadonlyMap<string, Readonly<Record<string, Uint8Array>>>>;
+  /** What there is something about. */
+  subjects(): Promise<ReadonlySet<string>>;
+  removeAll(about: string): Promise<void>;
+}
+
+const SECRETS_PATH = `/api/v1/namespaces/${STATE_NAMESPACE}/secrets`;
+const ABOUT_LABEL = 'neuralops.io/about';
+
+/**
+ * Opens the connector's own Secrets.
+ * All methods throw KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN or WRITE_REFUSED.
+ * @param api with the rights for the state namespace, which the account that applies packages does not have
+ */
+export function createStateSecrets(api: KubeApi): StateSecrets {
+  const list = async (labelSelector: string) => {
+    const secrets = await api.list(SECRETS_PATH, { atMost: MAX_RECORDS, labelSelector });
+    if (!secrets) throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'There are too many Secrets to list.');
+    return secrets;
+  };
+  return {
+    put: (name, about, data) =>
+      asConnectorError(async () => {
+        const encoded = Object.entries(data).map(
+          ([key, bytes]) => [key, Buffer.from(bytes).toString('base64')] as const,
+        );
+        const metadata = { name, labels: { ...OWN_LABELS, [ABOUT_LABEL]: about } };
+        const secret = { apiVersion: 'v1', kind: 'Secret', metadata, data: Object.fromEntries(encoded) };
+        const query = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict', force: 'true' };
+        const contentType = 'application/apply-patch+yaml';
+        const call = { method: 'PATCH', path: `${SECRETS_PATH}/${name}`, query, contentType, body: toJsonBody(secret) };
+        await inStateNamespace(api, () => api.write(call as WriteCall));
+      }),
+
+    async list(about) {
+      const secrets = await list(`${ABOUT_LABEL}=${about}`);
+      return new Map(secrets.map((secret) => [secret.metadata.name, bytesIn(secret)]));
+    },
+
+    async subjects() {
+      const labels = (await list(ABOUT_LABEL)).map(({ metadata }) => metadata.labels?.[ABOUT_LABEL]);
+      return new Set(labels.filter((label) => label !== undefined));
+    },
+
+    removeAll: (about) =>
+      asConnectorError(async () => {
+        const query = { labelSelector: `${ABOUT_LABEL}=${about}` };
+        const body = toJsonBody({ apiVersion: 'v1', kind: 'DeleteOptions' });
+        await api.write({ method: 'DELETE', path: SECRETS_PATH, query, contentType: 'application/json', body });
+      }),
+  };
+}
+
+function bytesIn(secret: KubeObject): Readonly<Record<string, Uint8Array>> {
+  const data = at(secret, 'data');
+  const entries = Object.entries(isRecord(data) ? data : {});
+  return Object.fromEntries(entries.map(([key, encoded]) => [key, Buffer.from(String(encoded), 'base64')]));
 }
 
 const MANAGED_BY = 'app.kubernetes.io/managed-by';
@@ -104,7 +188,7 @@ export function createStateRecords(api: KubeApi): StateRecords {
       const metadata = { name, labels: OWN_LABELS };
       return createInState(api, RECORDS_PATH, { apiVersion: 'v1', kind: 'ConfigMap', metadata, data });
     });
-  const merge = (name: string, data: RecordData, metadata?: { readonly resourceVersion: string }) =>
+  const merge = (name: string, data: RecordChange, metadata?: { readonly resourceVersion: string }) =>
     asConnectorError(async () => {
       const query = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict' };
       const contentType = 'application/merge-patch+json';
@@ -128,11 +212,12 @@ export function createStateRecords(api: KubeApi): StateRecords {
         if (!data) return;
         try {
           if (record) return await merge(name, data, { resourceVersion: versionOf(record).resourceVersion });
-          if (await create(name, data)) return;
+          if (await create(name, withoutNulls(data))) return;
         } catch (error) {
           const isStale = error instanceof ConnectorError && isStaleAnswer(error.cause);
           if (!isStale || attempt === MAX_AMENDMENTS) throw error;
         }
+        await sleep(Math.random() * attempt * AMENDMENT_PAUSE_MS); // or all who try would go on in step
       }
     },
 
@@ -144,17 +229,29 @@ export function createStateRecords(api: KubeApi): StateRecords {
       return new Map(own.map((record) => [record.metadata.name, dataOf(record)]));
     },
 
-    remove: (name) =>
-      asConnectorError(async () => {
-        const body = toJsonBody({ apiVersion: 'v1', kind: 'DeleteOptions' });
-        const path = `${RECORDS_PATH}/${name}`;
-        try {
-          await api.write({ method: 'DELETE', path, query: {}, contentType: 'application/json', body });
-        } catch (error) {
-          if (!(error instanceof ApiStatusError && error.isNotFound)) throw error;
-        }
-      }),
+    remove: (name) => removeOwn(api, `${RECORDS_PATH}/${name}`),
   };
+}
+
+/**
+ * Sets or lifts the freeze, whatever it is now; the object is made where it is missing.
+ * @param fieldManager under which name: managed fields tell who froze
+ * @returns the resourceVersion that the freeze has from now on
+ * @throws {ConnectorError} KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN, WRITE_REFUSED
+ */
+export async function writeFreeze(
+  api: KubeApi,
+  clusterId: string,
+  data: FreezeData,
+  fieldManager: string,
+): Promise<string> {
+  const name = freezeNameOf(clusterId);
+  const body = toJsonBody({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, labels: OWN_LABELS }, data });
+  // In an emergency nobody asks whose fields they are.
+  const query = { fieldManager, force: 'true' };
+  const contentType = 'application/apply-patch+yaml';
+  const call = { method: 'PATCH', path: `${RECORDS_PATH}/${name}`, query, contentType, body } as const;
+  return versionOf(await asConnectorError(() => inStateNamespace(api, () => api.write(call)))).resourceVersion;
 }
 
 function dataOf(record: KubeObject): RecordData {
@@ -162,8 +259,24 @@ function dataOf(record: KubeObject): RecordData {
   return isRecord(data) ? (data as RecordData) : {}; // a ConfigMap's data are texts
 }
 
+function withoutNulls(change: RecordChange): RecordData {
+  return Object.fromEntries(Object.entries(change).filter((entry): entry is [string, string] => entry[1] !== null));
+}
+
 function isStaleAnswer(cause: unknown): boolean {
   return cause instanceof ApiStatusError && cause.isStale;
+}
+
+/** Removes an object of the connector's own; one that is gone already is no error. */
+function removeOwn(api: KubeApi, path: string): Promise<void> {
+  return asConnectorError(async () => {
+    const body = toJsonBody({ apiVersion: 'v1', kind: 'DeleteOptions' });
+    try {
+      await api.write({ method: 'DELETE', path, query: {}, contentType: 'application/json', body });
+    } catch (error) {
+      if (!(error instanceof ApiStatusError && error.isNotFound)) throw error;
+    }
+  });
 }
 
 /** Creates an object in the state namespace; false where the object is there already. */
@@ -242,23 +355,15 @@ const MAX_LEASES = 10_000;
  */
 export function createHeadLeases(api: KubeApi): HeadLeases {
   return {
-    publish: ({ name, clusterId, holder, renewedAt, head, publicKey }) =>
-      asConnectorError(async () => {
-        const metadata = {
-          name,
-          labels: { ...OWN_LABELS, [CLUSTER_LABEL]: clusterId },
-          annotations: { [HEAD_ANNOTATION]: head, [KEY_ANNOTATION]: publicKey },
-        };
-        const renewTime = renewedAt.toISOString().replace(/Z$/, '000Z'); // a MicroTime
-        const spec = { holderIdentity: holder, renewTime };
-        const body = toJsonBody({ apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec });
-        // Nobody else has a say in it.
-        const query = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict', force: 'true' };
-        const contentType = 'application/apply-patch+yaml';
-        await inStateNamespace(api, () =>
-          api.write({ method: 'PATCH', path: `${LEASES_PATH}/${name}`, query, contentType, body }),
-        );
-      }),
+    publish: ({ name, clusterId, holder, renewedAt, head, publicKey }) => {
+      const labels = { [CLUSTER_LABEL]: clusterId };
+      const annotations = { [HEAD_ANNOTATION]: head, [KEY_ANNOTATION]: publicKey };
+      return applyLease(
+        api,
+        { name, labels, annotations },
+        { holderIdentity: holder, renewTime: toMicroTime(renewedAt) },
+      );
+    },
 
     async read(name) {
       const lease = await api.get(`${LEASES_PATH}/${name}`);
@@ -279,6 +384,30 @@ export function createHeadLeases(api: KubeApi): HeadLeases {
   };
 }
 
+interface LeaseMetadata {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+/** Makes a Lease of the connector's own, or renews it. Nobody else has a say in it. */
+async function applyLease(api: KubeApi, metadata: LeaseMetadata, spec: object): Promise<void> {
+  const labels = { ...OWN_LABELS, ...metadata.labels };
+  const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { ...metadata, labels }, spec };
+  const query = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict', force: 'true' };
+  const contentType = 'application/apply-patch+yaml';
+  const path = `${LEASES_PATH}/${metadata.name}`;
+  const body = toJsonBody(lease);
+  await asConnectorError(() =>
+    inStateNamespace(api, () => api.write({ method: 'PATCH', path, query, contentType, body })),
+  );
+}
+
+/** RFC 3339 with six digits, as Leases have it. */
+function toMicroTime(date: Date): string {
+  return date.toISOString().replace(/Z$/, '000Z');
+}
+
 function describeLease(lease: KubeObject): HeadLease {
   const text = (...path: readonly string[]) => String(at(lease, ...path) ?? '');
   return {
@@ -288,5 +417,56 @@ function describeLease(lease: KubeObject): HeadLease {
     renewedAt: new Date(text('spec', 'renewTime')),
     head: text('metadata', 'annotations', HEAD_ANNOTATION),
     publicKey: text('metadata', 'annotations', KEY_ANNOTATION),
+  };
+}
+
+/** Leases in which executors say that they are at work, in the state namespace. */
+export interface ExecutorLeases {
+  /** Makes or renews a Lease. */
+  publish(lease: Omit<ExecutorLease, 'renewed'> & { readonly renewedAt: Date }): Promise<void>;
+  /** Those of one cluster. */
+  list(): Promise<ExecutorLease[]>;
+  remove(name: string): Promise<void>;
+}
+
+const EXECUTOR_LABEL = 'neuralops.io/executor-of';
+const ANNOTATIONS = {
+  freezeSeen: 'neuralops.io/freeze-seen',
+  mayWrite: 'neuralops.io/may-write',
+  writesInFlight: 'neuralops.io/writes-in-flight',
+} as const;
+
+/** All methods throw KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN or WRITE_REFUSED. */
+export function createExecutorLeases(api: KubeApi, clusterId: string): ExecutorLeases {
+  return {
+    async publish({ name, holder, durationSeconds, freezeSeen, mayWrite, writesInFlight, renewedAt }) {
+      const annotations = {
+        [ANNOTATIONS.freezeSeen]: freezeSeen,
+        [ANNOTATIONS.mayWrite]: String(mayWrite),
+        [ANNOTATIONS.writesInFlight]: String(writesInFlight),
+      };
+      const labels = { [EXECUTOR_LABEL]: clusterId };
+      const spec = { holderIdentity: holder, leaseDurationSeconds: durationSeconds, renewTime: toMicroTime(renewedAt) };
+      await applyLease(api, { name, labels, annotations }, spec);
+    },
+
+    async list() {
+      const leases = await api.list(LEASES_PATH, {
+        atMost: MAX_LEASES,
+        labelSelector: `${EXECUTOR_LABEL}=${clusterId}`,
+      });
+      if (!leases) throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'There are too many Leases to list.');
+      return leases.map(({ metadata, spec }) => ({
+        name: metadata.name,
+        holder: String(at(spec, 'holderIdentity') ?? ''),
+        durationSeconds: Number(at(spec, 'leaseDurationSeconds') ?? 0),
+        freezeSeen: metadata.annotations?.[ANNOTATIONS.freezeSeen] ?? '0',
+        mayWrite: metadata.annotations?.[ANNOTATIONS.mayWrite] !== 'false',
+        writesInFlight: Number(metadata.annotations?.[ANNOTATIONS.writesInFlight] ?? 1),
+        renewed: String(at(spec, 'renewTime') ?? ''),
+      }));
+    },
+
+    remove: (name) => removeOwn(api, `${LEASES_PATH}/${name}`),
   };
 }

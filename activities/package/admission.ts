@@ -135,7 +135,7 @@ function checkValidity(wpk: Wpk, now: Date, policy: Policy, begun: boolean): voi
 }
 
 function factsOf(
-  { metadata, target, reason, steps }: Wpk,
+  { metadata, target, reason, steps, onFailure }: Wpk,
   wpkDigest: Digest,
   signature: VerifiedSignature,
 ): PackageFacts {
@@ -150,7 +150,9 @@ function factsOf(
     steps: steps.length,
     expiresAt: metadata.expiresAt,
     wpkDigest,
+    onFailure,
     signedBy: signature.keyName,
     signerFingerprint: signature.fingerprint,
+    ...(signature.identity !== undefined && { signerIdentity: signature.identity }),
   };
 }

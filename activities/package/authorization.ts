@@ -7,9 +7,10 @@ import type { PlanBinding } from '../../domain/plan.ts';
 import { planDigest } from '../../domain/plan.ts';
 import { requirementFor } from '../../domain/policy.ts';
 import type { Requirement } from '../../domain/policy.ts';
+import type { EndPhase } from '../../domain/status.ts';
 import type { Witness } from '../temporal/witness.ts';
 import type { AdmittedWpk } from './admission.ts';
-import type { Claim, RunRef } from './claims.ts';
+import type { Claim, Claims, RunRef } from './claims.ts';
 import { sameRun } from './claims.ts';
 import type { StatementProver } from './statements.ts';
 
@@ -62,6 +63,49 @@ export function assertClaim(claim: Claim | undefined, caller: Caller, wpkDigest:
   }
 }
 
+/**
+ * A run may not give a false account of how its package ended: the claim, which only what executes closes, knows better.
+ * While the API server is away, what does not say that anything was carried out is taken as told.
+ * @throws {ConnectorError} CALLER_UNTRUSTED, KUBERNETES_UNAVAILABLE
+ */
+export async function assertEnd(claims: Claims, caller: Caller, wpkId: string, phase: EndPhase): Promise<void> {
+  const claim = await claimOf(claims, wpkId, phase);
+  if (claim === 'away') return;
+  const own = claim && sameRun(claim, caller) ? claim : undefined;
+  if (isPossibleEnd(phase, own)) return;
+  const known = own ? `the claim says ${own.ended ?? (own.executing ? 'executing' : 'nothing')}` : 'it has no claim';
+  throw new ConnectorError('CALLER_UNTRUSTED', `The run says that it ended as ${phase}; ${known}.`);
+}
+
+async function claimOf(claims: Claims, wpkId: string, phase: EndPhase): Promise<Claim | undefined | 'away'> {
+  try {
+    return await claims.read(wpkId);
+  } catch (error) {
+    if (!(error instanceof ConnectorError)) throw error;
+    if (error.code === 'CALLER_UNTRUSTED') return undefined; // no package has such an id
+    if (error.code === 'KUBERNETES_UNAVAILABLE' && !CARRIED_OUT.has(phase)) return 'away';
+    throw error;
+  }
+}
+
+/** Ends that nothing comes to but by writing. */
+const CARRIED_OUT: ReadonlySet<EndPhase> = new Set<EndPhase>(['succeeded', 'rolled-back']);
+/** Those of a run that never had the package, or not yet. */
+const WITHOUT_CLAIM: ReadonlySet<EndPhase> = new Set<EndPhase>(['denied', 'failed', 'stopped']);
+
+function isPossibleEnd(phase: EndPhase, claim: Claim | undefined): boolean {
+  if (!claim) return WITHOUT_CLAIM.has(phase);
+  const { ended, executing, undone } = claim;
+  if (ended === undefined || ended === 'settled') {
+    // What was begun can't be voted on or run out of time any more.
+    return !CARRIED_OUT.has(phase) && (executing === undefined || WITHOUT_CLAIM.has(phase));
+  }
+  if (phase === 'rolled-back') return undone !== undefined;
+  // What failed may have been stopped while it was undone.
+  if (ended.startsWith('failed:')) return phase === 'failed' || phase === 'denied' || phase === 'stopped';
+  return phase === ended;
+}
+
 export interface ApprovalInput {
   readonly planDigest: Digest;
   readonly binding: PlanBinding;
@@ -110,7 +154,10 @@ export async function assertApproved(
   // All of them: a rejection need not name the plan, and one that a forged run passed over still holds.
   const votes = await judgedVotes(deps, caller, contextOf(admitted, caller, digest, binding, requirement));
   const { outcome, approvals, missing, missingGroups } = tally(votes, requirement);
-  if (outcome === 'rejected') throw new ConnectorError('APPROVAL_MISSING', 'Somebody rejected it.');
+  if (outcome === 'rejected') {
+    const by = votes.find(({ decision, refused }) => decision === 'reject' && !refused);
+    throw new ConnectorError('APPROVAL_MISSING', `${by?.approver} rejected it before it was begun.`);
+  }
   if (outcome === 'waiting') {
     const groups = missingGroups.length > 0 ? `, nobody of ${missingGroups.join(', ')} approved` : '';
     throw new ConnectorError('APPROVAL_MISSING', `${missing} missing${groups}: ${requirement.reason}.`);
@@ -134,8 +181,16 @@ function contextOf(
   requirement: Requirement,
 ): VoteContext {
   const run = { workflowId, runId, wpkDigest, clusterUid, policyDigest };
-  const { signerFingerprint } = facts;
-  return { open: true, author: wpk.metadata.author, signerFingerprint, planDigest, requirement, run };
+  const { signerFingerprint, signerIdentity } = facts;
+  return {
+    open: true,
+    author: wpk.metadata.author,
+    signerFingerprint,
+    signerIdentity,
+    planDigest,
+    requirement,
+    run,
+  };
 }
 
 /** All votes of the run, in the order in which Temporal took them in. */

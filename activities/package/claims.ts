@@ -18,6 +18,8 @@ export interface Claim extends RunRef {
   readonly executing?: Digest;
   /** Set when execution ended, with how: nothing is written for the package any more. */
   readonly ended?: ExecutionEnd;
+  /** Set when everything that was written is undone. */
+  readonly undone?: 'yes';
 }
 
 /**
@@ -68,6 +70,10 @@ export class Claims {
   /** Forgets a claim; only once nothing that bears the package's id can be valid any more. */
   async forget(wpkId: string): Promise<void> {
     await this.records.remove(nameOf(wpkId));
+  }
+
+  async markUndone(wpkId: string): Promise<void> {
+    await this.records.merge(nameOf(wpkId), { undone: 'yes' });
   }
 
   async markEnded(wpkId: string, ended: ExecutionEnd): Promise<void> {

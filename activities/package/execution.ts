@@ -6,13 +6,17 @@ import { resultDenials } from '../../domain/policy.ts';
 import type { ExecutionReport, Progress } from '../../domain/status.ts';
 import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import type { ExecutionOptions, ExecutionProgress, GrowingReport } from '../kubernetes/execution-types.ts';
+import type { Executor } from '../kubernetes/executor.ts';
 import type { DryRun, Planner } from '../kubernetes/planner.ts';
-import type { Writer } from '../kubernetes/writer.ts';
+import type { StateSecrets, Writer } from '../kubernetes/writer.ts';
 import type { Witness } from '../temporal/witness.ts';
 import type { Admission, AdmittedWpk } from './admission.ts';
 import type { Caller } from './authorization.ts';
 import { assertApproved, assertCaller, assertClaim, assertPlan, packageOf } from './authorization.ts';
 import type { Claims, ExecutionEnd } from './claims.ts';
+import { exclusively } from './exclusive.ts';
+import type { Locks } from './locks.ts';
+import { forgetJournal, Journal } from './journal.ts';
 import { makePlan } from './planning.ts';
 import type { PolicySource } from '../policy/load-policy.ts';
 import type { PackageRecords } from './records.ts';
@@ -40,11 +44,16 @@ export interface ExecutionDeps {
   readonly claims: Claims;
   readonly planner: Planner;
   readonly writer: Writer;
+  readonly executor: Executor;
+  readonly locks: Locks;
   readonly witness: Witness;
   readonly prove: StatementProver;
   readonly sequences: Sequences;
+  /** Where what undoing a package needs is kept. */
+  readonly secrets: StateSecrets;
   readonly policy: PolicySource;
   readonly now: () => Date;
+  /** Puts the log where it can't be deleted, if there is such a place; without that nothing is written. */
   readonly uploadAudit: () => Promise<void>;
 }
 
@@ -75,21 +84,61 @@ export async function executePlan(
   input: ExecuteInput,
   context: ExecutionContext,
 ): Promise<ExecuteOutcome> {
+  return deps.executor.during((executor) => executeAlone(deps, input, context, executor));
+}
+
+/** @param executor name of the Lease under which it is executed */
+async function executeAlone(
+  deps: ExecutionDeps,
+  input: ExecuteInput,
+  context: ExecutionContext,
+  executor: string,
+): Promise<ExecuteOutcome> {
   const { caller, signal } = context;
   const wpkId = packageOf(caller, deps.clusterId);
   const claim = await deps.claims.read(wpkId);
-  const resumed = claim?.executing !== undefined;
-  const admitted = await deps.admit(input.signed, { begun: resumed, fresh: true });
+  const begun = claim?.executing !== undefined;
+  const admitted = await deps.admit(input.signed, { begun, fresh: true });
   const { wpk, wpkDigest } = admitted;
   assertCaller(caller, deps.clusterId, wpk.metadata.id);
   assertClaim(claim, caller, wpkDigest);
   assertPlan(deps.sha256, input, wpkDigest);
 
   if (claim.ended !== undefined) return endedBefore(claim.ended);
+  if (!begun) await deps.executor.assertMayWrite(); // what is frozen holds nothing up
+  const onWait = (waitingFor: string) => context.onProgress(waitingProgress(wpk, waitingFor));
+  const progress = { begun };
+  const goesOn = (error: unknown) =>
+    error instanceof ExecutionFailed ? wpk.onFailure === 'rollback' : progress.begun && !isFinal(error);
+  const request = { wpk, runId: caller.runId, executor, signal, onWait, goesOn };
+  return exclusively(deps.locks, request, () => carryOut(deps, input, context, admitted, progress));
+}
+
+/** @param progress told when the package is begun: from then on it keeps its objects until it has ended */
+async function carryOut(
+  deps: ExecutionDeps,
+  input: ExecuteInput,
+  context: ExecutionContext,
+  admitted: AdmittedWpk,
+  progress: { begun: boolean },
+): Promise<ExecuteOutcome> {
+  const { caller, signal } = context;
+  const { wpk, wpkDigest } = admitted;
+  const wpkId = wpk.metadata.id;
+  // Another attempt may have gone on while this one waited for the objects.
+  const claim = await deps.claims.read(wpkId);
+  assertClaim(claim, caller, wpkDigest);
+  if (claim.ended !== undefined) return endedBefore(claim.ended);
+  const resumed = claim.executing !== undefined;
+  progress.begun = resumed;
   if (resumed && claim.executing !== input.planDigest) {
     throw new ConnectorError('PLAN_CHANGED', 'Another plan of this package was begun.');
   }
-  const { plan, dryRun } = await makePlan(deps.planner, deps.sha256, admitted, signal);
+  const frozen = await frozenNow(deps, wpkId, resumed);
+  if (frozen) return frozen;
+  const journal = resumed ? await Journal.read(deps.secrets, wpk) : Journal.begin(deps.secrets, wpk);
+  const done = journal.done();
+  const { plan, dryRun } = await makePlan(deps.planner, deps.sha256, admitted, signal, new Set(done.keys()));
   if (!resumed && plan.digest !== input.planDigest) return { outcome: 'plan-changed' };
 
   const records = context.recordsFor(admitted);
@@ -103,18 +152,22 @@ export async function executePlan(
     await records.write('package.approved', 'succeeded', decided, { planDigest, key: planDigest });
     await deps.uploadAudit();
     await deps.sequences.advance(wpk);
+    progress.begun = true;
     await deps.claims.markExecuting(wpkId, planDigest);
   }
 
   const report: GrowingReport = { steps: [] };
+  const { halt } = deps.executor;
   try {
     await deps.writer.execute({
       wpk,
       dryRun,
       approved: new Set(input.binding.objects),
       resumed,
-      signal,
+      signal: AbortSignal.any([signal, halt]),
       report,
+      journal,
+      done,
       beforeWrite: policyGuard(deps, input.signed, admitted, dryRun),
       onStep: async (step) => {
         // A step before may have waited for hours: a key may be revoked and the policy may deny by now.
@@ -124,16 +177,41 @@ export async function executePlan(
       onProgress: (progress) => context.onProgress(progressOf(wpk, progress)),
     });
   } catch (error) {
-    if (context.stopRequested()) {
+    if (context.stopRequested() || halt.aborted) {
       await deps.claims.markEnded(wpkId, 'stopped');
       return { outcome: 'stopped', report };
     }
-    if (!(error instanceof ConnectorError) || error.traits.retryable) throw error;
+    if (!isFinal(error)) throw error;
     await deps.claims.markEnded(wpkId, `failed:${error.code}`);
     throw new ExecutionFailed(error, report);
   }
   await deps.claims.markEnded(wpkId, 'succeeded');
+  await forgetJournal(deps.secrets, wpkId);
   return { outcome: 'succeeded', report };
+}
+
+/** Whether Temporal does not try again what failed so. */
+export function isFinal(error: unknown): error is ConnectorError {
+  return error instanceof ConnectorError && !error.traits.retryable;
+}
+
+/**
+ * A package that was begun ends where it is when the cluster is frozen, whoever froze it; one that was not waits.
+ * @throws {ConnectorError} FROZEN, FREEZE_UNKNOWN
+ */
+async function frozenNow(
+  { executor, claims }: ExecutionDeps,
+  wpkId: string,
+  begun: boolean,
+): Promise<ExecuteOutcome | undefined> {
+  try {
+    await executor.assertMayWrite();
+    return undefined;
+  } catch (error) {
+    if (!begun || !executor.halt.aborted) throw error;
+    await claims.markEnded(wpkId, 'stopped');
+    return { outcome: 'stopped', report: { steps: [] } };
+  }
 }
 
 /** A policy that changes while a package is carried out decides at the next write: of its contents and of who signed it. */
@@ -185,7 +263,14 @@ async function recordStep(
   // A step that a crash cut short ends more than once, each time with what that attempt did.
   const key = `${finished.id}/${attempt}`;
   const outcome = finished.outcome === 'partial' ? 'failed' : 'succeeded';
-  await records.write('step.finished', outcome, { ...finished }, { key, planDigest });
+  const { id, action, outcome: how, objects, startedAt, finishedAt } = finished; // no logs: anything may be in them
+  const detail = { id, action, outcome: how, objects, startedAt, finishedAt };
+  await records.write('step.finished', outcome, detail, { key, planDigest });
+}
+
+export function waitingProgress({ steps }: Wpk, waitingFor: string): Progress {
+  const since = new Date().toISOString();
+  return { step: '', index: 0, of: steps.length, done: 0, total: 0, since, waitingFor };
 }
 
 function progressOf({ steps }: Wpk, { step, done, total, waitingFor }: ExecutionProgress): Progress {

@@ -24,6 +24,7 @@ export interface MadePlan {
 
 /**
  * Makes the plan of a package against the cluster as it is now.
+ * @param done ids of steps that were carried out already: what is left is planned
  * @throws {ConnectorError} POLICY_DENIED for what it would become, KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN
  */
 export async function makePlan(
@@ -31,8 +32,9 @@ export async function makePlan(
   sha256: Sha256,
   { wpk, wpkDigest, policy }: Pick<AdmittedWpk, 'wpk' | 'wpkDigest' | 'policy'>,
   signal?: AbortSignal,
+  done?: ReadonlySet<string>,
 ): Promise<MadePlan> {
-  const dryRun = await planner.dryRun(wpk, wpkDigest, signal);
+  const dryRun = await planner.dryRun(wpk, wpkDigest, signal, done);
   const objects = fitForTemporal(dryRun.writes.map(({ planned }) => planned));
   const subjects = dryRun.writes.map(({ planned, before, after }, index) => ({
     planned: objects[index] ?? planned,

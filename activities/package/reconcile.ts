@@ -2,12 +2,17 @@ import type { DetailOf } from '../../domain/audit-catalogue.ts';
 import { workflowIdOf } from '../../domain/names.ts';
 import type { Witness } from '../temporal/witness.ts';
 import { FINISH_WITHIN_MS } from './admission.ts';
+import type { StateSecrets } from '../kubernetes/writer.ts';
 import type { Claim, Claims } from './claims.ts';
+import type { Locks } from './locks.ts';
+import { forgetJournal, subjectOf } from './journal.ts';
 
 export interface ReconcileDeps {
   readonly clusterId: string;
   readonly claims: Claims;
+  readonly locks: Locks;
   readonly witness: Witness;
+  readonly secrets: StateSecrets;
   readonly now: () => Date;
   /** Records what was found out about a package; the same finding, told again, counts once. */
   readonly record: (wpkId: string, claim: Claim, detail: DetailOf<'package.cut-off'>) => Promise<void>;
@@ -20,12 +25,15 @@ export interface Reconciled {
   readonly cutOff: readonly string[];
   /** Claims that are gone, because what they guard has long expired. */
   readonly forgotten: number;
+  /** Packages that held objects and never will need them any more. */
+  readonly freed: number;
 }
 
 /**
  * Compares the claims in the cluster with the runs that Temporal has. A run that was terminated, reset or wiped notices
  * nothing of it itself, so nobody would learn of it: it is written to the audit log here, and its package can't execute
- * any more, whoever brings the run back. Claims go once the package has expired and can't be under way either.
+ * any more, whoever brings the run back. Claims go once the package has expired and can't be under way either;
+ * objects that such a run held are freed.
  * Throws TEMPORAL_UNAVAILABLE, KUBERNETES_UNAVAILABLE, AUDIT_UNAVAILABLE: the next look does the rest.
  */
 export async function reconcileClaims(deps: ReconcileDeps): Promise<Reconciled> {
@@ -39,7 +47,18 @@ export async function reconcileClaims(deps: ReconcileDeps): Promise<Reconciled> 
       forgotten += 1;
     }
   }
-  return { looked: claims.size, cutOff, forgotten };
+  const freed = await deps.locks.reconcile();
+  await forgetUseless(deps, claims);
+  return { looked: claims.size, cutOff, forgotten, freed };
+}
+
+/** What undoing needs is kept only as long as a package can be undone: not once it succeeded, was undone, or is forgotten. */
+async function forgetUseless({ claims, secrets }: ReconcileDeps, known: ReadonlyMap<string, Claim>) {
+  const kept = await secrets.subjects();
+  for (const [wpkId, claim] of known) {
+    const isOver = claim.ended === 'succeeded' || claim.undone !== undefined;
+    if (kept.has(subjectOf(wpkId)) && (isOver || !(await claims.read(wpkId)))) await forgetJournal(secrets, wpkId);
+  }
 }
 
 async function settle({ claims, witness, record, clusterId }: ReconcileDeps, wpkId: string, claim: Claim) {

@@ -4,7 +4,7 @@ import type { AuditEventType, DetailOf } from '../../domain/audit-catalogue.ts';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { canonicalJson } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
-import type { PackageStatus } from '../../domain/status.ts';
+import type { EndPhase, PackageStatus } from '../../domain/status.ts';
 import { isEnd } from '../../domain/status.ts';
 import type { RunRef } from './claims.ts';
 
@@ -105,19 +105,37 @@ export class PackageRecords {
   }
 
   /** @throws {ConnectorError} CALLER_UNTRUSTED for a run that says it ended and has not. */
-  async ended({ phase, approvers, error, report, planDigest }: PackageStatus): Promise<void> {
-    if (!isEnd(phase)) throw new ConnectorError('CALLER_UNTRUSTED', 'The run has not ended.');
+  async ended(status: PackageStatus): Promise<void> {
+    const { approvers, error, report, planDigest } = status;
+    const phase = endOf(status);
     const steps = report?.steps.map(({ id, action, outcome, objects }) => ({
       id,
       action,
       outcome,
       objects: objects.length,
     }));
+    const undone = report?.undo;
+    const undo = undone && {
+      complete: undone.complete,
+      objects: undone.objects.length,
+      left: undone.objects.filter(({ outcome }) => outcome === 'left').length,
+    };
     await this.write(
       `package.${phase}`,
       phase === 'succeeded' ? 'succeeded' : phase === 'denied' ? 'refused' : 'failed',
-      { approvers: [...approvers], ...(error && { error: { ...error } }), ...(steps && { steps }) },
+      {
+        approvers: [...approvers],
+        ...(error && { error: { ...error } }),
+        ...(steps && { steps }),
+        ...(undo && { undo }),
+      },
       { phase, ...(planDigest && { planDigest }) },
     );
   }
+}
+
+/** @throws {ConnectorError} CALLER_UNTRUSTED where it is no end. */
+export function endOf({ phase }: PackageStatus): EndPhase {
+  if (!isEnd(phase)) throw new ConnectorError('CALLER_UNTRUSTED', 'The run has not ended.');
+  return phase;
 }

@@ -2,6 +2,7 @@ import { parseApprovalStatement } from '../../domain/approval-statement.ts';
 import type { StatementProof } from '../../domain/approvals.ts';
 import { briefly } from '../../domain/approvals.ts';
 import { ConnectorError } from '../../domain/errors.ts';
+import { pinRefusal } from '../../domain/policy.ts';
 import type { PolicySource } from '../policy/load-policy.ts';
 import type { ApproverSource } from '../sigstore/approver-keys.ts';
 import { verifyStatement } from '../sigstore/verify-statement.ts';
@@ -26,12 +27,10 @@ export type StatementProver = (
 export function createStatementProver({ approvers, policy, now }: StatementDeps): StatementProver {
   return async (statements, options) => {
     const [keys, { policy: current }] = await Promise.all([approvers.load(options), policy()]);
-    const { pinnedKeys } = current.approvals;
     const prove = (statement: unknown): StatementProof => {
       const { payload, key } = verifyStatement({ statement, keys, now: now() });
-      if (pinnedKeys && !pinnedKeys.includes(key.fingerprint)) {
-        throw new ConnectorError('APPROVAL_KEY_UNTRUSTED', `The policy does not pin the key ${key.name}.`);
-      }
+      const refusal = pinRefusal(current, key);
+      if (refusal) throw new ConnectorError('APPROVAL_KEY_UNTRUSTED', refusal);
       const { identity, groups, fingerprint: keyFingerprint } = key;
       return { statement: parseApprovalStatement(payload), identity, groups, keyFingerprint };
     };

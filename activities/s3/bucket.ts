@@ -30,6 +30,8 @@ export interface BucketOptions {
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined;
   /** How the server encrypts what is written; as the bucket is set where it is left out. */
   readonly encryption?: Encryption | undefined;
+  /** How long the server may be silent, in milliseconds; 30 s where it is left out. */
+  readonly timeoutMs?: number | undefined;
 }
 
 export type Encryption =
@@ -61,7 +63,7 @@ export interface Bucket {
    * @returns its version, or 'exists' without writing when there is one of that name
    */
   putOnce(key: string, body: Uint8Array, retention?: Retention): Promise<{ readonly versionId?: string } | 'exists'>;
-  read(key: string, versionId?: string): Promise<AsyncIterable<Uint8Array>>;
+  read(key: string, versionId?: string): AsyncIterable<Uint8Array>;
   /** All versions of all objects below a prefix, deleted ones too, page by page. */
   versions(prefix: string): AsyncIterable<ObjectVersion>;
   /** What the bucket says now, which is not what was asked for when the object was written. */
@@ -70,25 +72,24 @@ export interface Bucket {
 }
 
 const CONNECT_TIMEOUT_MS = 5_000;
-const REQUEST_TIMEOUT_MS = 30_000;
+const TIMEOUT_MS = 30_000;
 
 /** @throws {ConnectorError} CONFIG_INVALID for an endpoint without TLS; all methods throw S3_UNAVAILABLE */
-export function openBucket({ bucket, region, endpoint, credentials, encryption }: BucketOptions): Bucket {
+export function openBucket(options: BucketOptions): Bucket {
+  const { bucket, region, endpoint, credentials, encryption, timeoutMs = TIMEOUT_MS } = options;
   if (endpoint !== undefined) assertPrivate(endpoint);
   const client = new S3Client({
     region,
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
     ...(credentials === undefined ? {} : { credentials }),
     maxAttempts: 3,
-    requestHandler: { connectionTimeout: CONNECT_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
+    requestHandler: {
+      connectionTimeout: CONNECT_TIMEOUT_MS,
+      requestTimeout: timeoutMs,
+      throwOnRequestTimeout: true, // else the SDK only prints a warning, and waits for ever
+      socketTimeout: timeoutMs, // for an answer that begins and does not end
+    },
   });
-  const asked = async <T>(what: string, request: Promise<T>): Promise<T> => {
-    try {
-      return await request;
-    } catch (cause) {
-      throw refused(`${what} in bucket ${bucket}`, cause);
-    }
-  };
 
   return {
     name: bucket,
@@ -99,7 +100,7 @@ export function openBucket({ bucket, region, endpoint, credentials, encryption }
         return answer.ObjectLockConfiguration?.ObjectLockEnabled === 'Enabled';
       } catch (cause) {
         if (isNamed(cause, 'ObjectLockConfigurationNotFoundError')) return false;
-        throw refused(`reading the Object Lock configuration of bucket ${bucket}`, cause);
+        throw refused(`Reading the Object Lock configuration of bucket ${bucket}`, cause);
       }
     },
 
@@ -120,23 +121,29 @@ export function openBucket({ bucket, region, endpoint, credentials, encryption }
         return VersionId === undefined ? {} : { versionId: VersionId };
       } catch (cause) {
         if (isNamed(cause, 'PreconditionFailed')) return 'exists';
-        throw refused(`writing ${key} in bucket ${bucket}`, cause);
+        throw refused(`Writing ${key} in bucket ${bucket}`, cause);
       }
     },
 
-    async read(key, versionId) {
+    async *read(key, versionId) {
       const get = new GetObjectCommand({ Bucket: bucket, Key: key, ...(versionId ? { VersionId: versionId } : {}) });
-      const { Body } = await asked(`reading ${key}`, client.send(get));
-      if (!Body) throw new ConnectorError('S3_UNAVAILABLE', `${key} in bucket ${bucket} has no content.`);
-      return Body as AsyncIterable<Uint8Array>; // on Node it is a Readable; the type covers browsers as well
+      try {
+        const { Body } = await client.send(get);
+        yield* (Body ?? []) as AsyncIterable<Uint8Array>; // on Node it is a Readable; the type covers browsers as well
+      } catch (cause) {
+        throw refused(`Reading ${key} in bucket ${bucket}`, cause);
+      }
     },
 
     async *versions(prefix) {
       let from: { KeyMarker?: string | undefined; VersionIdMarker?: string | undefined } | undefined = {};
       while (from) {
         const input: ListObjectVersionsCommandInput = { Bucket: bucket, Prefix: prefix, ...from };
-        const listed = client.send(new ListObjectVersionsCommand(input));
-        const page: ListObjectVersionsCommandOutput = await asked('listing objects', listed);
+        const page: ListObjectVersionsCommandOutput = await client
+          .send(new ListObjectVersionsCommand(input))
+          .catch((cause: unknown) => {
+            throw refused(`Listing objects in bucket ${bucket}`, cause);
+          });
         yield* (page.Versions ?? []).map((version) => describeVersion(version, false));
         yield* (page.DeleteMarkers ?? []).map((marker) => describeVersion(marker, true));
         from = page.IsTruncated
@@ -153,7 +160,7 @@ export function openBucket({ bucket, region, endpoint, credentials, encryption }
         return Mode && RetainUntilDate ? { mode: Mode, until: RetainUntilDate } : undefined;
       } catch (cause) {
         if (isNamed(cause, 'NoSuchObjectLockConfiguration', 'ObjectLockConfigurationNotFoundError')) return undefined;
-        throw refused(`reading the retention of ${key} in bucket ${bucket}`, cause);
+        throw refused(`Reading the retention of ${key} in bucket ${bucket}`, cause);
       }
     },
 
@@ -177,7 +184,7 @@ function isNamed(error: unknown, ...names: string[]): boolean {
 
 function refused(what: string, cause: unknown): ConnectorError {
   const name = cause instanceof Error ? cause.name : 'unknown error';
-  return new ConnectorError('S3_UNAVAILABLE', `${what}: ${name}.`, { cause });
+  return new ConnectorError('S3_UNAVAILABLE', `${what} failed: ${name}.`, { cause });
 }
 
 /** What is written tells who did what in the cluster; it leaves this machine encrypted or not at all. */

@@ -56,12 +56,14 @@ export function verifyCertificate({ payload, bundle, claim, der, keyless }: Veri
   }
   const issuer = signer.identity?.extensions?.issuer;
   const identity = subjectOf(certificate);
-  if (!identities.some((trusted) => trusted.identity === identity && trusted.issuer === issuer)) {
+  const isTrusted = identities.some((trusted) => trusted.identity === identity && trusted.issuer === issuer);
+  if (identity === undefined || !isTrusted) {
     throw new ConnectorError('IDENTITY_UNTRUSTED', `It is ${quote(identity)}, by ${quote(issuer)}.`);
   }
   const spki = publicKey.export({ type: 'spki', format: 'der' });
   return {
-    keyName: identity ?? '',
+    keyName: identity,
+    identity,
     fingerprint: createHash('sha256').update(spki).digest('base64'),
     ...(issuer !== undefined && { issuer }),
   };

@@ -12,7 +12,8 @@ export interface VerifiedSignature {
   readonly keyName: string;
   /** Base64 of the SHA-256 over the key's SPKI in DER. */
   readonly fingerprint: string;
-  /** Who vouched for the identity in the certificate; absent for a key. */
+  /** Whom the certificate is for, and who vouched for that; absent for a key. */
+  readonly identity?: string;
   readonly issuer?: string;
 }
 

@@ -3,6 +3,7 @@ import type { Bucket, ObjectVersion } from '../../activities/s3/bucket.ts';
 import { isHeadName, parseManifestName } from '../../domain/audit-head.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { AuditFile, AuditProblem } from '../audit-verify.ts';
+import { inBatches } from '../in-batches.ts';
 
 export interface BucketFlags {
   readonly endpoint?: string;
@@ -14,10 +15,16 @@ const DAY_MS = 86_400_000;
 /** Between the clock that asked for the retention and the one that stamped the object. */
 const CLOCK_TOLERANCE_MS = 3_600_000;
 
+/** How many objects are asked for their retention at once. */
+const ASKED_AT_ONCE = 16;
+
 export interface AuditObjects {
   readonly files: AuditFile[];
-  /** What the bucket itself shows, whatever the objects hold. */
-  readonly problems: AuditProblem[];
+  /**
+   * What the bucket itself shows, whatever the objects hold: a question for each object, so only whoever verifies asks.
+   * Throws S3_UNAVAILABLE.
+   */
+  problems(): Promise<AuditProblem[]>;
 }
 
 /**
@@ -40,30 +47,51 @@ export async function auditFilesIn(bucket: Bucket, folder: string, retentionDays
   const prefix = folder === '' || folder.endsWith('/') ? folder : `${folder}/`;
   const byKey = new Map<string, ObjectVersion[]>();
   for await (const version of bucket.versions(prefix)) {
-    if (isAuditFile(version.key)) byKey.set(version.key, [...(byKey.get(version.key) ?? []), version]);
+    if (!isAuditFile(version.key)) continue;
+    const versions = byKey.get(version.key);
+    if (versions) versions.push(version);
+    else byKey.set(version.key, [version]);
   }
-  const files: AuditFile[] = [];
-  const problems: AuditProblem[] = [];
-  const locks = await bucket.hasObjectLock();
-  if (!locks) {
+  // Whatever came later, what was written first is the log.
+  const originals = [...byKey.values()].flatMap(
+    (versions) => versions.filter(({ deleteMarker }) => !deleteMarker).reduce(older, undefined) ?? [],
+  );
+  return {
+    files: originals.map(({ key, versionId }) => ({
+      name: nameOf(bucket, key),
+      version: versionId,
+      open: () => bucket.read(key, versionId),
+    })),
+    problems: async () => [
+      ...[...byKey].flatMap(([key, versions]) => replacement(nameOf(bucket, key), versions)),
+      ...(await protectionProblems(bucket, originals, retentionDays)),
+    ],
+  };
+}
+
+function nameOf(bucket: Bucket, key: string): string {
+  return `s3://${bucket.name}/${key}`;
+}
+
+/** One version is as it was written; anything else was tampered with, also a deletion of which nothing else is left. */
+function replacement(file: string, versions: readonly ObjectVersion[]): AuditProblem[] {
+  const markers = versions.filter(({ deleteMarker }) => deleteMarker).length;
+  if (versions.length === 1 && markers === 0) return [];
+  const found = `${versions.length}, ${markers} of them deletions`;
+  return [{ kind: 'replaced', file, expected: 'one version', found }];
+}
+
+async function protectionProblems(
+  bucket: Bucket,
+  objects: readonly ObjectVersion[],
+  days: number,
+): Promise<AuditProblem[]> {
+  if (!(await bucket.hasObjectLock())) {
     const expected = 'Object Lock, which keeps what is written from being deleted';
-    problems.push({ kind: 'unprotected', file: `s3://${bucket.name}`, expected, found: 'a bucket without it' });
+    return [{ kind: 'unprotected', file: `s3://${bucket.name}`, expected, found: 'a bucket without it' }];
   }
-  for (const [key, versions] of byKey) {
-    const name = `s3://${bucket.name}/${key}`;
-    if (versions.length > 1) {
-      const markers = versions.filter(({ deleteMarker }) => deleteMarker).length;
-      const found = `${versions.length}, ${markers} of them deletions`;
-      problems.push({ kind: 'replaced', file: name, expected: 'one version', found });
-    }
-    // Whatever came later, what was written first is the log.
-    const original = versions.filter(({ deleteMarker }) => !deleteMarker).reduce(older, undefined);
-    if (!original) continue;
-    files.push({ name, open: () => read(bucket, original) });
-    const problem = locks && (await retentionProblem(bucket, original, retentionDays));
-    if (problem) problems.push({ kind: 'unprotected', file: name, ...problem });
-  }
-  return { files, problems };
+  const found = await inBatches(objects, ASKED_AT_ONCE, (object) => retentionProblem(bucket, object, days));
+  return found.flat();
 }
 
 function isAuditFile(key: string): boolean {
@@ -75,18 +103,15 @@ function older(a: ObjectVersion | undefined, b: ObjectVersion): ObjectVersion {
   return a && (a.modified?.getTime() ?? 0) < (b.modified?.getTime() ?? 0) ? a : b;
 }
 
-async function* read(bucket: Bucket, { key, versionId }: ObjectVersion): AsyncGenerator<Uint8Array> {
-  yield* await bucket.read(key, versionId);
-}
-
 async function retentionProblem(
   bucket: Bucket,
   { key, versionId, modified }: ObjectVersion,
   days: number,
-): Promise<{ readonly expected: string; readonly found: string } | undefined> {
+): Promise<AuditProblem[]> {
   const kept = await bucket.retentionOf(key, versionId);
   const due = (modified?.getTime() ?? 0) + days * DAY_MS - CLOCK_TOLERANCE_MS;
-  if (kept?.mode === 'COMPLIANCE' && kept.until.getTime() >= due) return undefined;
+  if (kept?.mode === 'COMPLIANCE' && kept.until.getTime() >= due) return [];
   const found = kept ? `${kept.mode} until ${kept.until.toISOString()}` : 'no retention';
-  return { expected: `COMPLIANCE for ${days} days after it was written`, found };
+  const expected = `COMPLIANCE for ${days} days after it was written`;
+  return [{ kind: 'unprotected', file: nameOf(bucket, key), expected, found }];
 }

@@ -1,4 +1,3 @@
-import { KubeConfig } from '@kubernetes/client-node';
 import type { Command } from 'commander';
 
 import { createKubeApi } from '../../activities/kubernetes/kube-api.ts';
@@ -8,6 +7,7 @@ import type { SignedHead } from '../../domain/audit-head.ts';
 import { parseSignedHead } from '../../domain/audit-head.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { checkHead, parseHeadKeys } from '../audit-keys.ts';
+import { kubeConfigOf } from './kubeconfig.ts';
 import { columns, print, printAs, say } from './output.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { withCluster, withFormat } from './settings.ts';
@@ -41,10 +41,7 @@ export function registerAuditHead(audit: Command): void {
 
 async function readLeases({ cluster, context }: Flags): Promise<HeadLease[]> {
   if (!cluster) throw new ConnectorError('USAGE', 'Say which cluster: --cluster ID, or BYOC_CLUSTER_ID.');
-  const kubeConfig = new KubeConfig();
-  kubeConfig.loadFromDefault();
-  if (context) kubeConfig.setCurrentContext(context);
-  const api = createKubeApi(kubeConfig);
+  const api = createKubeApi(await kubeConfigOf(context, process.env));
   try {
     const leases = await createHeadLeases(api).list(cluster);
     if (leases.length > 0) return leases;
@@ -57,13 +54,34 @@ async function readLeases({ cluster, context }: Flags): Promise<HeadLease[]> {
 /** A head whose signature its own Lease's key does not bear out is shown to nobody as one. */
 function headOf(lease: HeadLease): SignedHead | undefined {
   const signed = parseSignedHead(lease.head);
-  const isGood = signed && checkHead(signed, parseHeadKeys(lease.publicKey, lease.name)) === 'good';
-  if (isGood) return signed;
+  if (signed && isSignedBy(signed, lease)) return signed;
   say(`The Lease ${lease.name} holds no head that its key has signed.`);
   process.exitCode = 1;
   return undefined;
 }
 
+function isSignedBy(signed: SignedHead, { publicKey, name }: HeadLease): boolean {
+  try {
+    return checkHead(signed, parseHeadKeys(publicKey, name)) === 'good';
+  } catch {
+    return false; // the Lease holds no key; what is in others is still to be shown
+  }
+}
+
+/** Only keys by which a head is signed; and there is one in a cluster, unless it was replaced or somebody added theirs. */
 function printKeys(leases: readonly HeadLease[]): void {
-  for (const key of new Set(leases.map(({ publicKey }) => publicKey.trim()))) print(key);
+  const keys = new Map<string, string[]>();
+  for (const lease of leases) {
+    if (!headOf(lease)) continue;
+    const key = lease.publicKey.trim();
+    keys.set(key, [...(keys.get(key) ?? []), lease.name]);
+  }
+  for (const key of keys.keys()) print(key);
+  if (keys.size < 2) return;
+  say(`These Leases are not signed with one key but with ${keys.size}; keep only those that you can account for:`);
+  for (const [key, names] of keys) {
+    const [id = ''] = parseHeadKeys(key, 'the key').keys();
+    say(`  ${id}  ${names.join(', ')}`);
+  }
+  say('The entry worker.started says which key each worker signed with (headKey).');
 }

@@ -6,16 +6,19 @@ import type { Command } from 'commander';
 
 import type { AuditEntry } from '../../domain/audit.ts';
 import type { AuditQuery } from '../../domain/audit-query.ts';
+import { matches } from '../../domain/audit-query.ts';
 import { ConnectorError } from '../../domain/errors.ts';
+import { printable } from '../../domain/printable.ts';
 import type { ReadEntry } from '../audit-read.ts';
 import { readAudit } from '../audit-read.ts';
 import { auditReport } from '../audit-report.ts';
-import { toInteger } from './arguments.ts';
+import type { AuditFile } from '../audit-verify.ts';
+import { toInstant, toInteger } from './arguments.ts';
 import type { AuditSource, SourceFlags } from './audit-sources.ts';
 import { openSources, withSources } from './audit-sources.ts';
 import type { EvidenceFlags } from './audit-verify.ts';
 import { verifySources, withEvidence } from './audit-verify.ts';
-import { columns, print, printAs, say } from './output.ts';
+import { columns, print, printAs, say, toJsonText } from './output.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { withClient, withCluster, withFormat } from './settings.ts';
 
@@ -101,21 +104,23 @@ function withQuery(command: Command): Command {
     .addOption(untilOption());
 }
 
-const sinceOption = () => new Option('--since <time>', 'from this time on: 2026-01-31, RFC 3339, or 24h, 7d ago');
-const untilOption = () => new Option('--until <time>', 'before this time');
+const sinceOption = () =>
+  new Option('--since <time>', 'from this time on: 2026-01-31 (UTC), RFC 3339, or 90m, 24h, 7d ago').argParser(toTime);
+const untilOption = () => new Option('--until <time>', 'before this time').argParser(toTime);
 
-/** @throws {ConnectorError} USAGE for a time that is none */
 function queryOf({ package: wpk, actor, outcome, type, since, until }: QueryFlags): AuditQuery {
-  return { wpk, actor, outcome, type, since: since && timeOf(since), until: until && timeOf(until) };
+  return { wpk, actor, outcome, type, since, until };
 }
 
 const UNIT_MS = { m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-function timeOf(text: string): string {
+const DAY = /^\d{4}-\d\d-\d\d$/;
+
+/** As entries have it, so that they can be compared. */
+function toTime(text: string): string {
   const [, number, unit] = /^(\d{1,6})([mhd])$/.exec(text) ?? [];
-  const at = unit ? Date.now() - Number(number) * UNIT_MS[unit as keyof typeof UNIT_MS] : Date.parse(text);
-  if (Number.isNaN(at)) throw new ConnectorError('USAGE', `"${text}" is no time.`);
-  return new Date(at).toISOString();
+  if (unit) return new Date(Date.now() - Number(number) * UNIT_MS[unit as keyof typeof UNIT_MS]).toISOString();
+  return toInstant(DAY.test(text) ? `${text}T00:00:00Z` : text).toISOString();
 }
 
 /** Opens the sources; where a cluster is named it records first that they are read. */
@@ -124,12 +129,16 @@ async function openRecorded(command: string, paths: readonly string[], flags: Fl
   if (flags.cluster) {
     const source = paths.join(' ').slice(0, MAX_TEXT);
     const read = { reader: userInfo().username, command, source, filter: filter.slice(0, MAX_TEXT) };
+    const waits = setTimeout(() => say('Waiting for the cluster to record this reading …'), PATIENCE_MS);
     await withClient(flags, (client) => client.recordAuditRead(read)).catch(tellUnrecorded);
+    clearTimeout(waits);
   }
   return openSources(paths, flags);
 }
 
 const MAX_TEXT = 1_000;
+/** After so long somebody who waits wants to know what for. */
+const PATIENCE_MS = 2_000;
 
 /** Whoever can read the files can do so without this command: refusing would hide nothing, and hinder in an emergency. */
 function tellUnrecorded(error: unknown): void {
@@ -137,11 +146,28 @@ function tellUnrecorded(error: unknown): void {
   say(`This reading is not recorded in the log: ${error.message}`);
 }
 
-function readAll(sources: readonly AuditSource[], query: AuditQuery): AsyncGenerator<ReadEntry> {
-  return readAudit(
-    sources.flatMap(({ files }) => files),
-    query,
-  );
+/**
+ * Says at the end where lines were left out because they do not verify: they could be just what is looked for.
+ * @param told places that were told before, and are not told again
+ */
+async function* readAll(
+  sources: readonly AuditSource[],
+  query: AuditQuery,
+  told = new Set<string>(),
+): AsyncGenerator<ReadEntry> {
+  const fresh: string[] = [];
+  const files = sources.flatMap((source) => source.files);
+  yield* readAudit(files, query, ({ file, line }) => {
+    const place = `${file}:${line}`;
+    if (!told.has(place)) fresh.push(place);
+    told.add(place);
+  });
+  const [first] = fresh;
+  if (first === undefined) return;
+  const lines = fresh.length === 1 ? '1 line does' : `${fresh.length} lines do`;
+  say(`${lines} not verify and cannot be shown, the first is ${printable(first)}.`);
+  say('Anything may have stood there: see byoc audit verify.');
+  process.exitCode = 1;
 }
 
 async function* entriesOnly(from: AsyncIterable<ReadEntry>): AsyncGenerator<AuditEntry> {
@@ -155,25 +181,46 @@ async function tail(
   paths: string[],
   flags: Flags & FormatOptions & { readonly lines: number; readonly follow?: boolean },
 ): Promise<void> {
+  const query = queryOf(flags);
+  const seen = new SeenEntries();
   const newest: AuditEntry[] = [];
-  let since = queryOf(flags).since;
-  const shown = new Set<string>();
-  for await (const { entry } of readAll(await openRecorded('tail', paths, flags), queryOf(flags))) {
-    newest.push(entry);
+  for await (const entry of seen.newIn(await openRecorded('tail', paths, flags))) {
+    if (matches(entry, query)) newest.push(entry);
     if (newest.length > flags.lines) newest.shift();
   }
-  printAs(flags.output, newest, () => describe(newest));
-  while (flags.follow) {
+  if (!flags.follow) return printAs(flags.output, newest, () => describe(newest));
+  // What never ends comes entry by entry in each format.
+  const show = (entry: AuditEntry) => print(flags.output === 'table' ? lineOf(entry) : toJsonText(entry));
+  if (flags.output === 'table') describe(newest).forEach((line) => print(line));
+  else newest.forEach(show);
+  for (;;) {
     await sleep(FOLLOW_EVERY_MS);
-    for (const { eventId } of newest) shown.add(eventId);
-    since = newest.at(-1)?.time ?? since;
-    const fresh = [];
-    for await (const { entry } of readAll(await openSources(paths, flags), { ...queryOf(flags), since })) {
-      if (!shown.has(entry.eventId)) fresh.push(entry);
+    for await (const entry of seen.newIn(await openSources(paths, flags))) if (matches(entry, query)) show(entry);
+  }
+}
+
+/**
+ * Tells new entries by their numbers and not by their times: a clock may go back, and another pod's entries may come
+ * late. Files that are as they were are not read again.
+ */
+class SeenEntries {
+  readonly #versions = new Map<string, string>();
+  readonly #upTo = new Map<string, number>();
+  readonly #unreadable = new Set<string>();
+
+  async *newIn(sources: readonly AuditSource[]): AsyncGenerator<AuditEntry> {
+    const changed = sources.map((source) => ({ ...source, files: source.files.filter((file) => this.#isNew(file)) }));
+    for await (const { entry } of readAll(changed, {}, this.#unreadable)) {
+      if (entry.seq <= (this.#upTo.get(entry.chain) ?? 0)) continue;
+      this.#upTo.set(entry.chain, entry.seq);
+      yield entry;
     }
-    if (fresh.length === 0) continue;
-    newest.splice(0, Infinity, ...fresh);
-    for (const entry of fresh) print(flags.output === 'table' ? lineOf(entry) : JSON.stringify(entry));
+  }
+
+  #isNew({ name, version }: AuditFile): boolean {
+    if (version !== undefined && this.#versions.get(name) === version) return false;
+    if (version !== undefined) this.#versions.set(name, version);
+    return true;
   }
 }
 

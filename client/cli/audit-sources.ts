@@ -3,8 +3,8 @@ import type { Command } from 'commander';
 
 import { AUDIT_RETENTION_DAYS } from '../../domain/audit.ts';
 import { localAuditFiles } from '../audit-files.ts';
-import type { AuditFile, AuditProblem } from '../audit-verify.ts';
 import { toInteger } from './arguments.ts';
+import type { AuditObjects } from './audit-bucket.ts';
 import { bucketAuditFiles } from './audit-bucket.ts';
 
 /** Where a log is read from. */
@@ -15,10 +15,8 @@ export interface SourceFlags {
 }
 
 /** Local paths are one copy of a log together; each bucket is another, with what the bucket itself shows. */
-export interface AuditSource {
+export interface AuditSource extends AuditObjects {
   readonly name: string;
-  readonly files: readonly AuditFile[];
-  readonly problems: readonly AuditProblem[];
 }
 
 /** Adds the paths and what is needed to reach a bucket. */
@@ -34,7 +32,10 @@ export function withSources(command: Command): Command {
 export async function openSources(paths: readonly string[], flags: SourceFlags): Promise<AuditSource[]> {
   const local = paths.filter((path) => !path.startsWith('s3://'));
   const sources: AuditSource[] = [];
-  if (local.length > 0) sources.push({ name: local.join(', '), files: await localAuditFiles(local), problems: [] });
+  if (local.length > 0) {
+    const files = await localAuditFiles(local);
+    sources.push({ name: local.join(', '), files, problems: () => Promise.resolve([]) });
+  }
   for (const url of paths.filter((path) => path.startsWith('s3://'))) {
     sources.push({ name: url, ...(await bucketAuditFiles(url, flags)) });
   }

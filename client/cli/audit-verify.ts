@@ -70,7 +70,7 @@ export async function verifySources(sources: readonly AuditSource[], flags: Evid
   const reports = [];
   for (const { files, problems } of sources) {
     const report = await verifyAudit([...files, ...heads], options);
-    reports.push(report, withoutChains(problems));
+    reports.push(report, withoutChains(await problems()));
   }
   return reports.reduce(together);
 }
@@ -111,22 +111,43 @@ function describe(report: AuditReport): string[] {
     const place = line === undefined ? file : `${file}:${line}`;
     return `${paint('red', kind)}  ${printable(place)}: expected ${printable(expected)}, found ${printable(found)}`;
   });
+  const untold = report.problemCount - report.problems.length;
+  if (untold > 0) problems.push(`… and ${counted(untold, 'problem')} more.`);
   return [...rows, ...facts(report), ...problems, ...(report.ok ? [paint('green', 'The audit log verifies.')] : [])];
 }
 
-/** What else was looked at; nothing where there was nothing else. */
+/** What else was looked at, and how far what was found out can be trusted. */
 function facts({ heads, manifests, repeated, chains }: AuditReport): string[] {
   const keys = new Set(chains.flatMap(({ signed }) => signed?.keyId ?? []));
+  const compared = `Compared with ${counted(heads, 'signed head')} and ${counted(manifests, 'manifest')} of days.`;
   return [
-    ...(heads > 0 ? [`${heads} signed heads and ${manifests} manifests of days were compared.`] : []),
+    ...(heads > 0 ? [compared] : []),
     ...[...keys].map((key) => `Signed by ${key}.`),
-    ...(repeated
-      ? [`Told by more than one entry, and counted once: ${repeated} ${repeated === 1 ? 'event' : 'events'}.`]
-      : []),
+    ...reach(heads, chains).map((line) => paint('yellow', line)),
+    ...(repeated ? [`Told by more than one entry, and counted once: ${counted(repeated, 'event')}.`] : []),
   ];
+}
+
+/** What this verification could not have noticed, whatever was done. */
+function reach(heads: number, chains: AuditReport['chains']): string[] {
+  if (chains.length === 0) return [];
+  if (heads === 0)
+    return ['No signed head was compared: an end that was cut off, or a log written anew, would not show.'];
+  if (!chains.some(({ signed }) => signed)) {
+    return ['No signature was checked (--key): who can write beside the log can have written the heads, too.'];
+  }
+  return chains.flatMap(({ chain, lastSeq, signed }) =>
+    signed && signed.seq < lastSeq
+      ? [`Of ${printable(chain)} no head covers ${signed.seq + 1}–${lastSeq} yet: only what is before is proven.`]
+      : [],
+  );
+}
+
+function counted(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
 }
 
 function verdict({ problemCount, chains }: AuditReport): string {
   if (problemCount === 0 && chains.length === 0) return 'There is nothing to verify here.';
-  return `The audit log does not verify: ${problemCount} ${problemCount === 1 ? 'problem' : 'problems'}.`;
+  return `The audit log does not verify: ${counted(problemCount, 'problem')}.`;
 }

@@ -3,6 +3,7 @@ import type { ConnectorError } from '../../domain/errors.ts';
 import { checkWpk } from '../../domain/parse-wpk.ts';
 import { printable } from '../../domain/printable.ts';
 import type { Step, Wpk } from '../../domain/wpk.ts';
+import { describeState, targetsOf } from '../../domain/wpk.ts';
 import { readInput } from './files.ts';
 import { print } from './output.ts';
 
@@ -39,6 +40,23 @@ export function summaryLines({ metadata, target, risk, steps }: Wpk): string[] {
 
 function describeStep(step: Step): string {
   if (step.action === 'apply') return `apply ${step.manifests.length} object${step.manifests.length === 1 ? '' : 's'}`;
-  const { kind, name, namespace } = step.target;
-  return `${step.action} ${kind} ${namespace === undefined ? '' : `${namespace}/`}${name}`;
+  const [target] = targetsOf(step);
+  const where = target?.namespace === undefined ? '' : `${target.namespace}/`;
+  return `${step.action} ${target?.kind ?? ''} ${where}${target?.name ?? ''}${detailOf(step)}`;
+}
+
+function detailOf(step: Step): string {
+  switch (step.action) {
+    case 'scale':
+      return ` to ${step.replicas}`;
+    case 'rollback':
+      return step.toRevision === undefined ? ' to its previous revision' : ` to revision ${step.toRevision}`;
+    case 'run':
+    case 'drain':
+      return `, at most ${step.timeoutSeconds} s`;
+    case 'wait':
+      return ` until ${describeState(step.for)}, at most ${step.timeoutSeconds} s`;
+    default:
+      return '';
+  }
 }

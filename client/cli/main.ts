@@ -1,18 +1,13 @@
 #!/usr/bin/env node
+import { enableCompileCache } from 'node:module';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../../domain/names.ts';
-import { registerAudit } from './audit.ts';
-import { registerCheck } from './check.ts';
-import { registerDev } from './dev.ts';
 import { reportError } from './output.ts';
-import { registerPack } from './pack.ts';
-import { registerPackages } from './packages.ts';
-import { registerPlan } from './plan.ts';
-import { registerRedact } from './redact.ts';
-import { registerRisk } from './risk.ts';
-import { registerPolicy } from './policy.ts';
-import { registerVerify } from './verify.ts';
-import { registerVotes } from './votes.ts';
+
+// Most of the time until a cluster is frozen goes into compiling; in this folder only this user can put anything.
+enableCompileCache(join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'byoc'));
 
 const program = new Command('byoc')
   .description('Signed work packages for your own cluster: pack, check, submit, approve, stop, audit.')
@@ -25,17 +20,10 @@ const program = new Command('byoc')
       '\nTemporal is found as every Temporal client finds it: TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_TLS_…',
   );
 
-registerDev(program);
-registerPack(program);
-registerCheck(program);
-registerVerify(program);
-registerPlan(program);
-registerRisk(program);
-registerPolicy(program);
-registerPackages(program);
-registerVotes(program);
-registerAudit(program);
-registerRedact(program);
+(await import('./stop.ts')).registerStop(program);
+// Loading the others takes as long as stopping a cluster may.
+const isEmergency = process.argv[2] === 'stop' || process.argv[2] === 'resume';
+if (!isEmergency) (await import('./commands.ts')).registerCommands(program);
 
 process.once('SIGINT', () => process.exit(130));
 // A reader that went away (`byoc list | head`) is no error.

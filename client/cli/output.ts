@@ -26,12 +26,21 @@ export function say(line: string): void {
 export function printAs(format: Format, data: unknown, table: () => string[]): void {
   switch (format) {
     case 'json':
-      return print(JSON.stringify(data, null, 2));
+      return print(toJsonText(data, 2));
     case 'yaml':
       return print(toYaml(data).trimEnd());
     case 'table':
       return table().forEach((line) => print(line));
   }
+}
+
+/**
+ * JSON for a terminal as much as for a program: what JSON need not escape and a terminal obeys, control characters
+ * above ASCII and marks that reorder text, is escaped as well, and means the same.
+ */
+export function toJsonText(data: unknown, indent = 0): string {
+  const text = JSON.stringify(data, null, indent);
+  return indent === 0 ? printable(text) : text.split('\n').map(printable).join('\n');
 }
 
 /** Lines up columns; cells are shown as data, whatever control characters they hold. */
@@ -55,6 +64,7 @@ const NEXT: Partial<Record<ConnectorError['code'], string>> = {
   WORKER_UNAVAILABLE: 'Is a worker of this cluster running? Look at its log; its queue shows in the Temporal UI.',
   KUBERNETES_UNAVAILABLE: 'Does `kubectl version` reach the cluster? Check KUBECONFIG.',
   VAULT_UNAVAILABLE: 'Is VAULT_ADDR right, and Vault unsealed? Try: vault status',
+  S3_UNAVAILABLE: 'Are the name of the bucket, AWS_ENDPOINT_URL_S3, AWS_REGION and the credentials (AWS_…) right?',
   WPK_NOT_FOUND: `See what there is: ${BYOC} list`,
   WPK_ALREADY_USED: `An id is used once, ever. Pack it anew to get another: ${BYOC} pack`,
   APPROVAL_PLAN_MISMATCH: `Read the current plan before you vote: ${BYOC} show ID`,

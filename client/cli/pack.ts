@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { RiskLevel, Target } from '../../domain/wpk.ts';
+import { RISK_LEVELS } from '../../domain/wpk.ts';
 import type { PackedWpk } from '../pack/pack.ts';
 import { packWpk } from '../pack/pack.ts';
 import { readManifests } from '../pack/read-manifests.ts';
@@ -54,7 +55,7 @@ export function registerPack(program: Command): void {
         .default(86_400, '24h'),
     )
     .option('--sequence <n>', 'never lower than for an earlier package of the playbook (default: the time)', toInteger)
-    .addOption(new Option('--risk <level>', 'at least this').choices(['low', 'medium', 'high']).default('low'))
+    .addOption(new Option('--risk <level>', 'at least this').choices(RISK_LEVELS).default('low'))
     .requiredOption('--reason <text>', 'why; read by whoever approves')
     .option('--restart <[namespace/]kind/name...>', 'workloads to restart afterwards', toTarget)
     .addOption(

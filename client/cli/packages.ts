@@ -7,8 +7,8 @@ import type { ConnectorClient } from '../connector-client.ts';
 import type { PackageView } from '../package-view.ts';
 import { toInteger } from './arguments.ts';
 import { bundleBeside, readInput } from './files.ts';
-import { columns, print, printAs, say } from './output.ts';
-import { packageLines, phaseText, planLines, progressText } from './render.ts';
+import { columns, printAs, say } from './output.ts';
+import { packageLines, phaseText, planLines, progressText, waitingText } from './render.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { withClient, withCluster, withFormat } from './settings.ts';
 
@@ -20,7 +20,6 @@ export function registerPackages(program: Command): void {
   listCommand(program);
   showCommand(program);
   watchCommand(program);
-  stopCommand(program);
 }
 
 function submitCommand(program: Command): void {
@@ -90,20 +89,6 @@ function watchCommand(program: Command): void {
     .action((id: string, options: Options) => withClient(options, (client) => follow(client, id, options)));
 }
 
-function stopCommand(program: Command): void {
-  withCluster(program.command('stop'))
-    .description('emergency stop of one package: it halts where it is and stays there')
-    .argument('<id>', 'id of the package')
-    .addHelpText('after', '\nExample:\n  byoc stop 01JD0000000000000000000000 --cluster prod-eu-1')
-    .action(async (id: string, options: ClusterOptions) => {
-      await withClient(options, async (client) => {
-        const { phase } = await client.stop(id);
-        print(phase);
-        if (phase !== 'stopped') say(`It had already ended as ${phase}.`);
-      });
-    });
-}
-
 /** Tells every change on stderr and the end on stdout. */
 async function follow(client: ConnectorClient, id: string, { output }: FormatOptions): Promise<void> {
   let told = '';
@@ -122,7 +107,7 @@ async function follow(client: ConnectorClient, id: string, { output }: FormatOpt
 
 function lineOf(view: PackageView): string {
   const what = view.waiting
-    ? `retrying ${view.waiting.activity}, attempt ${view.waiting.attempt}: ${view.waiting.failure}`
+    ? waitingText(view.waiting)
     : progressText(view) || (view.phase === 'awaiting-approval' ? (view.requirement?.reason ?? '') : '');
   return `${phaseText(view.phase)}${what ? `  ${what}` : ''}`;
 }

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { KubeConfig } from '@kubernetes/client-node';
 import type { Command } from 'commander';
 import { createKubeApi } from '../../activities/kubernetes/kube-api.ts';
 import { createMask } from '../../activities/kubernetes/mask.ts';
@@ -11,6 +10,7 @@ import { printable } from '../../domain/printable.ts';
 import { digestOfSteps, policyDenials, requirementFor } from '../../domain/policy.ts';
 import { sha256 } from '../sha256.ts';
 import { readInput } from './files.ts';
+import { kubeConfigOf } from './kubeconfig.ts';
 import { printAs, say } from './output.ts';
 import { planLines } from './render.ts';
 import type { FormatOptions } from './settings.ts';
@@ -28,7 +28,7 @@ export function registerPlan(program: Command): void {
       const bytes = await readInput(file);
       const wpk = parseWpk(bytes);
       const policy = await policySource(options.policy, sha256)();
-      const api = createKubeApi(kubeConfig(options.context));
+      const api = createKubeApi(await kubeConfigOf(options.context, process.env));
       try {
         // A key of this run alone: masks can be compared within one plan, and with nothing else. Where Secrets change,
         // or under another policy, the digest is therefore not the one that the cluster will ask approval for.
@@ -52,11 +52,4 @@ export function registerPlan(program: Command): void {
         await api.close();
       }
     });
-}
-
-function kubeConfig(context: string | undefined): KubeConfig {
-  const config = new KubeConfig();
-  config.loadFromDefault();
-  if (context) config.setCurrentContext(context);
-  return config;
 }

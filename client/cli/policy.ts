@@ -1,17 +1,17 @@
-import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 import { checkPolicy, parsePolicy } from '../../activities/policy/load-policy.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { explainPolicy } from '../../domain/explain-policy.ts';
 import { parseWpk } from '../../domain/parse-wpk.ts';
-import type { PlannedObject, Risk } from '../../domain/plan.ts';
+import type { Risk } from '../../domain/plan.ts';
 import { digestOfSteps, policyDigest } from '../../domain/policy.ts';
 import type { PolicyDecision } from '../../domain/policy/decision.ts';
 import { idleEntries } from '../../domain/policy/idle-entries.ts';
 import { printable } from '../../domain/printable.ts';
-import { computeRisk } from '../../domain/risk.ts';
+import { riskOfNewPackage } from '../../domain/risk.ts';
 import type { Wpk } from '../../domain/wpk.ts';
 import { sha256 } from '../sha256.ts';
+import { toInstant } from './arguments.ts';
 import { problemLine } from './check.ts';
 import { readInput } from './files.ts';
 import { columns, paint, printAs, say } from './output.ts';
@@ -47,7 +47,7 @@ export function registerPolicy(program: Command): void {
     .action(async (file: string, wpkFile: string, { output, at }: FormatOptions & { at?: Date }) => {
       const loaded = parsePolicy(await readText(file));
       const wpk = parseWpk(await readInput(wpkFile));
-      const risk = riskOffline(wpk);
+      const risk = riskOfNewPackage(wpk);
       const stepsDigest = digestOfSteps(sha256, wpk);
       const now = at ?? new Date();
       const decisions = explainPolicy(loaded, wpk, { now, stepsDigest, ...(risk && { plan: { risk } }) });
@@ -99,39 +99,6 @@ function verdictOf(decisions: readonly PolicyDecision[]): string {
   return said.has('wait') ? 'The policy allows it, but it may not begin at this time.' : 'The policy allows it.';
 }
 
-/** The risk of what only applies manifests, as if it created each of them; of anything else only the cluster can tell. */
-function riskOffline(wpk: Wpk): Risk | undefined {
-  const subjects = [];
-  for (const step of wpk.steps) {
-    if (step.action !== 'apply') return undefined;
-    for (const manifest of step.manifests) {
-      const { apiVersion, kind, metadata } = manifest;
-      const { name, namespace } = metadata;
-      const planned: PlannedObject = {
-        step: step.id,
-        action: step.action,
-        change: 'create',
-        object: { apiVersion, kind, name, ...(namespace !== undefined && { namespace }) },
-        force: step.force ?? false,
-        changes: [],
-        verified: { by: 'server' },
-        digest: sha256(''),
-      };
-      subjects.push({ planned, after: manifest });
-    }
-  }
-  return computeRisk(subjects, [], wpk.risk);
-}
-
 async function readText(file: string): Promise<string> {
   return new TextDecoder().decode(await readInput(file));
-}
-
-/** RFC 3339, with its offset: what a time without one means would depend on the machine. */
-function toInstant(text: string): Date {
-  const time = new Date(text);
-  if (!/^\d{4}-\d{2}-\d{2}T.*(Z|[+-]\d{2}:\d{2})$/.test(text) || Number.isNaN(time.getTime())) {
-    throw new InvalidArgumentError('A time with its offset, such as 2026-12-24T18:00:00+01:00.');
-  }
-  return time;
 }

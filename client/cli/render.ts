@@ -4,9 +4,10 @@ import { printed } from '../../domain/plan-text/lines.ts';
 import { planCounts, planText } from '../../domain/plan-text/plan-text.ts';
 import { planDifference, planDifferenceLines } from '../../domain/plan-difference.ts';
 import { printable, printableIn } from '../../domain/printable.ts';
-import type { Phase } from '../../domain/status.ts';
+import { describeObject } from '../../domain/plan.ts';
+import type { LogTail, Phase, UndoOutcome, UndoReport } from '../../domain/status.ts';
 import type { RiskLevel } from '../../domain/wpk.ts';
-import type { PackageView } from '../package-view.ts';
+import type { PackageView, Waiting } from '../package-view.ts';
 import { paint } from './output.ts';
 
 const PHASE_STYLE = {
@@ -80,10 +81,7 @@ export function packageLines(untrusted: PackageView): string[] {
     const opens = view.window.opensAt ? `; the next one opens at ${view.window.opensAt}` : '';
     lines.push(`  ${paint('yellow', 'not now')}: ${view.window.why}${opens}`);
   }
-  if (view.waiting)
-    lines.push(
-      `  ${paint('yellow', `retrying ${view.waiting.activity}`)}, attempt ${view.waiting.attempt}: ${view.waiting.failure}`,
-    );
+  if (view.waiting) lines.push(`  ${paint('yellow', waitingText(view.waiting))}`);
   if (view.progress) lines.push(`  ${progressText(view)}`);
   for (const vote of view.votes) {
     const fate = vote.refused ? paint('dim', `no effect: ${vote.refused.code}: ${vote.refused.why}`) : vote.proof;
@@ -95,16 +93,54 @@ export function packageLines(untrusted: PackageView): string[] {
     lines.push(
       `  step ${step.id}: ${step.action} ${step.outcome}, ${step.objects.length} ${step.objects.length === 1 ? 'object' : 'objects'}`,
     );
+    for (const log of step.logs ?? []) lines.push(...logLines(log));
   }
+  if (view.report?.undo) lines.push(...undoLines(view.report.undo));
   return lines;
 }
 
-/** `step 1 of 2 (config): waiting for Deployment shop/checkout: 1 of 2 replicas updated`. */
+/** How `printable` shows the end of a line. */
+const LINE_END = printable('\n');
+
+/** The end of a log, line by line. It is printable already. */
+function logLines({ pod, container, text, missing }: LogTail): string[] {
+  const head = `    ${paint('dim', `log of ${pod}, ${container}:`)}`;
+  if (missing !== undefined) return [`${head} ${missing}`];
+  return [head, ...text.split(LINE_END).map((line) => `      ${line}`)];
+}
+
+const UNDO_STYLE = { undone: 'green', unchanged: 'dim', partly: 'yellow', left: 'red' } as const satisfies Record<
+  UndoOutcome,
+  string
+>;
+
+/** What became of each object that was to be undone; of those that were so already only how many. */
+export function undoLines(untrusted: UndoReport): string[] {
+  const { complete, objects } = printableIn(untrusted);
+  const told = objects.filter(({ outcome }) => outcome !== 'unchanged');
+  const unchanged = objects.length - told.length;
+  return [
+    `  ${complete ? paint('green', 'rolled back') : paint('red', 'not rolled back as a whole')}`,
+    ...told.map(({ step, object, outcome, why }) => {
+      const word = Object.hasOwn(UNDO_STYLE, outcome) ? paint(UNDO_STYLE[outcome], outcome) : outcome;
+      return `    ${word} ${describeObject(object)} (step ${step})${why === undefined ? '' : `: ${why}`}`;
+    }),
+    ...(unchanged > 0 ? [`    ${unchanged} ${unchanged === 1 ? 'object was' : 'objects were'} as before already`] : []),
+  ];
+}
+
+/** `step 1 of 2 (config): waiting since 2026-… for Deployment shop/checkout: 1 of 2 replicas updated`. */
 export function progressText({ progress }: Pick<PackageView, 'progress'>): string {
   if (!progress) return '';
-  const { step, index, of, done, total, waitingFor } = progress;
-  const what = waitingFor ? `waiting for ${printable(waitingFor)}` : `${done} of ${total} objects`;
-  return `step ${index} of ${of} (${step}): ${what}`;
+  const { step, index, of, done, total, waitingFor, since } = progress;
+  const awaited = `waiting since ${since} for ${printable(waitingFor ?? 'its turn')}`;
+  if (index === 0) return awaited;
+  return `step ${index} of ${of} (${step}): ${waitingFor ? awaited : `${done} of ${total} objects`}`;
+}
+
+/** What an attempt that comes again says: that it waits for others, or what went wrong. */
+export function waitingText({ activity, attempt, failure, isWrong }: Waiting): string {
+  return isWrong ? `retrying ${activity}, attempt ${attempt}: ${failure}` : `waiting: ${failure}`;
 }
 
 const LINE_STYLE = {

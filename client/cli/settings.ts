@@ -1,7 +1,8 @@
+import { userInfo } from 'node:os';
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { ConnectorError } from '../../domain/errors.ts';
-import { ConnectorClient } from '../connector-client.ts';
+import type { ConnectorClient } from '../connector-client.ts';
 import type { Format } from './output.ts';
 
 /** Options that several commands share. */
@@ -23,13 +24,25 @@ export function withFormat(command: Command): Command {
   );
 }
 
+/** Who says something, where the command does not name it. */
+export function defaultIdentity(): string {
+  return process.env['BYOC_APPROVER'] ?? userInfo().username;
+}
+
+/** @throws {ConnectorError} USAGE */
+export function clusterOf({ cluster }: ClusterOptions): string {
+  if (!cluster) throw new ConnectorError('USAGE', 'Say which cluster: --cluster ID, or BYOC_CLUSTER_ID.');
+  return cluster;
+}
+
 /** Connects, does the work and closes, whatever happens. */
 export async function withClient<T>(
   options: ClusterOptions,
   work: (client: ConnectorClient) => Promise<T>,
 ): Promise<T> {
-  if (!options.cluster) throw new ConnectorError('USAGE', 'Say which cluster: --cluster ID, or BYOC_CLUSTER_ID.');
-  const client = await ConnectorClient.connect(options.cluster, process.env);
+  // Loaded here, because whoever freezes a cluster must not wait for it.
+  const { ConnectorClient } = await import('../connector-client.ts');
+  const client = await ConnectorClient.connect(clusterOf(options), process.env);
   try {
     return await work(client);
   } finally {

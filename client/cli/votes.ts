@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os';
 import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import type { Approve, Reject } from '../../domain/approvals.ts';
@@ -11,7 +10,7 @@ import { signApproval, signRejection } from '../vote.ts';
 import { paint, print, say } from './output.ts';
 import { planLines } from './render.ts';
 import type { ClusterOptions } from './settings.ts';
-import { withClient, withCluster } from './settings.ts';
+import { defaultIdentity, withClient, withCluster } from './settings.ts';
 
 interface VoteOptions extends ClusterOptions {
   readonly as: string;
@@ -72,11 +71,7 @@ export function registerVotes(program: Command): void {
 function withVote(command: Command): Command {
   return withCluster(command)
     .argument('<id>', 'id of the package')
-    .option(
-      '--as <name>',
-      'who votes, as the entry of the key has it',
-      process.env['BYOC_APPROVER'] ?? userInfo().username,
-    )
+    .option('--as <name>', 'who votes, as the entry of the key has it', defaultIdentity())
     .option('--key <key>', 'signs the vote: a PEM or cosign key file, or hashivault://NAME')
     .option('--print', 'print the input of the signal instead of sending it: for the Temporal UI or command');
 }
@@ -96,7 +91,7 @@ interface ShownPlan extends VotedPlan {
   readonly replaced: Plan | undefined;
 }
 
-async function votedPlan(client: ConnectorClient, id: string): Promise<ShownPlan> {
+export async function votedPlan(client: ConnectorClient, id: string): Promise<ShownPlan> {
   const [{ workflowId, runId, replans }, plan] = await Promise.all([client.get(id), client.plan(id)]);
   if (!plan) throw new ConnectorError('APPROVAL_CLOSED', 'There is no plan yet.');
   return { workflowId, runId, plan, replaced: replans > 0 ? await client.replacedPlan(id) : undefined };

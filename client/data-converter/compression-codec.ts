@@ -8,7 +8,7 @@ import { malformed } from '../../domain/malformed.ts';
 /** Payloads from this size on are compressed; smaller ones stay readable in the Temporal UI. */
 const COMPRESS_FROM_BYTES = 16 * 1024;
 
-/** What a compressed payload may grow to; more is refused before it fills the memory. */
+/** What the compressed payloads of a message may grow to, together; more is refused before it fills the memory. */
 const MAX_DECOMPRESSED_BYTES = 8 * 1024 * 1024;
 
 /** The encoding's name and form are those of the Go SDK's `NewZlibCodec`: a zlib stream of the original payload message. */
@@ -26,7 +26,15 @@ export class CompressionCodec implements PayloadCodec {
   }
 
   async decode(payloads: Payload[]): Promise<Payload[]> {
-    return Promise.all(payloads.map(decodeOne));
+    let left = MAX_DECOMPRESSED_BYTES;
+    const decoded: Payload[] = [];
+    // One after the other: a message may have as many payloads as it likes, each of which could be a bomb.
+    for (const payload of payloads) {
+      const { message, sizeBytes } = await decodeOne(payload, left);
+      decoded.push(message);
+      left -= sizeBytes;
+    }
+    return decoded;
   }
 }
 
@@ -37,14 +45,16 @@ async function encodeOne(payload: Payload): Promise<Payload> {
   return data.length < message.length ? { metadata: { encoding: Buffer.from(ENCODING) }, data } : payload;
 }
 
-async function decodeOne(payload: Payload): Promise<Payload> {
+/** @returns the payload, and how much room it took of what was left */
+async function decodeOne(payload: Payload, left: number): Promise<{ message: Payload; sizeBytes: number }> {
   const encoding = payload.metadata?.['encoding'];
-  if (!encoding || Buffer.from(encoding).toString() !== ENCODING) return payload;
+  if (!encoding || Buffer.from(encoding).toString() !== ENCODING) return { message: payload, sizeBytes: 0 };
   try {
-    const message = await decompress(Buffer.from(payload.data ?? []), { maxOutputLength: MAX_DECOMPRESSED_BYTES });
-    return PayloadMessage.decode(message);
+    if (left <= 0) throw new Error('too much of it');
+    const bytes = await decompress(Buffer.from(payload.data ?? []), { maxOutputLength: left });
+    return { message: PayloadMessage.decode(bytes), sizeBytes: bytes.length };
   } catch (error) {
     const why = error instanceof Error ? error.message : 'unreadable';
-    return defaultPayloadConverter.toPayload(malformed(`compressed data: ${why}`));
+    return { message: defaultPayloadConverter.toPayload(malformed(`compressed data: ${why}`)), sizeBytes: 0 };
   }
 }

@@ -2,7 +2,7 @@ import { ulid } from 'ulid';
 import { ConnectorError } from '../../domain/errors.ts';
 import { parseWpk } from '../../domain/parse-wpk.ts';
 import type { Manifest, RiskLevel, Step, Target, Wpk } from '../../domain/wpk.ts';
-import { WPK_API_VERSION, WPK_MAX_BYTES } from '../../domain/wpk.ts';
+import { targetsOf, WPK_API_VERSION, WPK_MAX_BYTES } from '../../domain/wpk.ts';
 import { withNamespace } from './namespaces.ts';
 
 export interface PackInput {
@@ -88,9 +88,7 @@ function waitFor(timeoutSeconds: number | undefined): Pick<Step, 'wait'> {
 }
 
 function namespacesOf(steps: readonly Step[]): string[] {
-  const touched = steps.flatMap((step) =>
-    step.action === 'apply' ? step.manifests.map(({ metadata }) => metadata.namespace) : [step.target.namespace],
-  );
+  const touched = steps.flatMap((step) => targetsOf(step).map(({ namespace }) => namespace));
   return [...new Set(touched.filter((namespace) => namespace !== undefined))].sort();
 }
 

@@ -31,8 +31,11 @@ interface User {
 const CONTEXT = 'byoc-dev';
 const SERVICE_CIDR = '10.96.0.0/16';
 
-/** Starts a Kubernetes control plane with two nodes on which pods run as far as the API can tell (kwok). */
-export async function startKubernetes(host: Host): Promise<KubernetesService> {
+/**
+ * Starts a Kubernetes control plane with two nodes on which pods run as far as the API can tell (kwok).
+ * @param requestLog a file in which the API server notes each write that it receives
+ */
+export async function startKubernetes(host: Host, requestLog?: string): Promise<KubernetesService> {
   const kubectl = await host.find('kubectl');
   const folder = host.folderOf('kubernetes');
   await mkdir(folder, { recursive: true });
@@ -44,7 +47,13 @@ export async function startKubernetes(host: Host): Promise<KubernetesService> {
   const kwok = user('kwok', 'system:masters');
 
   const etcd = await startEtcd(host);
-  const { server, caFile } = await startApiServer(host, folder, etcd, [admin, controllerManager, scheduler, kwok]);
+  const { server, caFile } = await startApiServer(
+    host,
+    folder,
+    etcd,
+    [admin, controllerManager, scheduler, kwok],
+    requestLog,
+  );
   const ca = await readFile(caFile, 'utf8');
   const kubeconfigOf = (who: User) => writeKubeconfig(folder, who, server, ca);
   await Promise.all([
@@ -79,11 +88,13 @@ async function startApiServer(
   folder: string,
   etcd: string,
   users: readonly User[],
+  requestLog: string | undefined,
 ): Promise<{ server: string; caFile: string }> {
   const tokens = join(folder, 'tokens.csv');
   const lines = users.map(({ name, groups, token }) => `${token},${name},${name},"${groups.join(',')}"`);
   await writeFile(tokens, `${lines.join('\n')}\n`, { mode: 0o600 });
   const key = await serviceAccountKey(folder);
+  const logging = requestLog === undefined ? [] : await logRequests(folder, requestLog);
   const certificates = join(folder, 'apiserver');
   // The server signs its certificate itself when it has none and writes its authority behind it.
   const caFile = join(certificates, 'apiserver.crt');
@@ -99,11 +110,21 @@ async function startApiServer(
         ...[`--service-account-key-file=${key}`, `--service-account-signing-key-file=${key}`],
         ...['--service-account-issuer=https://kubernetes.default.svc', `--service-cluster-ip-range=${SERVICE_CIDR}`],
         ...[`--token-auth-file=${tokens}`, '--authorization-mode=RBAC', '--allow-privileged=true', '--profiling=false'],
+        ...logging,
       ],
       healthy: () => isReady({ server, caFile }),
     });
   });
   return { server: `https://127.0.0.1:${api}`, caFile };
+}
+
+/** Who writes what when, by the server's own clock; without the bodies. */
+async function logRequests(folder: string, requestLog: string): Promise<string[]> {
+  const file = join(folder, 'audit-policy.yaml');
+  const writes = { level: 'Metadata', verbs: ['create', 'update', 'patch', 'delete'] };
+  const policy = { apiVersion: 'audit.k8s.io/v1', kind: 'Policy', rules: [writes, { level: 'None' }] };
+  await writeFile(file, stringify(policy));
+  return [`--audit-policy-file=${file}`, `--audit-log-path=${requestLog}`];
 }
 
 /** Whether the API server says of itself that it is ready. */

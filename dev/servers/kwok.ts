@@ -8,6 +8,8 @@ import { get, post, type HttpsOptions } from './https.ts';
 
 const NODES = ['node-1', 'node-2'];
 const READY_TIMEOUT_MS = 30_000;
+/** Stages that give pods with an annotation the troubles of real clusters. */
+const FATES = join(import.meta.dirname, 'pod-fates.yaml');
 
 /**
  * Starts kwok, which plays the kubelets: nodes are Ready, pods get Running and Ready, those of Jobs Complete. No
@@ -24,7 +26,8 @@ export async function startKwok(host: Host, kubeconfig: string, api: HttpsOption
     host.start({
       name: 'kwok',
       args: [
-        ...['--kubeconfig', kubeconfig, '--config', stages, '--manage-all-nodes=true', '--cidr=10.244.0.0/16'],
+        ...['--kubeconfig', kubeconfig, '--config', stages, '--config', FATES],
+        ...['--manage-all-nodes=true', '--cidr=10.244.0.0/16'],
         ...['--node-lease-duration-seconds=40', `--server-address=127.0.0.1:${http}`, '-v=WARN'],
       ],
       healthy: async () => (await fetch(`http://127.0.0.1:${http}/healthz`)).ok,

@@ -1,3 +1,5 @@
+import { parseImage } from '../image-reference.ts';
+import { textAt } from '../json-values.ts';
 import type { ObjectRef } from '../plan.ts';
 
 /**
@@ -91,11 +93,12 @@ export function isServerDefault(
   return wanted !== undefined && JSON.stringify(sorted(value)) === JSON.stringify(wanted);
 }
 
-/** `Always` for an image that can be another one each time, by tag or by the lack of one. */
+/** `Always` for an image that can be another one each time, by its tag or by the lack of one. */
 function pullPolicyOf(container: unknown): string {
-  const image = typeof container === 'object' && container !== null && 'image' in container ? container.image : '';
-  const [, name = ''] = /([^/]*)$/.exec(String(image)) ?? [];
-  return name.endsWith(':latest') || !/[:@]/.test(name) ? 'Always' : 'IfNotPresent';
+  const { digest, tag = digest === undefined ? 'latest' : '' } = parseImage(textAt(container, 'image') ?? '') ?? {
+    tag: '',
+  };
+  return tag === 'latest' ? 'Always' : 'IfNotPresent';
 }
 
 function own<T>(table: Readonly<Record<string, T>>, key: string): T | undefined {

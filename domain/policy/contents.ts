@@ -1,5 +1,6 @@
 import { STATE_NAMESPACE } from '../names.ts';
-import type { Step, Wpk } from '../wpk.ts';
+import type { Step, Target, Wpk } from '../wpk.ts';
+import { targetsOf } from '../wpk.ts';
 import type { PolicyDecision } from './decision.ts';
 import { placeOfKind, qualifiedKind } from './kinds.ts';
 import type { Policy } from './schema.ts';
@@ -20,7 +21,7 @@ const deny = (place: string, why: string): Judgement => ({ place, decision: 'den
 
 function judgeStep(policy: Policy, wpk: Wpk, step: Step): PolicyDecision[] {
   const subject = `step ${step.id}`;
-  const touched = touchedBy(step);
+  const touched = targetsOf(step);
   return [
     { rule: 'allow.actions', subject, ...judgeAction(policy, step) },
     ...touched.map((one) => ({ rule: 'allow.kinds', subject, ...judgeKind(policy, one) })),
@@ -35,7 +36,7 @@ function judgeAction({ allow: { actions } }: Policy, { action }: Step): Judgemen
   return allow(`/allow/actions/${index}`, `the action ${action} is allowed`);
 }
 
-function judgeKind({ allow: { kinds } }: Policy, { kind, apiVersion }: Touched): Judgement {
+function judgeKind({ allow: { kinds } }: Policy, { kind, apiVersion }: Target): Judgement {
   const shown = qualifiedKind(kind, apiVersion).replace(/\.core$/, '');
   if (!kinds) return allow('built-in', `the kind ${shown} is allowed: no list limits kinds`);
   const index = placeOfKind(kinds, kind, apiVersion);
@@ -72,7 +73,7 @@ function judgeNamespace(policy: Policy, wpk: Wpk, namespace: string): Judgement 
 function judgeSize({ limits }: Policy, { steps }: Wpk): PolicyDecision[] {
   const counts = [
     { rule: 'maxSteps', what: 'steps', count: steps.length, atMost: limits.maxSteps },
-    { rule: 'maxObjects', what: 'objects', count: steps.flatMap(touchedBy).length, atMost: limits.maxObjects },
+    { rule: 'maxObjects', what: 'objects', count: steps.flatMap(targetsOf).length, atMost: limits.maxObjects },
   ];
   return counts.flatMap(({ rule, what, count, atMost }) => {
     if (atMost === undefined) return [];
@@ -100,25 +101,8 @@ function validitySeconds({ metadata: { notBefore, expiresAt } }: Wpk): number {
 
 const PACKAGE = 'the package';
 
-interface Touched {
-  readonly apiVersion?: string | undefined;
-  readonly kind: string;
-  readonly namespace?: string | undefined;
-  readonly name: string;
-}
-
-function touchedBy(step: Step): Touched[] {
-  if (step.action !== 'apply') return [step.target];
-  return step.manifests.map(({ apiVersion, kind, metadata: { namespace, name } }) => ({
-    apiVersion,
-    kind,
-    namespace,
-    name,
-  }));
-}
-
 /** An object of kind Namespace counts as touching that namespace. */
-function namespacesOf({ kind, namespace, name }: Touched): string[] {
+function namespacesOf({ kind, namespace, name }: Target): string[] {
   if (kind === 'Namespace') return [name];
   return namespace === undefined ? [] : [namespace];
 }

@@ -1,4 +1,4 @@
-import { parseImageEntry } from './image-reference.ts';
+import { parseImageEntry } from '../image-reference.ts';
 import type { Policy } from './schema.ts';
 
 /** `Deployment`, `Deployment.apps`. */

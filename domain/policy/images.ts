@@ -1,5 +1,6 @@
 import type { PolicyDecision } from './decision.ts';
-import { parseImage, parseImageEntry, takesImage } from './image-reference.ts';
+import { parseImage, parseImageEntry, referenceIn, takesImage } from '../image-reference.ts';
+import { at, entriesAt, textAt } from '../json-values.ts';
 import type { Policy } from './schema.ts';
 
 /** How much of an image's name is told: it may be as long as the package. */
@@ -24,25 +25,23 @@ export function judgeImages({ allow: { images } }: Policy, objects: readonly unk
   });
 }
 
-/** Kinds whose keys are the user's own words. */
+/** Kinds whose keys are the user's own words; of the core group only, for a custom kind may be called the same. */
 const PLAIN_DATA = new Set(['ConfigMap', 'Secret']);
 
-/** Every image in an object: of containers in any kind of workload, custom ones included, and of image volumes. */
+/**
+ * Every image in an object: of containers in any kind of workload, custom ones included, and of image volumes. What
+ * names one is looked into all the same: in a custom kind anything may be in there.
+ */
 function imagesIn(object: unknown): string[] {
+  if (at(object, 'apiVersion') === 'v1' && PLAIN_DATA.has(textAt(object, 'kind') ?? '')) return [];
   const found: string[] = [];
-  const visit = (value: unknown): void => {
-    if (Array.isArray(value)) return value.forEach(visit);
-    if (typeof value !== 'object' || value === null) return;
-    for (const [key, inner] of Object.entries(value)) {
-      const image: unknown =
-        key === 'image' && typeof inner === 'object' && inner !== null && 'reference' in inner
-          ? inner.reference
-          : inner;
-      if (key === 'image' && typeof image === 'string') found.push(image);
-      else visit(inner);
-    }
-  };
-  const kind = typeof object === 'object' && object !== null && 'kind' in object ? object.kind : undefined;
-  if (!PLAIN_DATA.has(String(kind))) visit(object);
+  const values: unknown[] = [object];
+  for (let value = values.pop(); value !== undefined; value = values.pop()) {
+    const image = referenceIn(at(value, 'image'));
+    if (image !== undefined) found.push(image);
+    const inner = Array.isArray(value) ? [...(value as unknown[])] : entriesAt(value).map(([, one]) => one);
+    // The last comes off the stack first.
+    values.push(...inner.filter((one) => typeof one === 'object' && one !== null).reverse());
+  }
   return found;
 }

@@ -32,6 +32,28 @@ const exactly = z
   .max(1024)
   .refine((text) => !text.includes('*'), 'is matched exactly, so it cannot be a pattern');
 
+/** A key of an approver, by its fingerprint alone or with whose it is. */
+const pinnedApprover = z
+  .union([
+    fingerprint,
+    z.strictObject({
+      fingerprint,
+      /** Whose key it is; under another name it does not count. */
+      identity: exactly.optional(),
+      /** All that its owner may belong to; with any other it does not count. */
+      groups: z.array(group).max(64).optional(),
+    }),
+  ])
+  .transform((given) => (typeof given === 'string' ? { fingerprint: given } : given));
+
+/** Two pins of one key could contradict each other. */
+const pinnedApprovers = z.array(pinnedApprover).superRefine((pins, context) => {
+  pins.forEach(({ fingerprint }, index) => {
+    if (pins.findIndex((other) => other.fingerprint === fingerprint) === index) return;
+    context.addIssue({ code: 'custom', path: [index], message: 'is pinned already; a key is pinned once' });
+  });
+});
+
 const quorum = z.int().min(1).max(10);
 
 /** How many must approve, and optionally who among them; a bare number is short for a quorum without groups. */
@@ -75,8 +97,8 @@ export const policySchema = z.strictObject({
       timeoutSeconds: z.int().min(1).max(604_800).default(86_400),
       /** How far the signed time of a vote may lie ahead of the time at which it came in. */
       maxClockSkewSeconds: z.int().min(0).max(600).default(60),
-      /** Fingerprints of approvers' keys; where set, only these count, whatever Vault says. */
-      pinnedKeys: z.array(fingerprint).optional(),
+      /** The keys of approvers; where set, only these count, whatever Vault says. */
+      pinnedKeys: pinnedApprovers.optional(),
     })
     .prefault({}),
   /** Who may sign packages. */
@@ -109,6 +131,8 @@ export const policySchema = z.strictObject({
       maxObjects: z.int().min(1).optional(),
     })
     .default({}),
+  /** What becomes of packages that are submitted while execution is frozen in the cluster. */
+  onFreeze: z.enum(['wait', 'deny']).default('wait'),
   /** The longest time between a package's notBefore and expiresAt. */
   maxValiditySeconds: z.int().min(60).max(2_592_000).default(86_400),
   /** What must be true of the audit log for anything to run. */

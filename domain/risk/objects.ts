@@ -1,5 +1,5 @@
 import { BUILT_IN_POLICY, protectedNamespaces } from '../policy.ts';
-import { at, inWord, inWords, same } from './json-values.ts';
+import { at, inWord, inWords, same } from '../json-values.ts';
 import type { RiskRule } from './rule.ts';
 
 /** Kinds that change how the API server treats other requests. */

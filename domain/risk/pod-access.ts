@@ -1,4 +1,5 @@
-import { at, entriesAt, inWords, isRecord, listAt, textAt } from './json-values.ts';
+import { parseImage, referenceIn } from '../image-reference.ts';
+import { at, entriesAt, inWords, isRecord, listAt, textAt } from '../json-values.ts';
 import type { ChangedPod, Pod } from './pods.ts';
 import { hasContainers } from './pods.ts';
 import type { RiskRule } from './rule.ts';
@@ -53,9 +54,6 @@ function newSecrets(pod: ChangedPod): string[] {
   return secretsOf(pod).filter((one) => !was.has(one));
 }
 
-/** `…@sha256:…`, or by another hash. */
-const BY_DIGEST = /@[a-z0-9]+:[0-9a-f]{32,}$/;
-
 /** Maps whose keys are the user's own words. */
 const FREE_KEYS = new Set(['nodeSelector', 'matchLabels', 'labels', 'annotations', 'limits', 'requests', 'overhead']);
 
@@ -97,9 +95,9 @@ function tokenOf(projection: unknown): string[] {
 }
 
 function taggedImages(pod: Pod): string[] {
-  const images = [
-    ...pod.containers.map(({ container }) => textAt(container, 'image')),
-    ...listAt(pod.spec, 'volumes').map((volume) => textAt(volume, 'image', 'reference')),
-  ];
-  return images.flatMap((image) => (image && !BY_DIGEST.test(image) ? [image] : []));
+  const holders = [...pod.containers.map(({ container }) => container), ...listAt(pod.spec, 'volumes')];
+  return holders.flatMap((holder) => {
+    const image = referenceIn(at(holder, 'image'));
+    return image && parseImage(image)?.digest === undefined ? [image] : [];
+  });
 }

@@ -1,5 +1,5 @@
 import type { RiskLevel } from '../wpk.ts';
-import { at, entriesAt, inWord, inWords, listAt, textAt, textsAt } from './json-values.ts';
+import { at, entriesAt, inWord, inWords, listAt, textAt, textsAt } from '../json-values.ts';
 import type { ChangedPod, Pod } from './pods.ts';
 import type { RiskRule } from './rule.ts';
 

@@ -1,5 +1,5 @@
 import { toPointer } from '../json-pointer.ts';
-import { at, entriesAt, isRecord, listAt, same, textAt } from './json-values.ts';
+import { at, entriesAt, isRecord, listAt, same, textAt } from '../json-values.ts';
 
 /** A pod, or the template of one, wherever an object holds it. */
 export interface Pod {

@@ -1,4 +1,4 @@
-import { at, inWords, same } from './json-values.ts';
+import { at, inWords, same } from '../json-values.ts';
 import type { NewRights } from './rights.ts';
 import { aggregationLabels, describeRight, granteesOf, leadsToMore, newLabels, newRights } from './rights.ts';
 import type { JudgedObject, RiskRule } from './rule.ts';

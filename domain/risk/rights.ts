@@ -1,4 +1,4 @@
-import { at, entriesAt, listAt, textAt, textsAt } from './json-values.ts';
+import { at, entriesAt, listAt, textAt, textsAt } from '../json-values.ts';
 
 /** One thing that a rule of a Role lets its subjects do. */
 export interface Right {

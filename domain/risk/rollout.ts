@@ -1,4 +1,4 @@
-import { at, same } from './json-values.ts';
+import { at, same } from '../json-values.ts';
 import type { JudgedObject, RiskRule } from './rule.ts';
 
 /** What happens to pods that run. */

@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { Decision, StatementProof, VoteContext, VoteMessage, VoteRecord } from '../../domain/approvals.ts';
-import { judgeVote, readVote, refusalOf, sameIdentity, tally } from '../../domain/approvals.ts';
+import { judgeVote, readVote, refusalOf, tally } from '../../domain/approvals.ts';
+import { sameIdentity } from '../../domain/identity.ts';
 import type { Requirement } from '../../domain/policy.ts';
 
 const digest = (digit: string) => `sha256:${digit.repeat(64)}` as const;
@@ -25,6 +26,7 @@ const waiting: VoteContext = {
   open: true,
   author: ALICE,
   signerFingerprint: 'signer',
+  signerIdentity: undefined,
   planDigest: PLAN,
   requirement: onePerson,
   run,
@@ -106,6 +108,21 @@ describe('a bare vote', () => {
       expect(bare({ approver }).refused?.code).toBe('APPROVAL_BY_AUTHOR');
     },
   );
+});
+
+describe('a vote of whoever signed the package without a key', () => {
+  const erin = { signerIdentity: 'erin@example.com' };
+
+  it('is the author’s, whoever the package claims wrote it, bare or signed', () => {
+    expect(bare({ approver: 'Erin@Example.com' }, erin).refused?.code).toBe('APPROVAL_BY_AUTHOR');
+    expect(bareNo({ approver: 'erin@example.com' }, erin).refused?.code).toBe('APPROVAL_BY_AUTHOR');
+    expect(signed('approve', { by: 'erin@example.com' })(erin).refused?.code).toBe('APPROVAL_BY_AUTHOR');
+  });
+
+  it('leaves everybody else their vote', () => {
+    expect(bare({}, erin).refused).toBeUndefined();
+    expect(signed('approve')(erin).refused).toBeUndefined();
+  });
 });
 
 describe('a signed vote', () => {

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 
 import { verifyAudit } from '../../client/audit-verify.ts';
 import type { AuditReport } from '../../client/audit-verify.ts';
+import { EventCounter } from '../../client/event-counter.ts';
 import { sha256 } from '../../client/sha256.ts';
 import { checkLine } from '../../domain/audit-chain.ts';
 import { parseAuditEvent, parseRangeName, rangeName } from '../../domain/audit.ts';
@@ -200,5 +201,38 @@ describe('the name of a range', () => {
         expect(parseRangeName(`prefix/chain/${rangeName(a, b)}`)).toEqual({ first: a, last: b });
       }),
     );
+  });
+});
+
+describe('a line that is made to harm who verifies it', () => {
+  it('with lists in lists too deep for the stack is malformed', () => {
+    const depth = 200_000;
+    const [line = ''] = chainOf(1, { detail: { comment: 'HERE' } });
+    const entry = line
+      .slice('{"entry":'.length, line.lastIndexOf(',"hash":'))
+      .replace('"HERE"', `${'['.repeat(depth)}${']'.repeat(depth)}`);
+    const bytes = Buffer.from(`{"entry":${entry},"hash":"${sha256(entry)}"}`);
+    expect(checkLine(bytes, sha256)).toMatchObject({ ok: false, kind: 'malformed', expected: 'canonical JSON' });
+  });
+});
+
+describe('counting events', () => {
+  it('tells how many came again, and nothing once there are too many to tell', () => {
+    const counter = new EventCounter(2 ** 12);
+    for (let n = 0; n < 3_000; n += 1) counter.add(`e${n % 2_000}`);
+    expect(counter.repeated).toBe(1_000);
+    for (let n = 0; n < 10_000; n += 1) counter.add(`f${n}`);
+    expect(counter.repeated).toBeUndefined();
+  });
+
+  it('takes no more time for an event when there are too many than before', () => {
+    const counter = new EventCounter(2 ** 18);
+    const timeOf = (from: number) => {
+      const startedAt = performance.now();
+      for (let n = from; n < from + 20_000; n += 1) counter.add(`e${n}`);
+      return performance.now() - startedAt;
+    };
+    for (let n = 0; n < 200_000; n += 1) counter.add(`x${n}`);
+    expect(timeOf(0)).toBeLessThan(2_000); // a new array of 2 MiB for each of them takes longer
   });
 });

@@ -4,7 +4,7 @@ import { describe, expect, it } from '@jest/globals';
 
 import { createHeadKey } from '../../activities/audit/head-key.ts';
 import { parseHeadKeys } from '../../client/audit-keys.ts';
-import type { AuditReport } from '../../client/audit-verify.ts';
+import type { AuditFile, AuditReport } from '../../client/audit-verify.ts';
 import { verifyAudit } from '../../client/audit-verify.ts';
 import type { AuditHead } from '../../domain/audit.ts';
 import type { DayManifest, HeadKey, SignedHead } from '../../domain/audit-head.ts';
@@ -123,6 +123,25 @@ describe('a signed head', () => {
     expect((await verify(lines, head, gone)).problems).toMatchObject([{ kind: 'truncated', chain: 'prod-eu-1.w9' }]);
   });
 
+  it('from before the first entry that is here does not vouch for what is here', async () => {
+    const early = signed(headOf(lines.slice(0, 50)));
+    const anew = chainOf(200, { detail: { comment: 'nothing happened' } }).slice(100);
+    const files = [logFile(anew), jsonFile('x.head.json', early)];
+    expect(kinds(await verifyAudit(files, { keys, partial: true }))).toEqual(['unsigned']);
+  });
+
+  it('in a file larger than anybody keeps is not read into memory', async () => {
+    let read = 0;
+    const endless: AuditFile = {
+      name: 'x.head.json',
+      async *open() {
+        for (; read < 1024; read += 1) yield Buffer.alloc(1024 * 1024, ' ');
+      },
+    };
+    expect(kinds(await verifyAudit([logFile(lines), endless]))).toEqual(['malformed']);
+    expect(read).toBeLessThan(100);
+  });
+
   it('is compared without keys too, and then counts as unchecked', async () => {
     const files = [logFile(lines), jsonFile('heads.json', [head])];
     expect((await verifyAudit(files)).chains[0]).not.toHaveProperty('signed');
@@ -154,6 +173,10 @@ describe('the manifest of a day', () => {
 
   it('verifies with the days before and after it', async () => {
     expect(await verifyDays(lines, days)).toMatchObject({ ok: true, manifests: 3, chains: [{ signed: { seq: 200 } }] });
+  });
+
+  it('may be there twice, as in a copy of the bucket beside the log', async () => {
+    expect(await verifyDays(lines, [...days, ...days])).toMatchObject({ ok: true, manifests: 6 });
   });
 
   it('shows by its absence that it was taken away', async () => {
@@ -193,7 +216,9 @@ describe('keys for heads', () => {
 });
 
 describe('whoever remembers heads', () => {
-  const at = (seq: number, hash = headOf(lines.slice(0, seq)).hash) => signed({ chain: CHAIN, seq, hash }).head;
+  /** As it was signed when that entry was the last one, or later. */
+  const at = (seq: number, { signedAt = seq, hash = headOf(lines.slice(0, seq)).hash } = {}) =>
+    signed({ chain: CHAIN, seq, hash }, key, new Date(signedAt * 1000).toISOString()).head;
   const otherHash = headOf(chainOf(1, { chain: 'x' })).hash;
   const watching = (...seqs: number[]) => {
     const watch = new HeadWatch();
@@ -201,39 +226,44 @@ describe('whoever remembers heads', () => {
     return watch;
   };
 
-  it('has no alarm for a chain that grows, nor for a message that comes twice or late', () => {
+  it('has no alarm for a chain that grows, nor for a message that comes twice, late, or late and for the first time', () => {
     const watch = watching(10, 20, 30);
     expect(watch.observe(at(30), 31_000)).toBeUndefined();
     expect(watch.observe(at(20), 32_000)).toBeUndefined();
+    expect(watch.observe(at(25), 33_000)).toBeUndefined();
     expect(watch.checkEntry(at(20))).toBeUndefined();
     expect(watch.checkEnd({ chain: CHAIN, seq: 31 })).toBeUndefined();
   });
 
-  it('reports a log that was cut off', () => {
+  it('reports a log that was cut off, also where it was cut at an entry whose head is known', () => {
     const watch = watching(10, 20);
-    expect(watch.observe(at(15), 21_000)).toMatchObject({ kind: 'truncated', chain: CHAIN });
+    expect(watch.observe(at(15, { signedAt: 21 }), 21_000)).toMatchObject({ kind: 'truncated', chain: CHAIN });
+    expect(watch.observe(at(10, { signedAt: 22 }), 22_000)).toMatchObject({ kind: 'truncated', chain: CHAIN });
     expect(watch.checkEnd({ chain: CHAIN, seq: 19 })).toMatchObject({ kind: 'truncated' });
   });
 
   it('reports a fork, two heads for one number', () => {
-    expect(watching(10, 20).observe(at(10, otherHash), 21_000)).toMatchObject({ kind: 'forked' });
-    expect(watching(10, 20).observe(at(20, otherHash), 21_000)).toMatchObject({ kind: 'forked' });
+    expect(watching(10, 20).observe(at(10, { hash: otherHash }), 21_000)).toMatchObject({ kind: 'forked' });
+    expect(watching(10, 20).observe(at(20, { hash: otherHash }), 21_000)).toMatchObject({ kind: 'forked' });
   });
 
   it('reports a log that was rewritten, once it sees an entry of it', () => {
-    expect(watching(10, 20).checkEntry(at(10, otherHash))).toMatchObject({ kind: 'rewritten' });
+    expect(watching(10, 20).checkEntry(at(10, { hash: otherHash }))).toMatchObject({ kind: 'rewritten' });
   });
 
-  it('reports a chain that went silent, until it is heard of again', () => {
+  it('reports a chain that went silent, until it signs anew; heads from before are no sign of life', () => {
     const watch = watching(10);
     expect(watch.silent(100_000, 60_000)).toMatchObject([{ kind: 'silent', chain: CHAIN }]);
     watch.observe(at(10), 90_000);
+    expect(watch.silent(100_000, 60_000)).toMatchObject([{ kind: 'silent', chain: CHAIN }]);
+    watch.observe(at(10, { signedAt: 90 }), 90_000);
     expect(watch.silent(100_000, 60_000)).toEqual([]);
   });
 
   it('keeps the newest heads, however many come', () => {
     const watch = new HeadWatch();
-    for (let seq = 1; seq <= 12_000; seq += 1) watch.observe({ ...at(1), seq }, seq);
-    expect(watch.observe({ ...at(1), seq: 11_999, hash: otherHash }, 0)).toMatchObject({ kind: 'forked' });
+    const first = at(1);
+    for (let seq = 1; seq <= 12_000; seq += 1) watch.observe({ ...first, seq }, seq);
+    expect(watch.observe({ ...first, seq: 11_999, hash: otherHash }, 0)).toMatchObject({ kind: 'forked' });
   });
 });

@@ -4,8 +4,23 @@ import type { KubeObject } from '../../activities/kubernetes/kube-object.ts';
 
 type Case = readonly [what: string, spec: object, status: object, expected: Health['state'], message?: string | RegExp];
 
+const API_VERSIONS: Readonly<Record<string, string>> = {
+  Deployment: 'apps/v1',
+  StatefulSet: 'apps/v1',
+  DaemonSet: 'apps/v1',
+  ReplicaSet: 'apps/v1',
+  Job: 'batch/v1',
+  CronJob: 'batch/v1',
+  Ingress: 'networking.k8s.io/v1',
+  CustomResourceDefinition: 'apiextensions.k8s.io/v1',
+  APIService: 'apiregistration.k8s.io/v1',
+  HorizontalPodAutoscaler: 'autoscaling/v2',
+  PodDisruptionBudget: 'policy/v1',
+  Widget: 'example.com/v1',
+};
+
 function object(kind: string, spec: object, status: object): KubeObject {
-  return { apiVersion: 'v1', kind, metadata: { name: 'x', generation: 2 }, spec, status };
+  return { apiVersion: API_VERSIONS[kind] ?? 'v1', kind, metadata: { name: 'x', generation: 2 }, spec, status };
 }
 
 const condition = (type: string, status: string, message = '') => ({ conditions: [{ type, status, message }] });
@@ -120,7 +135,39 @@ const CASES: Readonly<Record<string, readonly Case[]>> = {
     ['not established', {}, {}, 'progressing'],
     ['whose names are taken', {}, condition('NamesAccepted', 'False', 'taken'), 'failed', 'taken'],
   ],
-  HorizontalPodAutoscaler: [['that has no metrics yet', {}, condition('ScalingActive', 'False'), 'ready']],
+  ReplicaSet: [
+    ['with all pods', { replicas: 2 }, { ...seen, availableReplicas: 2 }, 'ready'],
+    ['with some', { replicas: 2 }, { ...seen, availableReplicas: 1 }, 'progressing', /1 of 2/],
+    [
+      'that may not create pods',
+      { replicas: 2 },
+      { ...seen, ...condition('ReplicaFailure', 'True', 'exceeded quota') },
+      'progressing',
+      /exceeded quota/,
+    ],
+  ],
+  PersistentVolume: [
+    ['available', {}, { phase: 'Available' }, 'ready'],
+    ['pending', {}, { phase: 'Pending' }, 'progressing'],
+    ['failed', {}, { phase: 'Failed', message: 'no such disk' }, 'failed', 'no such disk'],
+  ],
+  Ingress: [
+    ['without an address', {}, { loadBalancer: {} }, 'progressing', /ingress controller/],
+    ['with one', {}, { loadBalancer: { ingress: [{ ip: '192.0.2.1' }] } }, 'ready'],
+  ],
+  Namespace: [
+    ['active', {}, { phase: 'Active' }, 'ready'],
+    ['without a phase', {}, {}, 'progressing'],
+  ],
+  APIService: [
+    ['available', {}, condition('Available', 'True'), 'ready'],
+    ['without an answer', {}, condition('Available', 'False', 'no endpoints'), 'progressing', 'no endpoints'],
+  ],
+  CronJob: [['that has never run', { schedule: '0 0 * * *' }, {}, 'ready']],
+  HorizontalPodAutoscaler: [
+    ['that has no metrics yet', {}, condition('ScalingActive', 'False'), 'ready'],
+    ['whose target is missing', {}, condition('AbleToScale', 'False', 'not found'), 'progressing', 'not found'],
+  ],
   PodDisruptionBudget: [
     ['observed', {}, seen, 'ready'],
     ['not observed', {}, {}, 'progressing'],
@@ -145,6 +192,14 @@ for (const [kind, cases] of Object.entries(CASES)) {
     }
   });
 }
+
+describe('a custom resource with the name of a kind of Kubernetes', () => {
+  it('is judged by its conditions alone', () => {
+    const status = condition('Ready', 'False', 'waits');
+    const own = { ...object('Deployment', {}, status), apiVersion: 'example.com/v1' };
+    expect(healthOf(own)).toEqual({ state: 'progressing', message: 'waits' });
+  });
+});
 
 it('counts nothing as ready that is being deleted', () => {
   const leaving = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'x', deletionTimestamp: 'now' } };

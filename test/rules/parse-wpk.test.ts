@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { checkWpk, parseWpk } from '../../domain/parse-wpk.ts';
-import type { Manifest } from '../../domain/wpk.ts';
+import type { Manifest, Step } from '../../domain/wpk.ts';
 import { errorOf } from '../support/expect-code.ts';
 import { buildRestart, buildWpk } from '../support/wpk.ts';
 
@@ -49,7 +49,7 @@ describe('parseWpk', () => {
     [
       'an action is unknown',
       { steps: [{ ...buildRestart(), action: 'reboot' }] },
-      '"action" must be "apply", "patch", "scale", "restart" or "delete".',
+      '"action" must be "apply", "patch", "scale", "restart", "delete", "run", "wait", "rollback", "cordon", "uncordon" or "drain".',
       '/steps/0/action',
     ],
     [
@@ -117,10 +117,47 @@ describe('parseWpk', () => {
     expect(parseWpk(apply(configMap('a'), configMap('b'))).steps).toHaveLength(1);
   });
 
-  it('says that rolling back is not there yet', () => {
-    const error = errorOf(() => parseWpk(toBytes(buildWpk({ onFailure: 'rollback' }))));
-    expect(error.code).toBe('WPK_UNSUPPORTED');
-    expect(error.place?.path).toBe('/onFailure');
+  const step = (one: object) => toBytes(buildWpk({ steps: [one as Step] }));
+  const node = { kind: 'Node', name: 'node-1' };
+
+  it.each([
+    [
+      'a Pod is to be run',
+      { action: 'run', timeoutSeconds: 60, manifest: { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'a' } } },
+      'What is run is a Job of batch/v1.',
+      '/steps/0/manifest/kind',
+    ],
+    [
+      'a Deployment is to be cordoned',
+      { action: 'cordon', target: { ...node, kind: 'Deployment' } },
+      'A Deployment is no Node.',
+      '/steps/0/target/kind',
+    ],
+    [
+      'a drain waits a second time',
+      { action: 'drain', target: node, timeoutSeconds: 60, wait: { for: 'ready', timeoutSeconds: 1 } },
+      'A drain waits by itself, at most its "timeoutSeconds".',
+      '/steps/0/wait',
+    ],
+    [
+      'a path could lead to many values',
+      { action: 'wait', target: node, for: { jsonPath: '{.spec.taints[*].key}', equals: 'a' }, timeoutSeconds: 60 },
+      'Must be a JSONPath to one value, such as {.status.phase}.',
+      '/steps/0/for/jsonPath',
+    ],
+    [
+      'a Job lives in a namespace that is not named',
+      {
+        action: 'run',
+        timeoutSeconds: 60,
+        manifest: { apiVersion: 'batch/v1', kind: 'Job', metadata: { name: 'a', namespace: 'other' } },
+      },
+      'The namespace "other" is not listed in "target.namespaces".',
+      '/steps/0/manifest/metadata/namespace',
+    ],
+  ])('refuses with WPK_SCHEMA when %s', (_when, one, detail, path) => {
+    const error = errorOf(() => parseWpk(step({ id: 'a', ...one })));
+    expect([error.code, error.detail, error.place?.path]).toEqual(['WPK_SCHEMA', detail, path]);
   });
 
   it.each([

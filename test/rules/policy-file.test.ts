@@ -65,7 +65,7 @@ limits: { maxSteps: 0 }
       '1:1 Missing: must be "neuralops.io/v1".',
       '2:1 Unknown field "aprovals"; did you mean "approvals"?',
       '3:1 Unknown field "alow"; did you mean "allow"?',
-      '5:20 Must be "apply", "patch", "scale", "restart" or "delete", not "aply".',
+      '5:20 Must be "apply", "patch", "scale", "restart", "delete", "run", "wait", "rollback", "cordon", "uncordon" or "drain", not "aply".',
       '7:8 Must be at most 10.',
       '8:24 Unknown field "group"; did you mean "groups"?',
       '9:9 Must be a number or an object, not "many".',
@@ -74,6 +74,13 @@ limits: { maxSteps: 0 }
       '13:25 Is matched exactly, so it cannot be a pattern.',
       '13:57 Must not be empty.',
       '14:21 Must be at least 1.',
+    ]);
+  });
+
+  it('pins a key once, so that no two pins contradict each other', () => {
+    const key = 'mEmSkNDT6DfR9Tq1FhRwIpyZSL7rSLxDaJ/FQcr1bSk=';
+    expect(problemsOf(`${HEAD}approvals:\n  pinnedKeys:\n    - ${key}\n    - fingerprint: ${key}\n`)).toEqual([
+      '6:7 Is pinned already; a key is pinned once.',
     ]);
   });
 

@@ -19,7 +19,7 @@ describe('an allow-list of images', () => {
     // A repository takes itself and what is below it.
     ['registry.example.com/shop', 'registry.example.com/shop/web:1', true],
     ['registry.example.com/shop', 'registry.example.com/shop', true],
-    ['registry.example.com/shop', `registry.example.com/shop@sha256:aa`, true],
+    ['registry.example.com/shop', `registry.example.com/shop@${D1}`, true],
     ['registry.example.com/shop', `registry.example.com/shop:1@${D1}`, true],
     ['registry.example.com/shop', 'registry.example.com/shopping/web:1', false],
     ['registry.example.com/shop', 'evil.example.com/registry.example.com/shop/web:1', false],
@@ -71,6 +71,7 @@ describe('an allow-list of images', () => {
     ['registry.example.com', 'registry.example.com/../web', false],
     ['registry.example.com', 'registry.example.com/Web', false],
     ['registry.example.com', 'registry.example.com/web:1:2', false],
+    ['registry.example.com', 'registry.example.com/web@sha256:aa', false], // too short for a digest
     ['registry.example.com', 'https://registry.example.com/web', false],
     ['registry.example.com', 'registry.example.com@evil.org/web', false],
     ['registry.example.com', 'registry.example.com/w\u0435b', false], // a Cyrillic е
@@ -86,7 +87,30 @@ describe('an allow-list of images', () => {
     for (const object of [volume, init, custom]) {
       expect(denialsOf(['good/'], object)).toEqual(['the image evil/data:1 is from no allowed registry']);
     }
-    expect(denialsOf(['good/'], { kind: 'ConfigMap', data: { image: 'evil/data:1' } })).toEqual([]);
+    const data = { image: 'evil/data:1' };
+    expect(denialsOf(['good/'], { apiVersion: 'v1', kind: 'ConfigMap', data })).toEqual([]);
+  });
+
+  it('takes no custom kind for plain data because it is called so', () => {
+    for (const [apiVersion, kind] of [
+      ['example.com/v1', 'ConfigMap'],
+      ['example.com/v1', 'Secret'],
+    ]) {
+      expect(denialsOf(['good/'], { apiVersion, kind, spec: { image: 'evil/data:1' } })).toHaveLength(1);
+    }
+  });
+
+  it('looks into what names an image, where another may be hidden', () => {
+    const hidden = { containers: [{ name: 'web', image: 'evil/data:1' }] };
+    for (const image of [{ reference: 'good/data:1', ...hidden }, { reference: hidden }, [hidden]]) {
+      const object = { apiVersion: 'example.com/v1', kind: 'Widget', spec: { image } };
+      expect(denialsOf(['good/'], object)).toEqual(['the image evil/data:1 is from no allowed registry']);
+    }
+  });
+
+  it('looks as deep as an object may be', () => {
+    const deep = Array.from({ length: 100_000 }).reduce<object>((inner) => ({ inner }), { image: 'evil/data:1' });
+    expect(denialsOf(['good/'], deep)).toHaveLength(1);
   });
 
   it('denies a text that is too long to be a reference, and tells its beginning', () => {

@@ -7,9 +7,10 @@ import { sha256 } from '../../client/sha256.ts';
 import { policyDigest } from '../../domain/policy.ts';
 import type { PolicyNews, PolicyWatch } from '../../worker/policy-watch.ts';
 import { watchPolicy } from '../../worker/policy-watch.ts';
+import { policyText } from '../support/policies.ts';
 import { until } from '../support/until.ts';
 
-const text = (low: number) => `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { low: ${low} }\n`;
+const text = (low: number) => policyText(`approvals: { low: ${low} }`);
 const digest = (low: number) => policyDigest(sha256, parsePolicy(text(low)));
 const BROKEN = `${text(1)}oops: 1\n`;
 

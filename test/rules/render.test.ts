@@ -64,7 +64,7 @@ const view: PackageView = {
     reason: 'r',
   },
   error: { code: 'INTERNAL', message: 'm' },
-  waiting: { activity: 'planPackage', attempt: 2, failure: 'f' },
+  waiting: { activity: 'planPackage', attempt: 2, failure: 'f', isWrong: true },
   progress: { step: 's', index: 1, of: 1, done: 0, total: 1, waitingFor: 'w', since: 's' },
   report: {
     steps: [{ id: 's', action: 'apply', outcome: 'done', objects: [], startedAt: 's', finishedAt: 's' }],

@@ -5,12 +5,15 @@ import { dirname, join } from 'node:path';
 import { ulid } from 'ulid';
 import type { SubmittedPackage } from '../../client/connector-client.ts';
 import { ConnectorClient } from '../../client/connector-client.ts';
+import type { PackageView } from '../../client/package-view.ts';
 import { prepareConnector, startWorker } from '../../dev/connector.ts';
 import { environmentOf } from '../../dev/environment.ts';
 import type { PreparedConnector } from '../../dev/connector.ts';
 import type { Program } from '../../dev/process.ts';
 import type { Services } from '../../dev/stack.ts';
 import type { AuditEntry } from '../../domain/audit.ts';
+import { ConnectorError } from '../../domain/errors.ts';
+import type { PackageStatus } from '../../domain/status.ts';
 import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import { buildWpk, sign } from './packages.ts';
 import type { WpkOptions } from './packages.ts';
@@ -107,6 +110,15 @@ export class TestConnector {
     await until('the worker to end', () => !worker.running, DRAINED_WITHIN_MS);
   }
 
+  /** Lets the worker stand still, as a machine does that is suspended. */
+  pauseWorker(): void {
+    this.signalWorker('SIGSTOP');
+  }
+
+  continueWorker(): void {
+    this.signalWorker('SIGCONT');
+  }
+
   /** What the worker that runs, or ran last, has logged. */
   async log(): Promise<Record<string, unknown>[]> {
     return jsonLines(await readFile(this.logFile, 'utf8'));
@@ -130,6 +142,15 @@ export class TestConnector {
     return this.untilWaiting(await this.submit(options));
   }
 
+  /** Resolves when another plan than the first waits for people. */
+  untilReplanned({ wpkId }: SubmittedPackage): Promise<PackageView & WaitingPackage> {
+    return until('the new plan', async () => {
+      const view = await this.client.get(wpkId);
+      const { replans, phase, planDigest } = view;
+      return replans === 1 && phase === 'awaiting-approval' && planDigest && { ...view, planDigest };
+    });
+  }
+
   async untilWaiting(submitted: SubmittedPackage): Promise<WaitingPackage> {
     const planDigest = await until(`${submitted.wpkId} to wait for approval`, async () => {
       const { phase, planDigest } = await this.client.get(submitted.wpkId);
@@ -144,6 +165,36 @@ export class TestConnector {
       const listed = await this.client.list();
       return listed.some((one) => one.wpkId === wpkId && one.phase === 'awaiting-approval');
     });
+  }
+
+  /** Waits until a package is as it is asked for. */
+  untilView(wpkId: string, test: (view: PackageView) => boolean): Promise<PackageView> {
+    return until(`${wpkId} to come that far`, async () => {
+      const view = await this.client.get(wpkId);
+      return test(view) && view;
+    });
+  }
+
+  /** Waits for a status, also while no worker answers: whoever kills workers gives it the time. */
+  untilStatus(
+    what: string,
+    { wpkId }: SubmittedPackage,
+    test: (status: PackageStatus) => boolean,
+    timeoutMs: number,
+  ): Promise<PackageStatus> {
+    return until(
+      `${what} of ${wpkId}`,
+      async () => {
+        try {
+          const status = await this.client.get(wpkId);
+          return test(status) && status;
+        } catch (error) {
+          if (error instanceof ConnectorError && error.traits.retryable) return undefined;
+          throw error;
+        }
+      },
+      timeoutMs,
+    );
   }
 
   /** Sends a signal to a package, as the `temporal` command does. */
@@ -214,6 +265,10 @@ export class TestConnector {
     await this.client.close();
     await this.kubectl('delete', 'namespace', this.namespace, '--wait=false').catch(() => undefined); // it may be down
     await rm(this.prepared.folder, { recursive: true, force: true });
+  }
+
+  private signalWorker(signal: NodeJS.Signals): void {
+    if (this.#worker?.pid !== undefined) process.kill(this.#worker.pid, signal);
   }
 
   private get logFile(): string {

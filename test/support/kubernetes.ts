@@ -4,12 +4,13 @@ import { ulid } from 'ulid';
 import type { GrowingReport } from '../../activities/kubernetes/execution-types.ts';
 import type { ExecutionReport } from '../../domain/status.ts';
 import { createKubeApi, type KubeApi } from '../../activities/kubernetes/kube-api.ts';
-import type { KubeObject } from '../../activities/kubernetes/kube-object.ts';
+import { at, type KubeObject, listAt } from '../../activities/kubernetes/kube-object.ts';
 import { createPlanner, type DryRun, type Planner } from '../../activities/kubernetes/planner.ts';
 import { createWriter, type Writer } from '../../activities/kubernetes/writer.ts';
 import { canonicalJson, type Digest } from '../../domain/digest.ts';
 import type { Manifest, Step, Wpk } from '../../domain/wpk.ts';
 import { sharedServices } from './stack.ts';
+import { until } from './until.ts';
 
 export const sha256 = (data: string | Uint8Array): Digest =>
   `sha256:${createHash('sha256').update(data).digest('hex')}`;
@@ -71,6 +72,43 @@ export async function testCluster(): Promise<TestCluster> {
   };
 }
 
+const OWN_TAINT = { key: 'test.byoc/own', effect: 'NoSchedule' };
+
+/** What makes a pod go to a node of a test's own. */
+export function onNode(name: string) {
+  return { nodeSelector: { 'kubernetes.io/hostname': name }, tolerations: [{ ...OWN_TAINT, operator: 'Exists' }] };
+}
+
+/**
+ * A node that no other test's pods go to. Remove it in `afterAll`.
+ * @param kubeletPort where on this machine its kubelet listens; by default it has none
+ */
+export async function testNode({ api }: TestCluster, kubeletPort?: number) {
+  const name = `node-${ulid().toLowerCase()}`;
+  const path = `/api/v1/nodes/${name}`;
+  const capacity = { cpu: '32', memory: '128Gi', pods: '500' };
+  const kubelet = kubeletPort !== undefined && {
+    addresses: ['Hostname', 'InternalIP'].map((type) => ({ type, address: '127.0.0.1' })),
+    daemonEndpoints: { kubeletEndpoint: { Port: kubeletPort } },
+  };
+  const node = {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name, labels: { 'kubernetes.io/hostname': name } },
+    spec: { taints: [OWN_TAINT] },
+    status: { capacity, allocatable: capacity, ...kubelet },
+  };
+  const contentType = 'application/json';
+  await api.write({ method: 'POST', path: '/api/v1/nodes', query: {}, contentType, body: JSON.stringify(node) });
+  await until(`${name} to be ready`, async () => {
+    const live = await api.get(path);
+    const isReady = (one: unknown) => at(one, 'type') === 'Ready' && at(one, 'status') === 'True';
+    return listAt(live, 'status', 'conditions').some(isReady) && listAt(live, 'spec', 'taints').length === 1;
+  });
+  const remove = () => api.write({ method: 'DELETE', path, query: {}, contentType, body: '{}' });
+  return { name, remove };
+}
+
 /** Executes a plan that was approved as it is. */
 export function execute(writer: Writer, wpk: Wpk, dryRun: DryRun): Promise<ExecutionReport> {
   const report: GrowingReport = { steps: [] };
@@ -116,6 +154,22 @@ export function configMap(namespace: string, name: string, data: Readonly<Record
   return { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, namespace }, data };
 }
 
+/** What becomes of a pod on the simulated nodes (`dev/servers/pod-fates.yaml`). */
+export type Fate = 'image-pull' | 'crash-loop' | 'probe' | 'failure' | 'slow-start';
+
+export function podTemplate(app: string, fate?: Fate, spec: object = {}) {
+  const annotations = fate && { 'kwok.byoc/fate': fate };
+  return {
+    metadata: { labels: { app }, ...(annotations && { annotations }) },
+    spec: { containers: [{ name: 'main', image: 'registry.example/app:1' }], ...spec },
+  };
+}
+
+export function job(namespace: string, name: string, fate?: Fate, spec: object = {}): Manifest {
+  const template = podTemplate(name, fate, { restartPolicy: 'Never' });
+  return { apiVersion: 'batch/v1', kind: 'Job', metadata: { name, namespace }, spec: { template, ...spec } };
+}
+
 export function deployment(namespace: string, name: string, spec: Readonly<Record<string, unknown>> = {}): Manifest {
   const labels = { app: name };
   return {
@@ -125,11 +179,21 @@ export function deployment(namespace: string, name: string, spec: Readonly<Recor
     spec: {
       replicas: 2,
       selector: { matchLabels: labels },
-      template: {
-        metadata: { labels },
-        spec: { containers: [{ name: 'main', image: 'registry.example/app:1' }] },
-      },
+      template: podTemplate(name),
       ...spec,
     },
   };
+}
+
+/** A step that makes a Deployment and waits for ever, because no node has the label that its pods want. */
+export function neverReady(name: string, namespace: string): Step {
+  const template = {
+    metadata: { labels: { app: name } },
+    spec: {
+      nodeSelector: { 'example.com/none': 'yes' },
+      containers: [{ name: 'main', image: 'registry.example/app:1' }],
+    },
+  };
+  const wait = { for: 'ready', timeoutSeconds: 300 } as const;
+  return { id: 'apply', action: 'apply', manifests: [deployment(namespace, name, { template })], wait };
 }

@@ -15,6 +15,7 @@ export interface WpkOptions {
   readonly notBefore?: Date;
   readonly expiresAt?: Date;
   readonly sequence?: number;
+  readonly onFailure?: Wpk['onFailure'];
 }
 
 /** A good package; by default one that creates a ConfigMap in the namespace `shop`. */
@@ -37,7 +38,7 @@ export function buildWpk(options: WpkOptions = {}): Wpk {
     risk: options.risk ?? 'low',
     reason: 'a test wants it',
     steps: [...(options.steps ?? [applyStep(configMap('settings', namespaces[0] ?? 'shop', { colour: 'blue' }))])],
-    onFailure: 'halt',
+    onFailure: options.onFailure ?? 'halt',
   };
 }
 

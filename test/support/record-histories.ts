@@ -11,7 +11,6 @@ import { startStack } from '../../dev/stack.ts';
 import { TestConnector } from './connector.ts';
 import { applyStep, configMap, sign } from './packages.ts';
 import { SHARED_STACK } from './stack.ts';
-import { until } from './until.ts';
 
 const { History } = protos.temporal.api.history.v1;
 const BOB = 'bob@example.com';
@@ -38,8 +37,7 @@ const RUNS: Record<string, (connector: TestConnector) => Promise<string>> = {
     });
     await connector.kubectl('create', 'configmap', 'replanned', '-n', connector.namespace, '--from-literal=size=large');
     await connector.signal(one.workflowId, 'approve', { approver: BOB, planDigest: one.planDigest });
-    await until('the new plan', async () => (await connector.client.get(one.wpkId)).replans === 1);
-    const { planDigest } = await connector.untilWaiting(one);
+    const { planDigest } = await connector.untilReplanned(one);
     await connector.client.approve(one.wpkId, { approver: BOB, planDigest });
     return one.wpkId;
   },

@@ -6,6 +6,7 @@ import { Program, untilHealthy } from '../../dev/process.ts';
 import { findProgram } from '../../dev/programs.ts';
 import { devSettings } from '../../dev/settings.ts';
 import type { KubernetesService } from '../../dev/servers/kubernetes.ts';
+import { until } from './until.ts';
 
 /** The way from a worker to the API server through toxiproxy, which can hold every answer back. */
 export class SlowNetwork {
@@ -62,8 +63,21 @@ export class SlowNetwork {
     });
   }
 
+  /** toxiproxy may be busy for seconds with connections whose other end was killed. */
   async letAnswersThrough(): Promise<void> {
-    await this.#send('DELETE', '/proxies/api/toxics/hold');
+    await until('the answers to come through', async () => {
+      const { status } = await fetch(`${this.#api}/proxies/api/toxics/hold`, { method: 'DELETE' });
+      return status < 300 || status === 404;
+    });
+  }
+
+  /** Breaks every connection and takes no new one. */
+  async cut(): Promise<void> {
+    await this.#send('POST', '/proxies/api', { enabled: false });
+  }
+
+  async join(): Promise<void> {
+    await this.#send('POST', '/proxies/api', { enabled: true });
   }
 
   async stop(): Promise<void> {

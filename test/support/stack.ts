@@ -28,9 +28,12 @@ export async function sharedServices(): Promise<Services> {
 }
 
 /** A stack of the test's own, to take parts away from. Stop it in `afterAll`. */
-export async function ownStack(services: readonly ServiceName[]): Promise<Stack> {
+export async function ownStack(
+  services: readonly ServiceName[],
+  { persist = false }: { readonly persist?: boolean } = {},
+): Promise<Stack> {
   const stateDir = await mkdtemp(join(tmpdir(), 'byoc-test-'));
-  const stack = await startStack({ stateDir, env: process.env, services });
+  const stack = await startStack({ stateDir, env: process.env, services, persist });
   const stop = async () => {
     await stack.stop();
     await rm(stateDir, { recursive: true, force: true });

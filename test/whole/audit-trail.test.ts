@@ -1,8 +1,13 @@
+import { randomBytes } from 'node:crypto';
 import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { createHeadKey } from '../../activities/audit/head-key.ts';
+import { openBucket } from '../../activities/s3/bucket.ts';
 import type { AuditReport } from '../../client/audit-verify.ts';
+import { rangeName } from '../../domain/audit.ts';
 import type { SignedHead } from '../../domain/audit-head.ts';
+import { signHead } from '../../domain/audit-head.ts';
 import { scheduleIdOf } from '../../domain/names.ts';
 import { TestConnector } from '../support/connector.ts';
 import { describeOnSmallDisk, SmallDisk } from '../support/small-disk.ts';
@@ -67,6 +72,39 @@ describe('the audit trail of a worker', () => {
     const report = JSON.parse(stdout) as AuditReport;
     expect([code, report.ok, report.chains.length]).toEqual([0, true, 1]);
     expect(report.chains[0]?.signed?.seq).toBeGreaterThan(5);
+  });
+
+  it('has its public key told apart from one that somebody put beside it, and shown where a Lease holds none', async () => {
+    const name = `byoc-audit-${connector.clusterId}.worker-0`;
+    const found = JSON.parse(await connector.kubectl('get', 'lease', '-n', 'byoc-system', name, '-o', 'json')) as {
+      metadata: { labels: object; annotations: object };
+      spec: object;
+    };
+    const [good] = await currentHeads(connector);
+    const theirs = createHeadKey(randomBytes(32));
+    const forged = signHead((good as SignedHead).head, new Date().toISOString(), theirs);
+    const plant = async (suffix: string, head: string, publicKey: string) => {
+      const annotations = { 'neuralops.io/audit-head': head, 'neuralops.io/audit-key': publicKey };
+      const metadata = {
+        ...found.metadata,
+        name: name + suffix,
+        annotations,
+        uid: undefined,
+        resourceVersion: undefined,
+      };
+      const file = await connector.save('lease.json', JSON.stringify({ ...found, metadata }));
+      await connector.kubectl('create', '-f', file);
+    };
+    await plant('-theirs', JSON.stringify(forged), theirs.publicKeyPem);
+    await plant('-empty', 'none', 'none');
+    try {
+      const { code, stdout, stderr } = await connector.byoc('audit', 'head', '--public-key');
+      expect([code, stdout.match(/BEGIN/g)?.length]).toEqual([1, 2]);
+      expect(stderr).toContain(`The Lease ${name}-empty holds no head`);
+      expect(stderr).toMatch(new RegExp(`not signed with one key but with 2[^]*${theirs.keyId}  ${name}-theirs`));
+    } finally {
+      await connector.kubectl('delete', 'lease', '-n', 'byoc-system', `${name}-theirs`, `${name}-empty`);
+    }
   });
 
   it('verifies in the bucket by the public key alone, and every object is locked', async () => {
@@ -144,6 +182,84 @@ describe('the audit trail of a worker', () => {
       detail: { after: { chain: `${connector.clusterId}.worker-0` }, found: { seq: 5 } },
     });
     await runOne(connector);
+  });
+
+  it('does not begin a chain once more that the bucket has, when the cluster and the disk forgot it', async () => {
+    await connector.stopWorker();
+    await rm(connector.prepared.auditDir, { recursive: true });
+    await connector.kubectl('delete', 'lease', '-n', 'byoc-system', `byoc-audit-${connector.clusterId}.worker-0`);
+    await connector.startWorker();
+    const begun = await until('another chain to begin', async () =>
+      (await connector.audit()).find(({ type }) => type === 'audit.chain-begun'),
+    );
+    expect(begun).toMatchObject({
+      chain: `${connector.clusterId}.worker-0_3`,
+      detail: { after: { chain: `${connector.clusterId}.worker-0_2` }, found: { seq: 0 } },
+    });
+    await runOne(connector);
+  });
+
+  it('does not follow a Lease with the head of another chain, and says so', async () => {
+    await currentHeads(connector);
+    await connector.stopWorker();
+    const other = await TestConnector.start();
+    try {
+      const [head] = await currentHeads(other);
+      await other.stopWorker();
+      const annotation = `neuralops.io/audit-head=${JSON.stringify(head)}`;
+      const lease = `byoc-audit-${connector.clusterId}.worker-0`;
+      await connector.kubectl('annotate', 'lease', '-n', 'byoc-system', lease, '--overwrite', annotation);
+    } finally {
+      await other.stop();
+    }
+    await connector.startWorker();
+    await hasAlert(connector, 'audit-head-forged');
+    await runOne(connector);
+    expect(new Set((await connector.audit()).map(({ chain }) => chain))).toEqual(
+      new Set([`${connector.clusterId}.worker-0_3`]),
+    );
+  });
+});
+
+describe('a bucket that holds what the log does not have', () => {
+  it('raises an alert at once', async () => {
+    const connector = await TestConnector.start();
+    const { endpoint, region, bucket: name, ...credentials } = connector.services.s3;
+    const bucket = openBucket({ bucket: name, endpoint, region, credentials });
+    try {
+      await runOne(connector);
+      await connector.stopWorker();
+      const chain = `${connector.clusterId}.worker-0`;
+      const planted = `byoc/${connector.clusterId}/${chain}/${rangeName(9_001, 9_002)}`;
+      await bucket.putOnce(planted, Buffer.from('{}\n'));
+      await connector.startWorker();
+      const { schedule } = connector.client.client;
+      await schedule.getHandle(scheduleIdOf(connector.clusterId, 'audit-upload', 'worker-0')).trigger();
+      await hasAlert(connector, 'audit-broken');
+    } finally {
+      bucket.close();
+      await connector.stop();
+    }
+  });
+});
+
+describe('a bucket that is away for too long', () => {
+  it('raises an alert, is told in the log with how much waits for it, and nothing is executed meanwhile', async () => {
+    const env = { AWS_ENDPOINT_URL_S3: 'http://127.0.0.1:1', BYOC_AUDIT_UPLOAD_ALERT_SECONDS: '1' };
+    const connector = await TestConnector.start({ env });
+    try {
+      const { workflowId, wpkId, planDigest } = await connector.submitAndPlan();
+      await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+      await hasAlert(connector, 'audit-upload-late');
+      const entries = await connector.audit();
+      const late = entries.find(({ type }) => type === 'audit.upload-late');
+      expect(late).toMatchObject({ outcome: 'failed', detail: { code: 'S3_UNAVAILABLE' } });
+      expect(late?.detail['waiting']).toBe((late?.seq ?? 0) - 1);
+      expect(entries.map(({ type }) => type)).not.toContain('step.started');
+      expect(await connector.client.get(wpkId)).toMatchObject({ phase: 'executing' });
+    } finally {
+      await connector.stop();
+    }
   });
 });
 

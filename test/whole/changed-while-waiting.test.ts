@@ -32,8 +32,7 @@ describe('a package whose objects are changed while it waits for approval', () =
     await connector.kubectl('create', 'configmap', 'second', '-n', ns, '--from-literal=size=large');
 
     await approve(one);
-    await until('the plan to be made again', async () => (await connector.client.get(one.wpkId)).replans === 1);
-    const again = await connector.untilWaiting(one);
+    const again = await connector.untilReplanned(one);
     expect(again.planDigest).not.toBe(one.planDigest);
     // The approval is void, and no object was touched, also not the one that is as it was.
     expect(await connector.client.get(one.wpkId)).toMatchObject({
@@ -98,7 +97,7 @@ describe('a package whose objects are changed while it waits for approval', () =
     const one = await connector.submitAndPlan({ steps: [applyStep(configMap('restless', ns, { colour: 'blue' }))] });
     await connector.kubectl('create', 'configmap', 'restless', '-n', ns, '--from-literal=a=1');
     await approve(one);
-    await until('the first new plan', async () => (await connector.client.get(one.wpkId)).replans === 1);
+    await connector.untilReplanned(one);
     const second = await connector.untilWaiting(one);
     await connector.kubectl('delete', 'configmap', 'restless', '-n', ns);
     await approve(second);

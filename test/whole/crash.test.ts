@@ -1,7 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { ConnectorError } from '../../domain/errors.ts';
-import type { PackageStatus } from '../../domain/status.ts';
 import type { Step } from '../../domain/wpk.ts';
 import type { SubmittedPackage } from '../../client/connector-client.ts';
 import { TestConnector } from '../support/connector.ts';
@@ -42,23 +40,8 @@ describe('a worker that is killed by SIGKILL', () => {
     await connector.startWorker();
   }
 
-  /** Waits for a status, also while no worker answers. */
-  const untilStatus = (what: string, { wpkId }: SubmittedPackage, test: (status: PackageStatus) => boolean) =>
-    until(
-      what,
-      async () => {
-        try {
-          const status = await connector.client.get(wpkId);
-          return test(status) && status;
-        } catch (error) {
-          if (error instanceof ConnectorError && error.traits.retryable) return undefined;
-          throw error;
-        }
-      },
-      RECOVERY_MS,
-    );
   const untilWaiting = (one: SubmittedPackage) =>
-    untilStatus('the plan', one, ({ phase }) => phase === 'awaiting-approval');
+    connector.untilStatus('the plan', one, ({ phase }) => phase === 'awaiting-approval', RECOVERY_MS);
   async function approve(one: SubmittedPackage): Promise<void> {
     const { planDigest } = await untilWaiting(one);
     await connector.signal(one.workflowId, 'approve', { approver: 'bob@example.com', planDigest });

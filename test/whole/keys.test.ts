@@ -3,8 +3,10 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { parsePublicKeys } from '../../activities/sigstore/keys.ts';
 import { generateKeyPair } from '../../client/sign.ts';
 import type { SignedWpk } from '../../domain/wpk.ts';
+import { fates } from '../support/approvers.ts';
 import { TestConnector } from '../support/connector.ts';
 import { applyStep, configMap, sign } from '../support/packages.ts';
+import { trustingPolicy } from '../support/policies.ts';
 import { Authorities, IDENTITY, ISSUER } from '../support/sigstore.ts';
 
 const BOB = 'bob@example.com';
@@ -17,7 +19,7 @@ describe('the signature of a package', () => {
   beforeAll(async () => {
     authorities = await Authorities.create();
     connector = await TestConnector.start({
-      policy: policy(),
+      policy: trustingPolicy(),
       env: { BYOC_TRUSTED_ROOT: 'trusted-root.json' },
       files: { 'trusted-root.json': authorities.trustedRoot() },
     });
@@ -39,14 +41,14 @@ describe('the signature of a package', () => {
   it('counts by a pinned key only, where the policy pins some, whatever Vault lists', async () => {
     const [{ fingerprint = '' } = {}] = parsePublicKeys(await publicKey(), 'development');
     const [{ fingerprint: other = '' } = {}] = parsePublicKeys(generateKeyPair().publicKeyPem, 'other');
-    await connector.setPolicy(policy(`signing: { pinnedKeys: ['${other}'] }`));
+    await connector.setPolicy(trustingPolicy(`signing: { pinnedKeys: ['${other}'] }`));
     const refused = await endOf(connector.signed({ steps: steps(anotherName()) }));
     expect(refused).toMatchObject({ phase: 'denied', error: { code: 'KEY_NOT_PINNED' } });
-    await connector.setPolicy(policy(`signing: { pinnedKeys: ['${other}', '${fingerprint}'] }`));
+    await connector.setPolicy(trustingPolicy(`signing: { pinnedKeys: ['${other}', '${fingerprint}'] }`));
     expect(await approvedAndEnded(connector.signed({ steps: steps(anotherName()) }))).toMatchObject({
       phase: 'succeeded',
     });
-    await connector.setPolicy(policy());
+    await connector.setPolicy(trustingPolicy());
   });
 
   describe('without a key', () => {
@@ -56,10 +58,29 @@ describe('the signature of a package', () => {
     }
 
     it('counts where the policy names who signed, and by whose word', async () => {
-      await connector.setPolicy(policy(`signing: { keyless: [{ identity: '${IDENTITY}', issuer: '${ISSUER}' }] }`));
+      await connector.setPolicy(
+        trustingPolicy(`signing: { keyless: [{ identity: '${IDENTITY}', issuer: '${ISSUER}' }] }`),
+      );
       const name = anotherName();
       expect(await approvedAndEnded(await keyless(name))).toMatchObject({ phase: 'succeeded' });
       expect(await connector.dataOf(name)).toEqual({});
+    });
+
+    it('is not approved by whoever signed it, whoever it says wrote it', async () => {
+      const identity = 'erin@example.com';
+      await connector.setPolicy(
+        trustingPolicy(`signing: { keyless: [{ identity: '${identity}', issuer: '${ISSUER}' }] }`),
+      );
+      const name = anotherName();
+      const one = await connector.untilWaiting(await connector.client.submit(await keyless(name, { identity })));
+      const { wpkId, workflowId, planDigest } = one;
+      await connector.signal(workflowId, 'approve', { approver: 'Erin@example.com', planDigest });
+      await connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+      expect(await connector.client.result(wpkId)).toMatchObject({ phase: 'succeeded', approvers: [BOB] });
+      expect(fates(await connector.client.get(wpkId))).toEqual([
+        'approve Erin@example.com APPROVAL_BY_AUTHOR',
+        `approve ${BOB} counts`,
+      ]);
     });
 
     it.each([
@@ -73,8 +94,14 @@ describe('the signature of a package', () => {
     });
 
     it('does not count where the policy names nobody', async () => {
-      await connector.setPolicy(policy());
-      expect(await endOf(await keyless(anotherName()))).toMatchObject({ phase: 'denied' });
+      await connector.setPolicy(trustingPolicy());
+      expect(await endOf(await keyless(anotherName()))).toMatchObject({
+        phase: 'denied',
+        error: {
+          code: 'IDENTITY_UNTRUSTED',
+          message: expect.stringContaining(`It is ${JSON.stringify(IDENTITY)}, by ${JSON.stringify(ISSUER)}.`),
+        },
+      });
     });
   });
 
@@ -96,7 +123,3 @@ describe('the signature of a package', () => {
     expect(await connector.dataOf(name)).toBeUndefined();
   });
 });
-
-function policy(more = ''): string {
-  return `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { acceptAsserted: true }\n${more}\n`;
-}

@@ -5,6 +5,7 @@ import type { PackageView } from '../../client/package-view.ts';
 import { trustKey } from '../../dev/connector.ts';
 import type { Stack } from '../../dev/stack.ts';
 import type { Phase } from '../../domain/status.ts';
+import { fates } from '../support/approvers.ts';
 import { TestConnector } from '../support/connector.ts';
 import { applyStep, configMap } from '../support/packages.ts';
 import { ownStack } from '../support/stack.ts';
@@ -63,6 +64,36 @@ describe('when a part is missing', () => {
     expect(await connector.dataOf('executing')).toBeDefined();
     await connector.untilWaiting(claiming);
     expect(await connector.dataOf('stopped')).toBeUndefined();
+  }, 120_000);
+
+  it('the API server: what people reject before it is back never begins, and the log says that their no counts', async () => {
+    const CAROL = 'carol@example.com';
+    const [unchanged, changed] = [await submitAndPlan('unchanged'), await submitAndPlan('changed')];
+    await connector.kubectl('create', 'configmap', 'changed', '-n', connector.namespace, '--from-literal=size=large');
+    await stack.kill('kube-apiserver');
+    for (const { workflowId, planDigest } of [unchanged, changed]) {
+      await connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+    }
+    for (const one of [unchanged, changed]) {
+      await shownRetrying(one);
+      await connector.signal(one.workflowId, 'reject', { approver: CAROL, reason: 'not today' });
+      await until('the late no', async () => (await connector.client.get(one.wpkId)).votes.length === 2);
+      expect(fates(await connector.client.get(one.wpkId))[1]).toBe(`reject ${CAROL} APPROVAL_CLOSED`);
+    }
+    await stack.restart('kube-apiserver');
+
+    expect(await connector.client.result(unchanged.wpkId)).toMatchObject({
+      phase: 'denied',
+      error: { code: 'APPROVAL_MISSING' },
+    });
+    expect(await connector.dataOf('unchanged')).toBeUndefined();
+    // Sent back, because the cluster changed: there nobody is too late.
+    expect(await connector.client.result(changed.wpkId)).toMatchObject({ phase: 'rejected' });
+    expect(await connector.dataOf('changed')).toEqual({ size: 'large' });
+    const noes = (await connector.audit({ workflowId: changed.workflowId })).filter(
+      ({ type, actor }) => type === 'vote.recorded' && actor.id === CAROL,
+    );
+    expect(noes.map(({ outcome }) => outcome)).toEqual(['refused', 'succeeded']);
   }, 120_000);
 
   it('Vault: verifies nothing without its keys, and goes on by itself', async () => {

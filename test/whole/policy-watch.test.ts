@@ -4,10 +4,10 @@ import { checkPolicy } from '../../activities/policy/load-policy.ts';
 import { sha256 } from '../../client/sha256.ts';
 import { policyDigest } from '../../domain/policy.ts';
 import { TestConnector } from '../support/connector.ts';
+import { policyText } from '../support/policies.ts';
 import { until } from '../support/until.ts';
 
-const text = (low: number) =>
-  `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { acceptAsserted: true, low: ${low} }\n`;
+const text = (low: number) => policyText(`approvals: { acceptAsserted: true, low: ${low} }`);
 
 // R9, R32, R37: the policy changes while the worker runs.
 describe('while a worker runs, its policy', () => {

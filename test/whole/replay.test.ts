@@ -10,8 +10,10 @@ import { applyStep, configMap } from '../support/packages.ts';
 import { ownStack } from '../support/stack.ts';
 
 const BOB = 'bob@example.com';
-const REPLAYS = 1_000;
-const AT_A_TIME = 20;
+const PACKAGES = 20;
+const ROUNDS = 50;
+const REPLAYS = PACKAGES * ROUNDS;
+const CHOSEN_EVERY = 5;
 /** The worker is killed and replaced so often during the replays. */
 const RESTARTS = 3;
 
@@ -58,27 +60,34 @@ describe('a package that was executed', () => {
   const executions = async ({ wpkId }: Executed) =>
     (await connector.audit()).filter(({ wpk, type }) => wpk === wpkId && type === 'step.started').length;
 
-  it(`runs once in ${REPLAYS} replays, ${RESTARTS} deaths of the worker included`, async () => {
-    const one = await executed();
+  it(`runs once in ${REPLAYS} replays of ${PACKAGES} packages, ${RESTARTS} deaths of the worker included`, async () => {
+    const packages: Executed[] = [];
+    while (packages.length < PACKAGES) packages.push(await executed());
     const codes = new Map<string, number>();
-    for (let sent = 0; sent < REPLAYS; sent += AT_A_TIME) {
-      const isTimeToDie = (RESTARTS * (sent + AT_A_TIME)) % REPLAYS < RESTARTS * AT_A_TIME;
-      // In turns under its own id, where Temporal would allow it, and under one that was chosen.
-      const replays = Array.from({ length: AT_A_TIME }, (_, index) =>
-        index === 0 ? startAgain(one.signed, one.workflowId) : startAgain(one.signed, `chosen/${sent + index}`),
+    for (let round = 0; round < ROUNDS; round++) {
+      // Each package once a round: under its own id, where Temporal would allow it and only the claim does not, or now and
+      // then under one that was chosen, which is found out before.
+      const isChosen = round % CHOSEN_EVERY === CHOSEN_EVERY - 1;
+      const replays = packages.map(({ signed, workflowId }, index) =>
+        startAgain(signed, isChosen ? `chosen/${round}/${index}` : workflowId),
       );
-      if (isTimeToDie) {
+      if (round % Math.ceil(ROUNDS / (RESTARTS + 1)) === 1 && round > 1) {
         await connector.killWorker();
         await connector.startWorker();
       }
       for (const code of await Promise.all(replays)) codes.set(code, (codes.get(code) ?? 0) + 1);
     }
-    const perId = REPLAYS / AT_A_TIME;
-    expect(Object.fromEntries(codes)).toEqual({ WPK_ALREADY_USED: perId, CALLER_UNTRUSTED: REPLAYS - perId });
-    expect((await asyncErrorOf(() => connector.client.submit(one.signed))).code).toBe('WPK_ALREADY_USED');
-    expect(await executions(one)).toBe(1);
-    expect(await connector.dataOf(one.name)).toBeUndefined();
-  }, 300_000);
+    const chosen = REPLAYS / CHOSEN_EVERY;
+    expect(Object.fromEntries(codes)).toEqual({ WPK_ALREADY_USED: REPLAYS - chosen, CALLER_UNTRUSTED: chosen });
+    const [first] = packages;
+    expect((await asyncErrorOf(() => connector.client.submit(first?.signed as SignedWpk))).code).toBe(
+      'WPK_ALREADY_USED',
+    );
+    for (const one of packages) {
+      expect(await executions(one)).toBe(1);
+      expect(await connector.dataOf(one.name)).toBeUndefined();
+    }
+  }, 600_000);
 
   it('does not run again under a retry policy, and each attempt is in the audit log', async () => {
     const one = await executed();

@@ -12,13 +12,19 @@ import { TestConnector } from '../support/connector.ts';
 import type { RogueAnswer, RogueCall } from '../support/foreign/rogue-workflows.ts';
 import { startForeigner } from '../support/foreign/start.ts';
 import { applyStep, configMap } from '../support/packages.ts';
+import { policyText } from '../support/policies.ts';
+import { Authorities, ISSUER } from '../support/sigstore.ts';
 import { until } from '../support/until.ts';
 
 const BOB = 'bob@example.com';
 const CAROL = 'carol@example.com';
 const OTHER_DIGEST = `sha256:${'0'.repeat(64)}` as const;
 /** One for each test: the foreigner gets hold of runs only while our worker is away. */
-const RUNS = 8;
+const RUNS = 10;
+
+const ENDS = new Set<string>(
+  ['succeeded', 'rejected', 'expired', 'denied', 'failed', 'stopped', 'rolled-back'].map((phase) => `package.${phase}`),
+);
 
 interface RogueRun extends SubmittedPackage {
   readonly signed: SignedWpk;
@@ -30,23 +36,33 @@ interface RogueRun extends SubmittedPackage {
 describe('somebody who polls the queue of the connector with code of their own', () => {
   let connector: TestConnector;
   let foreigner: Program;
+  let keyless: RogueRun;
   const runs: RogueRun[] = [];
 
   beforeAll(async () => {
-    connector = await TestConnector.start();
+    const authorities = await Authorities.create();
+    connector = await TestConnector.start({
+      env: { BYOC_TRUSTED_ROOT: 'trusted-root.json' },
+      files: { 'trusted-root.json': authorities.trustedRoot() },
+    });
     await connector.stopWorker();
     foreigner = await startForeigner(connector, taskQueueOf(connector.clusterId, 'execution'), 'rogue-workflows.ts');
+    const steps = (name: string) => [applyStep(configMap(name, connector.namespace, { colour: 'blue' }))];
     for (let index = 0; index < RUNS; index++) {
       const name = `wanted-${index}`;
-      const signed = connector.signed({ steps: [applyStep(configMap(name, connector.namespace, { colour: 'blue' }))] });
+      const signed = connector.signed({ steps: steps(name) });
       runs.push({ ...(await connector.client.submit(signed)), signed, name });
     }
+    const payload = Buffer.from(JSON.stringify(connector.wpk({ steps: steps('keyless') })));
+    const bundle = await authorities.signKeyless(payload, { identity: BOB });
+    const signed = { payload: payload.toString('base64'), bundle };
+    keyless = { ...(await connector.client.submit(signed)), signed, name: 'keyless' };
     // From its first task on a run stays with the worker that has it in its cache.
-    for (const run of runs) await until('the foreigner to take the run', () => hasBegun(run));
+    for (const run of [...runs, keyless]) await until('the foreigner to take the run', () => hasBegun(run));
     await connector.startWorker();
   });
   afterAll(async () => {
-    await Promise.allSettled(runs.map((run) => handleOf(run).terminate('the test is over')));
+    await Promise.allSettled([...runs, keyless].map((run) => handleOf(run).terminate('the test is over')));
     await foreigner.kill();
     await connector.stop();
   });
@@ -124,6 +140,16 @@ describe('somebody who polls the queue of the connector with code of their own',
     await connector.setPolicy(policy('acceptAsserted: true'));
   });
 
+  it('is refused it with the approval of whoever signed the package without a key', async () => {
+    await connector.setPolicy(
+      policy('acceptAsserted: true', `signing: { keyless: [{ identity: '${BOB}', issuer: '${ISSUER}' }] }`),
+    );
+    const input = await planned(keyless);
+    await approve(keyless, BOB, input.planDigest);
+    await expectRefused(keyless, input, 'APPROVAL_MISSING');
+    await connector.setPolicy(policy('acceptAsserted: true'));
+  });
+
   it.each([
     ['after the approval', ['approve', 'reject']],
     ['before the approval', ['reject', 'approve']],
@@ -155,6 +181,41 @@ describe('somebody who polls the queue of the connector with code of their own',
     await expectNothingWritten(run);
   });
 
+  describe('and gives a false account of how a package ended', () => {
+    const tell = (run: RogueRun, phase: string) =>
+      call(run, 'recordEvents', { events: [{ type: 'ended', status: { phase, approvers: [BOB], votes: [] } }] });
+    const endsOf = async ({ workflowId }: RogueRun) =>
+      (await connector.audit({ workflowId })).map(({ type }) => type).filter((type) => ENDS.has(type));
+
+    it('is refused one that says more than was done, and the log tells of it', async () => {
+      const run = anotherRun();
+      expect(await tell(run, 'succeeded')).toEqual({ refused: 'CALLER_UNTRUSTED' });
+      expect(await tell(run, 'rejected')).toEqual({ refused: 'CALLER_UNTRUSTED' }); // nobody was asked yet
+      await planned(run);
+      expect(await tell(run, 'succeeded')).toEqual({ refused: 'CALLER_UNTRUSTED' });
+      expect(await endsOf(run)).toEqual([]);
+      expect(await connector.audit({ workflowId: run.workflowId })).toContainEqual(
+        expect.objectContaining({
+          type: 'call.refused',
+          detail: expect.objectContaining({ activity: 'recordEvents', code: 'CALLER_UNTRUSTED' }),
+        }),
+      );
+    });
+
+    it('is refused one that hides what was done', async () => {
+      const run = anotherRun();
+      const input = await planned(run);
+      await approve(run, BOB, input.planDigest);
+      await done(execute(run, input));
+      for (const phase of ['rejected', 'expired', 'denied', 'failed', 'stopped', 'rolled-back']) {
+        expect(await tell(run, phase)).toEqual({ refused: 'CALLER_UNTRUSTED' });
+      }
+      expect(await endsOf(run)).toEqual([]);
+      await done(tell(run, 'succeeded'));
+      expect(await endsOf(run)).toEqual(['package.succeeded']);
+    });
+  });
+
   it('gets nothing written a second time once the package has ended', async () => {
     const run = anotherRun();
     const input = await planned(run);
@@ -176,6 +237,6 @@ describe('somebody who polls the queue of the connector with code of their own',
   });
 });
 
-function policy(approvals: string): string {
-  return `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { ${approvals} }\n`;
+function policy(approvals: string, more = ''): string {
+  return policyText(`approvals: { ${approvals} }\n${more}`);
 }

@@ -1,9 +1,14 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { parsePublicKeys } from '../../activities/sigstore/keys.ts';
 import type { TestApprover } from '../support/approvers.ts';
 import { approvalBy, approver, approveWithKey, fates, rejectionBy, revoke } from '../support/approvers.ts';
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
+import type { Step } from '../../domain/wpk.ts';
 import { applyStep, configMap } from '../support/packages.ts';
+import { policyText } from '../support/policies.ts';
 import { until } from '../support/until.ts';
 
 const ALICE = 'alice@example.com'; // the author of every package
@@ -13,7 +18,7 @@ const CAROL = 'carol@example.com';
 /** R31–R33, R38: where the policy counts signed votes only, and two of them. */
 describe('a package that takes signed votes', () => {
   let connector: TestConnector;
-  let bob: TestApprover, carol: TestApprover, dave: TestApprover, author: TestApprover;
+  let bob: TestApprover, carol: TestApprover, dave: TestApprover, erin: TestApprover, author: TestApprover;
   let uses = 0;
 
   beforeAll(async () => {
@@ -21,6 +26,7 @@ describe('a package that takes signed votes', () => {
     bob = await approver(connector, BOB, { groups: ['sre'] });
     carol = await approver(connector, CAROL);
     dave = await approver(connector, 'dave@example.com');
+    erin = await approver(connector, 'erin@example.com', { groups: ['sre'] });
     author = await approver(connector, 'Alice@EXAMPLE.com');
   }, 120_000);
   afterAll(() => connector.stop());
@@ -223,11 +229,9 @@ describe('a package that takes signed votes', () => {
     );
     await send(one, 'approve', yes);
     await send(one, 'approve', second);
-    const replanned = await until('the new plan', async () => {
-      const view = await connector.client.get(one.wpkId);
-      return view.replans === 1 && view.phase === 'awaiting-approval' && view;
-    });
-    expect(fates(replanned)).toEqual([BOB, CAROL].map((name) => `approve ${name} APPROVAL_PLAN_MISMATCH`));
+    expect(fates(await connector.untilReplanned(one))).toEqual(
+      [BOB, CAROL].map((name) => `approve ${name} APPROVAL_PLAN_MISMATCH`),
+    );
     await send(one, 'approve', yes);
     await send(one, 'approve', second);
     await untilVotes(one, 4);
@@ -247,8 +251,65 @@ describe('a package that takes signed votes', () => {
     await expectRuns(one, [CAROL, BOB]);
     await connector.setPolicy(policy('low: 2'));
   });
+
+  it('is rolled back for whoever signs that, and not for whoever may merely start workflows', async () => {
+    const name = `settings-${(uses += 1)}`;
+    const steps: Step[] = [
+      applyStep(configMap(name, connector.namespace, { colour: 'blue' })),
+      {
+        id: 'never',
+        action: 'wait',
+        target: { kind: 'ConfigMap', name: 'nobody-makes-it', namespace: connector.namespace },
+        for: 'ready',
+        timeoutSeconds: 1,
+      },
+    ];
+    const one = await connector.submitAndPlan({ steps });
+    const votes = await Promise.all([bob, carol].map((by) => approvalBy(connector, by, one.wpkId)));
+    for (const vote of votes) await send(one, 'approve', vote);
+    expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'failed' });
+
+    const bare = await connector.byoc('rollback', one.wpkId, '--as', BOB);
+    expect(bare).toMatchObject({ code: 1, stderr: expect.stringContaining('APPROVAL_NOT_ACCEPTED') });
+    const [{ statement } = { statement: undefined }] = votes;
+    await expect(connector.client.rollback(one.wpkId, { by: BOB, statement })).rejects.toMatchObject({
+      code: 'APPROVAL_STATEMENT_MISMATCH',
+    });
+    expect(await connector.dataOf(name)).toEqual({ colour: 'blue' });
+
+    const signed = await connector.byoc('rollback', one.wpkId, '--as', CAROL, '--key', carol.keyFile);
+    expect(signed).toMatchObject({ code: 0, stdout: expect.stringContaining(`undone ConfigMap`) });
+    expect(await connector.dataOf(name)).toBeUndefined();
+    const audited = await connector.audit({ workflowId: `rollback/${connector.clusterId}/${one.wpkId}` });
+    expect(audited.map(({ type, actor }) => [type, actor.id, actor.proof])).toEqual([
+      ['call.refused', 'byoc-connector', 'system'],
+      ['call.refused', 'byoc-connector', 'system'],
+      ['rollback.finished', CAROL, 'verified'],
+    ]);
+  }, 60_000);
+
+  it('does not take the vote of a pinned key that Vault says belongs to somebody else, or to another group', async () => {
+    const pinned = async ({ entry }: TestApprover, more: string) => {
+      const pem = await readFile(join(connector.prepared.folder, `${entry}.pub`), 'utf8');
+      return `{ fingerprint: '${parsePublicKeys(pem, entry)[0]?.fingerprint}', ${more} }`;
+    };
+    const pins = [
+      await pinned(bob, `identity: ${BOB}, groups: [sre]`),
+      await pinned(carol, 'identity: somebody-else@example.com'),
+      await pinned(erin, 'groups: [payments]'),
+    ];
+    await connector.setPolicy(policy(`low: 1, pinnedKeys: [${pins.join(', ')}]`));
+    const one = await waiting();
+    for (const by of [dave, carol, erin]) await send(one, 'approve', await approvalBy(connector, by, one.wpkId));
+    const view = await untilVotes(one, 3);
+    expect(view.votes.map(({ refused }) => refused?.code)).toEqual(view.votes.map(() => 'APPROVAL_KEY_UNTRUSTED'));
+    await expectStillWaiting(one);
+    await send(one, 'approve', await approvalBy(connector, bob, one.wpkId));
+    await expectRuns(one, [BOB]);
+    await connector.setPolicy(policy('low: 2'));
+  });
 });
 
 function policy(approvals: string): string {
-  return `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { acceptAsserted: false, ${approvals} }\n`;
+  return policyText(`approvals: { acceptAsserted: false, ${approvals} }`);
 }

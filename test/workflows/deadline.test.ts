@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
 import { applyStep, configMap } from '../support/packages.ts';
+import { policyText } from '../support/policies.ts';
 
 const BOB = 'bob@example.com';
 const TIMEOUT_SECONDS = 3;
@@ -15,7 +16,7 @@ describe('a vote in the instant in which the time is over', () => {
   beforeAll(async () => {
     const approvals = `{ acceptAsserted: true, timeoutSeconds: ${TIMEOUT_SECONDS} }`;
     connector = await TestConnector.start({
-      policy: `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: ${approvals}\n`,
+      policy: policyText(`approvals: ${approvals}`),
     });
   });
   afterAll(() => connector.stop());

@@ -5,6 +5,7 @@ import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
 import { applyStep, configMap } from '../support/packages.ts';
 import { deployment } from '../support/kubernetes.ts';
+import { policyText } from '../support/policies.ts';
 import { until } from '../support/until.ts';
 
 const BOB = 'bob@example.com';
@@ -24,11 +25,6 @@ describe('a package on its way', () => {
     connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
   const typesIn = async ({ workflowId }: { workflowId: string }) =>
     (await connector.audit({ workflowId })).map(({ type }) => type);
-  const untilReplanned = (one: WaitingPackage) =>
-    until('the new plan', async () => {
-      const status = await connector.client.get(one.wpkId);
-      return status.replans === 1 && status.phase === 'awaiting-approval' && status;
-    });
 
   it('passes all phases and tells them in status, search attributes and audit log', async () => {
     const one = await connector.submitAndPlan({ steps: settings(anotherName()) });
@@ -85,7 +81,7 @@ describe('a package on its way', () => {
     const one = await connector.submitAndPlan({ steps: settings(name) });
     await connector.kubectl('create', 'configmap', name, '-n', connector.namespace, '--from-literal=size=large');
     await approve(one);
-    const status = await untilReplanned(one);
+    const status = await connector.untilReplanned(one);
     expect(status.planDigest).not.toBe(one.planDigest);
     expect(status.approvers).toEqual([]);
     expect(await connector.dataOf(name)).toEqual({ size: 'large' });
@@ -107,13 +103,13 @@ describe('a package on its way', () => {
     const one = await connector.submitAndPlan({ steps: settings(anotherName()) });
     await connector.setPolicy(policy('low: 3'));
     await approve(one);
-    expect(await untilReplanned(one)).toMatchObject({ requirement: { quorum: 3 }, missing: 3 });
+    expect(await connector.untilReplanned(one)).toMatchObject({ requirement: { quorum: 3 }, missing: 3 });
     await connector.setPolicy(policy(''));
     await connector.client.stop(one.wpkId);
   });
 
   it.each([
-    ['forbids it meanwhile', 'apiVersion: neuralops.io/v1\nkind: Policy\nallow: { kinds: [] }\n', 'POLICY_DENIED'],
+    ['forbids it meanwhile', policyText('allow: { kinds: [] }'), 'POLICY_DENIED'],
     ['cannot be read any more', 'apiVersion: [', 'POLICY_INVALID'],
   ])('is denied when the policy %s', async (_, text, code) => {
     const name = anotherName();
@@ -167,5 +163,5 @@ describe('a package on its way', () => {
 });
 
 function policy(approvals: string): string {
-  return `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { acceptAsserted: true, ${approvals} }\n`;
+  return policyText(`approvals: { acceptAsserted: true, ${approvals} }`);
 }

@@ -93,6 +93,27 @@ describe('messages that cannot be decoded', () => {
     await expectUnharmed(one);
   });
 
+  it('are recorded without effect where they are bombs, and the worker lives on', async () => {
+    const one = await connector.submitAndPlan();
+    const bomb = {
+      metadata: { encoding: Buffer.from('binary/zlib') },
+      data: deflateSync(Buffer.alloc(256 * 1024 * 1024)),
+    };
+    const nearly = { ...bomb, data: deflateSync(Buffer.alloc(8 * 1024 * 1024 - 1)) };
+    await sendSignal(one, 'approve', [bomb]);
+    await sendSignal(
+      one,
+      'reject',
+      Array.from({ length: 50 }, () => nearly),
+    );
+    const votes = await until('the votes', async () => {
+      const { votes } = await connector.client.get(one.wpkId);
+      return votes.length === 2 && votes;
+    });
+    expect(votes.map(({ refused }) => refused?.code)).toEqual(['APPROVAL_MALFORMED', 'APPROVAL_MALFORMED']);
+    await expectUnharmed(one);
+  });
+
   it('leave the emergency stop working', async () => {
     const one = await connector.submitAndPlan();
     await sendSignal(one, 'approve', [{ metadata: { encoding: Buffer.from('binary/zlib') }, data: Buffer.from('x') }]);

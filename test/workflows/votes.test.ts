@@ -5,6 +5,7 @@ import { asyncErrorOf } from '../support/expect-code.ts';
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
 import { applyStep, configMap } from '../support/packages.ts';
+import { policyText } from '../support/policies.ts';
 import { until } from '../support/until.ts';
 
 const BOB = 'bob@example.com';
@@ -189,5 +190,5 @@ function idOf({ payload }: SignedWpk): string {
 }
 
 function policy(approvals: string): string {
-  return `apiVersion: neuralops.io/v1\nkind: Policy\napprovals: { ${approvals} }\n`;
+  return policyText(`approvals: { ${approvals} }`);
 }

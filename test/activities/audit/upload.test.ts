@@ -1,4 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -12,14 +16,17 @@ import {
 } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
+import { isChainOf } from '../../../activities/audit/continued-log.ts';
+import { endsInBucket } from '../../../activities/audit/end-in-bucket.ts';
 import { createHeadKey } from '../../../activities/audit/head-key.ts';
 import { openAuditLog } from '../../../activities/audit/log.ts';
 import type { AuditLog } from '../../../activities/audit/log.ts';
 import type { RetentionOptions, RetentionResult } from '../../../activities/audit/retention.ts';
 import { removeSealedFiles } from '../../../activities/audit/retention.ts';
+import { readObject } from '../../../activities/audit/sealed-objects.ts';
 import type { Uploader } from '../../../activities/audit/upload.ts';
 import { createUploader } from '../../../activities/audit/upload.ts';
-import type { Bucket } from '../../../activities/s3/bucket.ts';
+import type { Bucket, Encryption } from '../../../activities/s3/bucket.ts';
 import { openBucket } from '../../../activities/s3/bucket.ts';
 import type { AuditReport } from '../../../client/audit-verify.ts';
 import { localAuditFiles } from '../../../client/audit-files.ts';
@@ -84,7 +91,8 @@ async function withUpload(use: (setup: Setup) => Promise<void>, to: Bucket = buc
 }
 
 async function verifyBucket(prefix: string, from: Bucket = bucket, retentionDays = 90): Promise<AuditReport> {
-  const { files, problems } = await auditFilesIn(from, prefix, retentionDays);
+  const objects = await auditFilesIn(from, prefix, retentionDays);
+  const [files, problems] = [objects.files, await objects.problems()];
   const report = await verifyAudit(files, { keys: parseHeadKeys(key.publicKeyPem, 'key') });
   return { ...report, ok: report.ok && problems.length === 0, problems: [...report.problems, ...problems] };
 }
@@ -260,6 +268,53 @@ async function withDays(use: (days: Days) => Promise<void>): Promise<void> {
 
 const dayFilesIn = async (dir: string) => (await filesOf(dir)).filter((name) => name.endsWith('.jsonl'));
 
+describe('a bucket in which somebody hid what was uploaded last', () => {
+  it('is uploaded to all the same, by a new process too, and shows what was done', () =>
+    withUpload(async ({ prefix, uploader, append, restarted }) => {
+      await append(3);
+      await uploader.uploadPending();
+      await client.send(new DeleteObjectCommand({ Bucket: bucket.name, Key: keyOf(prefix, 1, 3) }));
+      await append(2);
+      expect(await restarted().uploadPending()).toMatchObject({ objects: [{ first: 4, last: 5 }] });
+      const report = await verifyBucket(prefix);
+      expect(report).toMatchObject({ ok: false, chains: [{ entries: 5 }] });
+      expect(report.problems.map(({ kind }) => kind)).toEqual(['replaced']);
+    }));
+
+  it('shows a deletion of which nothing else is left', async () => {
+    const prefix = `test-${(setups += 1)}`;
+    await client.send(new DeleteObjectCommand({ Bucket: bucket.name, Key: keyOf(prefix, 1, 3) }));
+    expect((await verifyBucket(prefix)).problems).toMatchObject([
+      { kind: 'replaced', found: '1, 1 of them deletions' },
+    ]);
+  });
+});
+
+describe('what waits for the bucket', () => {
+  it('is counted, before anything was uploaded and after', () =>
+    withUpload(async ({ uploader, append, restarted }) => {
+      await append(3);
+      expect(await uploader.waiting()).toBe(3);
+      await uploader.uploadPending();
+      await append(2);
+      expect([await uploader.waiting(), await restarted().waiting()]).toEqual([2, 2]);
+    }));
+});
+
+describe('where the chains of a writer end in the bucket', () => {
+  it('is told of this writer, as far as the entries go', () =>
+    withUpload(async ({ prefix, uploader, append, log }) => {
+      await append(3);
+      await uploader.uploadPending();
+      await append(2);
+      await uploader.uploadPending();
+      await put(`${prefix}/${CHAIN}_2/${rangeName(1, 9)}`, 'nothing of ours\n');
+      await put(`${prefix}/${CHAIN}x/${rangeName(1, 9)}`, 'of another writer\n');
+      const isOurs = (chain: string) => isChainOf(chain, CHAIN);
+      expect(await endsInBucket({ bucket, prefix, chain: CHAIN, sha256 }, isOurs)).toEqual([log.head()]);
+    }));
+});
+
 describe('a day that is over', () => {
   it('is sealed by a manifest with its numbers, its first and last entry, and a signed head', () =>
     withDays(async ({ prefix, goTo, append, upload, reopen }) => {
@@ -393,6 +448,99 @@ describe('encryption on the server', () => {
     }, encrypted);
     encrypted.close();
   });
+});
+
+/** An S3 server that does what no real one can be made to: it goes silent, breaks off, or shows what it was asked. */
+async function withServer(
+  answer: (request: IncomingMessage, response: ServerResponse) => void,
+  use: (bucket: Bucket) => Promise<void>,
+  encryption?: Encryption,
+): Promise<void> {
+  const server = createServer(answer).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const credentials = { accessKeyId: 'a', secretAccessKey: 'b' };
+  const options = { bucket: 'b', region: 'us-east-1', endpoint: `http://127.0.0.1:${port}`, credentials };
+  const there = openBucket({ ...options, timeoutMs: 300, encryption });
+  try {
+    await use(there);
+  } finally {
+    there.close();
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+async function readAllOf(from: Bucket): Promise<Buffer> {
+  const chunks = [];
+  for await (const chunk of from.read('key')) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+describe('a bucket that goes silent', () => {
+  it('before it answers is unavailable, and does not hold up the next upload for ever', () =>
+    withServer(
+      (request) => request.resume(),
+      async (silent) => {
+        await expect(silent.putOnce('key', Buffer.from('x'))).rejects.toEqual(failing('S3_UNAVAILABLE'));
+      },
+    ));
+
+  it('within an answer is unavailable', () =>
+    withServer(
+      (_, response) => response.writeHead(200, { 'content-length': '10' }).write('12345'),
+      async (silent) => {
+        await expect(readAllOf(silent)).rejects.toEqual(failing('S3_UNAVAILABLE'));
+      },
+    ));
+
+  it('or breaks off within an answer is unavailable, and what came is not taken for all', () =>
+    withServer(
+      (_, response) => {
+        response.writeHead(200, { 'content-length': '10' }).write('12345', () => response.destroy());
+      },
+      async (broken) => {
+        await expect(readAllOf(broken)).rejects.toEqual(failing('S3_UNAVAILABLE'));
+      },
+    ));
+});
+
+describe('encryption with a key of the KMS', () => {
+  it.each([
+    [{ algorithm: 'aws:kms', keyId: 'alias/audit' } as const, ['aws:kms', 'alias/audit']],
+    [{ algorithm: 'aws:kms' } as const, ['aws:kms', undefined]],
+  ])('is asked for as %j with each object', async (encryption, expected) => {
+    const asked: unknown[] = [];
+    await withServer(
+      ({ headers }, response) => {
+        const name = 'x-amz-server-side-encryption';
+        asked.push([headers[name], headers[`${name}-aws-kms-key-id`]]);
+        response.end();
+      },
+      async (encrypting) => {
+        await encrypting.putOnce('key', Buffer.from('x'));
+      },
+      encryption,
+    );
+    expect(asked).toEqual([expected]);
+  });
+});
+
+describe('an object under a name of ours that is larger than any that we write', () => {
+  it('is not read into memory', () =>
+    withServer(
+      (_, response) => {
+        response.writeHead(200);
+        const write = () => {
+          while (!response.destroyed && response.write(Buffer.alloc(1024 * 1024)));
+        };
+        response.on('drain', write).on('error', () => undefined);
+        write();
+      },
+      async (endless) => {
+        await expect(readObject(endless, 'key')).rejects.toEqual(failing('AUDIT_BROKEN'));
+      },
+    ));
 });
 
 describe('a bucket with Object Lock', () => {

@@ -45,6 +45,7 @@ function shuffled(api: KubeReader, seed: number): KubeReader {
     server: api.server,
     get: (...args) => late(api.get(...args)),
     getDocument: (...args) => late(api.getDocument(...args)),
+    getText: (...args) => late(api.getText(...args)),
     list: async (...args) => (await late(api.list(...args)))?.sort(() => random(3) - 1),
     dryRun: (...args) => late(api.dryRun(...args)),
     clusterUid: (...args) => api.clusterUid(...args),

@@ -1,9 +1,20 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DryRun } from '../../../activities/kubernetes/planner.ts';
+import { createPlanner } from '../../../activities/kubernetes/planner.ts';
 import { FIELD_MANAGER, STAMP_ANNOTATION } from '../../../domain/names.ts';
 import type { Manifest, Step, Target, Wpk } from '../../../domain/wpk.ts';
-import { applyStep, configMap, deployment, digestOf, packageOf, testCluster } from '../../support/kubernetes.ts';
+import {
+  applyStep,
+  configMap,
+  deployment,
+  digestOf,
+  mask,
+  packageOf,
+  sha256,
+  testCluster,
+} from '../../support/kubernetes.ts';
 import type { TestCluster } from '../../support/kubernetes.ts';
+import { until } from '../../support/until.ts';
 
 const OWN_STAMP_POINTER = `/metadata/annotations/${STAMP_ANNOTATION.replace('/', '~1')}`;
 const STAMP_POINTER = `/spec/template${OWN_STAMP_POINTER}`;
@@ -233,6 +244,33 @@ describe('digests of a plan', () => {
 });
 
 describe('a planner that is asked again', () => {
+  it('asks the API server anew after seconds, whose rules may have changed where the objects have not', async () => {
+    let time = 0;
+    const planner = createPlanner({ api: cluster.api, sha256, mask, now: () => time });
+    const spec = { containers: [{ name: 'main', image: 'example/app:1' }] };
+    const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'limited', namespace: ns }, spec };
+    const wpk = packageOf(applyStep('apply', pod));
+    const limitsIn = ({ writes: [write] }: DryRun) => JSON.stringify(write?.planned.changes).includes('"limits"');
+    const first = await planner.dryRun(wpk, digestOf(wpk));
+    expect(limitsIn(first)).toBe(false);
+    // From now on the API server puts limits into every container that says nothing.
+    const limits = [{ type: 'Container', default: { memory: '64Mi' } }];
+    const limitRange = { apiVersion: 'v1', kind: 'LimitRange', metadata: { name: 'defaults', namespace: ns } };
+    await existing({ ...limitRange, spec: { limits } }, 'api/v1', 'limitranges');
+    await until('the limits to be put in', async () => limitsIn(await plan(wpk)));
+
+    time = 2_999;
+    expect(await planner.dryRun(wpk, digestOf(wpk))).toEqual(first);
+    time = 3_000;
+    const second = await planner.dryRun(wpk, digestOf(wpk));
+    expect(limitsIn(second)).toBe(true);
+    expect(second.writes[0]?.planned.digest).not.toBe(first.writes[0]?.planned.digest);
+    await cluster.api.write({
+      ...{ method: 'DELETE', path: cluster.path('api/v1', 'limitranges', 'defaults'), query: {}, body: '{}' },
+      contentType: 'application/json',
+    });
+  });
+
   it('sees what changed since, and gives the same digests for what did not', async () => {
     const names = Array.from({ length: 6 }, (_, index) => `again-${index}`);
     const wpk = packageOf(applyStep('config', ...names.map((name) => configMap(ns, name, { key: name }))));

@@ -2,9 +2,11 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ExecutionOptions, GrowingReport } from '../../../activities/kubernetes/execution-types.ts';
 import { explain } from '../../../activities/kubernetes/explain.ts';
 import { at, type KubeObject } from '../../../activities/kubernetes/kube-object.ts';
-import { createWriter } from '../../../activities/kubernetes/writer.ts';
+import { createStateSecrets, createWriter } from '../../../activities/kubernetes/writer.ts';
+import { Journal, subjectOf } from '../../../activities/package/journal.ts';
 import type { Digest } from '../../../domain/digest.ts';
-import { FIELD_MANAGER } from '../../../domain/names.ts';
+import { FIELD_MANAGER, STATE_NAMESPACE } from '../../../domain/names.ts';
+import type { StepReport } from '../../../domain/status.ts';
 import type { Manifest, Target, Wpk } from '../../../domain/wpk.ts';
 import { applyStep, configMap, deployment, digestOf, digestsOf, execute } from '../../support/kubernetes.ts';
 import { packageOf, type TestCluster, testCluster } from '../../support/kubernetes.ts';
@@ -25,21 +27,30 @@ const ownConfigMap = (name: string, data: Record<string, string>, manager: strin
   cluster.applyAs(manager, cluster.path('api/v1', 'configmaps', name), configMap(ns, name, data));
 
 /** An attempt that dies after `count` steps of one object each, as a killed worker does. */
-async function dieAfter(count: number, wpk: Wpk): Promise<ReadonlySet<Digest>> {
+async function dieAfter(count: number, wpk: Wpk, journal?: Journal): Promise<ReadonlySet<Digest>> {
   const dryRun = await planOf(wpk);
   const report: GrowingReport = { steps: [] };
   const beforeWrite = () => {
     if (report.steps.length === count) throw new Error('killed');
   };
-  const options = { wpk, dryRun, approved: digestsOf(dryRun), resumed: false, beforeWrite, report };
+  const approved = digestsOf(dryRun);
+  const options = { wpk, dryRun, approved, resumed: false, beforeWrite, report, ...(journal && { journal }) };
   await expect(cluster.writer.execute(options)).rejects.toThrow('killed');
   return options.approved;
 }
 
-async function resume(wpk: Wpk, approved: ReadonlySet<Digest>) {
+/** As if the attempt had died after its last write and before it could note that the step ended. */
+async function forgetEnd(name: string): Promise<void> {
+  const path = `/api/v1/namespaces/${STATE_NAMESPACE}/secrets/${name}`;
+  await cluster.api.write({ method: 'DELETE', path, query: {}, contentType: 'application/json', body: '{}' });
+}
+
+async function resume(wpk: Wpk, approved: ReadonlySet<Digest>, journal?: Journal) {
   const beforeWrite = () => undefined;
-  const dryRun = await planOf(wpk);
-  return cluster.writer.execute({ wpk, dryRun, approved, resumed: true, beforeWrite, report: { steps: [] } });
+  const done = journal?.done() ?? new Map<string, StepReport>();
+  const dryRun = await cluster.newPlanner().dryRun(wpk, digestOf(wpk), undefined, new Set(done.keys()));
+  const options = { wpk, dryRun, approved, resumed: true, done, beforeWrite, report: { steps: [] } };
+  return cluster.writer.execute({ ...options, ...(journal && { journal }) });
 }
 
 describe('an execution', () => {
@@ -321,6 +332,31 @@ describe('a resumed execution', () => {
     const report = await resume(wpk, approved);
     expect(report.steps.map(({ outcome }) => outcome)).toEqual(['unchanged', 'done']);
     expect(at(await readDeployment('appended'), 'spec', 'template', 'spec', 'containers')).toHaveLength(2);
+  });
+
+  describe.each(['noted', 'not noted'] as const)('where the end of the last step is %s', (end) => {
+    it.each([1, 2, 3])('goes on after %i of several applies of one object', async (count) => {
+      const name = `applied-${end === 'noted' ? 'noted' : 'lost'}-${count}`;
+      await ownConfigMap(name, { a: '0' });
+      const wpk = packageOf(
+        applyStep('one', configMap(ns, name, { a: '1', b: '1' })),
+        applyStep('two', configMap(ns, name, { a: '2' })),
+        applyStep('three', configMap(ns, name, { c: '3' })),
+        applyStep('four', configMap(ns, `${name}-other`, {})),
+      );
+      const secrets = createStateSecrets(cluster.api);
+      const approved = await dieAfter(count, wpk, Journal.begin(secrets, wpk));
+      if (end === 'not noted') await forgetEnd(`${subjectOf(wpk.metadata.id)}-${count - 1}-end`);
+      const report = await resume(wpk, approved, await Journal.read(secrets, wpk));
+      expect(report.steps.map(({ id, objects }) => [id, objects.length])).toEqual([
+        ['one', 1],
+        ['two', 1],
+        ['three', 1],
+        ['four', 1],
+      ]);
+      expect((await readMap(name))?.['data']).toEqual({ c: '3' });
+      await secrets.removeAll(subjectOf(wpk.metadata.id));
+    });
   });
 
   it('still refuses what somebody else changed meanwhile', async () => {

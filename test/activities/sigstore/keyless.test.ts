@@ -53,7 +53,10 @@ const minutesFromNow = (minutes: number) => new Date(Date.now() + minutes * MINU
 
 describe('a keyless signature by a trusted identity', () => {
   it('is accepted, and named by the identity and its issuer', () => {
-    expect(verify(good)).toEqual({ keyName: IDENTITY, issuer: ISSUER, fingerprint: expect.any(String) });
+    expect(verify(good)).toEqual({
+      ...{ keyName: IDENTITY, identity: IDENTITY, issuer: ISSUER },
+      fingerprint: expect.any(String),
+    });
   });
 
   it('is accepted with a timestamp beside the entry of the log', async () => {

@@ -1,3 +1,5 @@
+import { textAt } from './json-values.ts';
+
 /**
  * What an image reference names, by the rules that container runtimes read it with (distribution/reference, its grammar
  * and its `ParseNormalizedNamed`). Compared as a plain text, one image has many spellings, and two that look alike may
@@ -14,12 +16,17 @@ export interface ImageReference {
 const HOST = String.raw`(?:[A-Za-z0-9]+(?:[-.][A-Za-z0-9]+|--+[A-Za-z0-9]+)*|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?`;
 const SEGMENT = String.raw`[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*`;
 const REFERENCE = new RegExp(
-  String.raw`^(?<name>(?:${HOST}/)?${SEGMENT}(?:/${SEGMENT})*)(?::(?<tag>\w[\w.-]{0,127}))?(?:@(?<digest>[A-Za-z][A-Za-z0-9+._-]*:[0-9a-fA-F]+))?$`,
+  String.raw`^(?<name>(?:${HOST}/)?${SEGMENT}(?:/${SEGMENT})*)(?::(?<tag>\w[\w.-]{0,127}))?(?:@(?<digest>[A-Za-z][A-Za-z0-9+._-]*:[0-9a-fA-F]{32,}))?$`,
 );
 const MAX_LENGTH = 512;
 
 /** Where an image is from that names no registry (Kubernetes documentation, "Images"). */
 const DEFAULT_REGISTRY = 'docker.io';
+
+/** The reference in a field `image`: a text of a container's, or the object around it that a volume has. */
+export function referenceIn(image: unknown): string | undefined {
+  return typeof image === 'string' ? image : textAt(image, 'reference');
+}
 
 /** @returns undefined for what is no image reference; no runtime would pull it */
 export function parseImage(text: string): ImageReference | undefined {
