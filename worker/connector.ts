@@ -35,7 +35,6 @@ import { createAuditUpkeep, createReadActivities } from './audit-upkeep.ts';
 import { watchKeys, watchVault } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
 import { openHalting } from './halting.ts';
-import { createMetrics } from './metrics-stream.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
 import { clusterSchedules, metricsSchedules, reconcileSchedules, removeSchedules } from './schedules.ts';
@@ -182,9 +181,12 @@ export async function createConnector(
     audit,
     logger,
   });
+  // Loaded only where it is wanted: what it knows of telephone numbers takes room.
   const metrics =
     config.metrics &&
-    (await createMetrics({
+    (await (
+      await import('./metrics-stream.ts')
+    ).createMetrics({
       settings: config.metrics,
       clusterId,
       writer: config.writer,
