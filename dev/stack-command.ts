@@ -11,7 +11,7 @@ import { isReady } from './servers/kubernetes.ts';
 import { isUnsealed } from './servers/openbao.ts';
 import { hasBucket } from './servers/seaweedfs.ts';
 import { hasSearchAttributes } from './servers/temporal.ts';
-import type { ServiceName, Services } from './stack.ts';
+import type { Services } from './stack.ts';
 import { readState, releaseState, type StackState } from './state.ts';
 
 /** How long the keeper may take to stop its servers before it is killed, and they with it. */
@@ -42,7 +42,7 @@ export interface DevStatus {
   readonly pid?: number;
   /** Where the services are; holds secrets of this development stack. */
   readonly services?: Services;
-  readonly healthy?: Readonly<Record<ServiceName, boolean>>;
+  readonly healthy?: Readonly<Record<keyof Services, boolean>>;
 }
 
 /** The folder of a stack: `state` where it is given, else `.byoc/NAME` below `folder`. */

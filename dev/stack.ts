@@ -9,6 +9,7 @@ import { findProgram } from './programs.ts';
 import { startControlPlaneServer, type ControlPlaneService } from './servers/control-plane.ts';
 import { startKubernetes, type KubernetesService } from './servers/kubernetes.ts';
 import { startOpenBao, type VaultService } from './servers/openbao.ts';
+import { startPrometheus, type PrometheusService } from './servers/prometheus.ts';
 import { startSeaweedFs, type S3Service } from './servers/seaweedfs.ts';
 import { startTemporal, type TemporalService } from './servers/temporal.ts';
 import { devSettings } from './settings.ts';
@@ -26,7 +27,15 @@ export interface Services {
   readonly controlPlane: ControlPlaneService;
 }
 
-export type ServiceName = keyof Services;
+/** Services that a stack has only where they are asked for: few need them. */
+export interface OptionalServices {
+  readonly prometheus: PrometheusService;
+}
+
+type AllServices = Services & OptionalServices;
+
+export type ServiceName = keyof AllServices;
+/** What a stack has unless told otherwise. */
 export const SERVICE_NAMES: readonly ServiceName[] = ['temporal', 'vault', 's3', 'kubernetes', 'controlPlane'];
 
 export interface StackOptions {
@@ -34,7 +43,7 @@ export interface StackOptions {
   readonly stateDir: string;
   /** The environment: says where programs and the cache are (`BYOC_CACHE`, `BYOC_…_BIN`, `PATH`). */
   readonly env: NodeJS.ProcessEnv;
-  /** Which services to start; all by default. */
+  /** Which services to start; `SERVICE_NAMES` by default. */
   readonly services?: readonly ServiceName[];
   /** Keeps the data of Temporal, S3 and Kubernetes for the next start; else each start is empty. */
   readonly persist?: boolean;
@@ -52,7 +61,7 @@ export interface PartHealth {
 }
 
 /** A running stack. Each getter throws PART_UNAVAILABLE for a service that the stack was started without. */
-export interface Stack extends Services {
+export interface Stack extends Services, OptionalServices {
   readonly stateDir: string;
   /** Path of a tool, installed on first use. */
   tool(name: 'cosign' | 'helm' | 'kubectl' | 'toxiproxy'): Promise<string>;
@@ -86,12 +95,13 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const host = new Host(stateDir, find, signal ? AbortSignal.any([signal, failed.signal]) : failed.signal);
   let vault: Promise<VaultService> | undefined;
   const startVault = () => (vault ??= startOpenBao(host));
-  const starters: Record<ServiceName, () => Promise<Services[ServiceName]>> = {
+  const starters: Record<ServiceName, () => Promise<AllServices[ServiceName]>> = {
     temporal: () => startTemporal(host, persist),
     vault: startVault,
     s3: () => startSeaweedFs(host),
     kubernetes: () => startKubernetes(host, options.requestLog),
     controlPlane: async () => startControlPlaneServer(host, await startVault()),
+    prometheus: () => startPrometheus(host),
   };
   const stop = async () => {
     await host.stopAll();
@@ -103,7 +113,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     for (const name of programsOf(wanted)) await find(name);
     const starts = wanted.map((name) => timed(name, starters[name], onProgress));
     const started = await allOrError(starts, () => failed.abort());
-    const services: Partial<Services> = Object.assign({}, ...started);
+    const services: Partial<AllServices> = Object.assign({}, ...started);
     await writeState(stateDir, services);
     return stackOf(services, host, find, stop);
   } catch (error) {
@@ -113,7 +123,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 }
 
 /** What a stop removes below the state folder: the logs, which tell why something failed, stay until the next start. */
-const DATA_FOLDERS = ['temporal', 'openbao', 'seaweedfs', 'etcd', 'kubernetes', 'control-plane'];
+const DATA_FOLDERS = ['temporal', 'openbao', 'seaweedfs', 'etcd', 'kubernetes', 'control-plane', 'prometheus'];
 
 const PROGRAMS: Record<ServiceName, readonly PartName[]> = {
   temporal: ['temporal'],
@@ -121,6 +131,7 @@ const PROGRAMS: Record<ServiceName, readonly PartName[]> = {
   s3: ['seaweedfs'],
   kubernetes: ['kubectl', 'etcd', 'kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kwok'],
   controlPlane: ['openbao'],
+  prometheus: ['prometheus'],
 };
 
 function programsOf(services: readonly ServiceName[]): PartName[] {
@@ -159,13 +170,13 @@ async function removeFolders(stateDir: string, names: readonly string[]): Promis
 }
 
 function stackOf(
-  services: Partial<Services>,
+  services: Partial<AllServices>,
   host: Host,
   find: (name: PartName) => Promise<string>,
   stop: () => Promise<void>,
 ): Stack {
-  const get = <Name extends ServiceName>(name: Name): Services[Name] => {
-    const service: Services[Name] | undefined = services[name];
+  const get = <Name extends ServiceName>(name: Name): AllServices[Name] => {
+    const service: AllServices[Name] | undefined = services[name];
     if (service === undefined) throw new ConnectorError('PART_UNAVAILABLE', `This stack was started without ${name}.`);
     return service;
   };
@@ -185,6 +196,9 @@ function stackOf(
     },
     get controlPlane() {
       return get('controlPlane');
+    },
+    get prometheus() {
+      return get('prometheus');
     },
     tool: find,
     check: () => Promise.all(host.names.map(async (part) => ({ part, ...(await host.check(part)) }))),

@@ -50,6 +50,11 @@ export function auditQueueOf(clusterId: string, writer: string): string {
   return `byoc.${clusterId}.audit.${writer}`;
 }
 
+/** The queue for what only the process with this writer's metrics on its disk can do. */
+export function metricsQueueOf(clusterId: string, writer: string): string {
+  return `${taskQueueOf(clusterId, 'metrics')}.${writer}`;
+}
+
 /** Id of a Temporal Schedule; those that each writer has of its own end in the writer's name. */
 export function scheduleIdOf(clusterId: string, name: string, writer?: string): string {
   return ['byoc', clusterId, name, ...(writer === undefined ? [] : [writer])].join('/');

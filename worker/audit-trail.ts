@@ -322,8 +322,17 @@ async function tellProtection(bucket: Bucket | undefined, logger: Logger): Promi
   }
 }
 
-function withoutSecrets({ vault, registrationVault, ...config }: WorkerConfig): unknown {
+function withoutSecrets({ vault, registrationVault, metricsVault, metrics, ...config }: WorkerConfig): unknown {
   const told = (one: WorkerConfig['vault']) => one && { address: one.address, auth: one.auth.method };
-  const plain = { ...config, vault: told(vault), registrationVault: told(registrationVault) };
+  const plain = {
+    ...config,
+    vault: told(vault),
+    registrationVault: told(registrationVault),
+    metricsVault: told(metricsVault),
+    metrics: metrics && {
+      ...metrics,
+      prometheus: { ...metrics.prometheus, auth: metrics.prometheus.auth.method },
+    },
+  };
   return JSON.parse(JSON.stringify(plain)); // without what is undefined
 }

@@ -12,7 +12,7 @@ import { auditReadSchema } from '../domain/audit-read.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { auditQueueOf } from '../domain/names.ts';
 import type { AuditTrail } from './audit-trail.ts';
-import { auditSchedules, reconcileSchedules, removeSchedules } from './schedules.ts';
+import { auditSchedules, metricsSchedules, reconcileSchedules, removeSchedules } from './schedules.ts';
 
 /** A writer that has been silent for so long is gone: nothing is scheduled for it any more. */
 const GONE_AFTER_MS = 24 * 3_600_000;
@@ -90,7 +90,8 @@ async function forgetOthers({ clusterId, writer, client, audit, logger }: AuditU
   for (const { name, holder, renewedAt } of await audit.leases.list(clusterId)) {
     const silentMs = Date.now() - renewedAt.getTime();
     if (holder === writer || !(silentMs > GONE_AFTER_MS)) continue;
-    const ids = auditSchedules(clusterId, holder).map(({ id }) => id);
+    const gone = [...auditSchedules(clusterId, holder), ...metricsSchedules(clusterId, holder)];
+    const ids = gone.map(({ id }) => id);
     await removeSchedules(client.schedule, ids);
     if (silentMs > FORGOTTEN_AFTER_MS) await audit.leases.remove(name);
     logger.info({ writer: holder }, 'a writer is gone; its schedules were removed');

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import type { PrometheusAuth } from '../activities/prometheus/client.ts';
 import type { BucketOptions, Encryption } from '../activities/s3/bucket.ts';
 import type { VaultSettings } from '../activities/vault/vault.ts';
 import { refuseSkipVerify } from '../activities/vault/vault.ts';
@@ -56,6 +57,22 @@ const settingsSchema = z
     BYOC_CONTROL_PLANE_LOST_SECONDS: z.coerce.number().min(1).default(90),
     /** Labels of the cluster for the control plane: `team=shop,stage=prod`. */
     BYOC_LABELS: z.string().transform(parseLabels).optional(),
+    /** Prometheus; with it metrics are read and sent to the Insight Engine. */
+    PROM_URL: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
+    PROM_TOKEN: z.string().min(1).optional(),
+    PROM_USERNAME: z.string().min(1).optional(),
+    PROM_PASSWORD: z.string().min(1).optional(),
+    /** PEM files: the authorities of its certificate, and the certificate and key by which it knows us. */
+    BYOC_PROM_CA: z.string().min(1).optional(),
+    BYOC_PROM_CERT: z.string().min(1).optional(),
+    BYOC_PROM_KEY: z.string().min(1).optional(),
+    /** YAML file: what is asked of Prometheus, which labels are sent, how they are redacted, limits. */
+    BYOC_METRICS: z.string().min(1).optional(),
+    INSIGHT_URL: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
+    BYOC_INSIGHT_CA: z.string().min(1).optional(),
+    /** How long metrics wait on the disk for the Insight Engine, and how much of it they may take. */
+    BYOC_METRICS_KEEP_SECONDS: z.coerce.number().int().min(1).max(3_600).default(3_600),
+    BYOC_METRICS_LOCAL_MIB: z.coerce.number().min(0.01).max(64).default(24),
     /** Kubernetes: the kubeconfig's context to use, where it is not the current one. */
     BYOC_KUBE_CONTEXT: z.string().min(1).optional(),
     ...AGENT_SETTINGS,
@@ -72,6 +89,26 @@ const settingsSchema = z
   .refine(({ BYOC_S3_SSE, BYOC_S3_KMS_KEY_ID }) => BYOC_S3_KMS_KEY_ID === undefined || BYOC_S3_SSE === 'aws:kms', {
     path: ['BYOC_S3_KMS_KEY_ID'],
     message: 'names a key; BYOC_S3_SSE must be aws:kms',
+  })
+  .refine(({ PROM_URL, INSIGHT_URL }) => PROM_URL === undefined || INSIGHT_URL !== undefined, {
+    path: ['INSIGHT_URL'],
+    message: 'is missing; PROM_URL is set, and what is read there goes to it',
+  })
+  .refine(({ PROM_URL, VAULT_ADDR }) => PROM_URL === undefined || VAULT_ADDR !== undefined, {
+    path: ['PROM_URL'],
+    message: 'is set; VAULT_ADDR must be too, because the Insight Engine knows a cluster by what its Vault says',
+  })
+  .refine(({ PROM_USERNAME, PROM_PASSWORD }) => (PROM_USERNAME === undefined) === (PROM_PASSWORD === undefined), {
+    path: ['PROM_PASSWORD'],
+    message: 'goes with PROM_USERNAME: set both or none',
+  })
+  .refine(({ PROM_USERNAME, PROM_TOKEN }) => PROM_USERNAME === undefined || PROM_TOKEN === undefined, {
+    path: ['PROM_TOKEN'],
+    message: 'and PROM_USERNAME are two ways to log in: set one',
+  })
+  .refine(({ BYOC_PROM_CERT, BYOC_PROM_KEY }) => (BYOC_PROM_CERT === undefined) === (BYOC_PROM_KEY === undefined), {
+    path: ['BYOC_PROM_KEY'],
+    message: 'goes with BYOC_PROM_CERT: set both or none',
   });
 
 export interface WorkerConfig {
@@ -95,6 +132,9 @@ export interface WorkerConfig {
   readonly registrationVault: VaultSettings | undefined;
   /** The agent's HTTP API; there is none where it is left out. */
   readonly agent: AgentConfig | undefined;
+  readonly metrics: MetricsSettings | undefined;
+  /** The login by which the Insight Engine knows the cluster. */
+  readonly metricsVault: VaultSettings | undefined;
   readonly kubeContext: string | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
@@ -104,6 +144,23 @@ export interface ControlPlaneSettings {
   readonly caPath: string | undefined;
   readonly lostAfterMs: number;
   readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface MetricsSettings {
+  readonly prometheus: {
+    readonly address: string;
+    readonly auth: PrometheusAuth;
+    readonly caPath: string | undefined;
+    readonly certPath: string | undefined;
+    readonly keyPath: string | undefined;
+  };
+  readonly configPath: string | undefined;
+  readonly insight: {
+    readonly address: string;
+    readonly caPath: string | undefined;
+    readonly maxAgeMs: number;
+    readonly maxBytes: number;
+  };
 }
 
 /** @throws {ConnectorError} CONFIG_INVALID, naming every setting that is wrong. */
@@ -159,6 +216,8 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
         }
       : undefined,
     agent: agentConfigOf(settings, settings.BYOC_CLUSTER_ID),
+    metrics: metricsSettings(settings),
+    metricsVault: settings.PROM_URL ? readVaultSettings(given, 'metrics') : undefined,
     kubeContext: settings.BYOC_KUBE_CONTEXT,
     logLevel: settings.LOG_LEVEL,
   };
@@ -184,6 +243,35 @@ function parseLabels(text: string, { addIssue }: { addIssue(message: string): vo
     else labels.push([name, value]);
   }
   return Object.fromEntries(labels);
+}
+
+function metricsSettings(settings: z.infer<typeof settingsSchema>): MetricsSettings | undefined {
+  const { PROM_URL, INSIGHT_URL } = settings;
+  if (!PROM_URL || !INSIGHT_URL) return undefined;
+  return {
+    prometheus: {
+      address: PROM_URL,
+      auth: prometheusAuth(settings),
+      caPath: settings.BYOC_PROM_CA,
+      certPath: settings.BYOC_PROM_CERT,
+      keyPath: settings.BYOC_PROM_KEY,
+    },
+    configPath: settings.BYOC_METRICS,
+    insight: {
+      address: INSIGHT_URL,
+      caPath: settings.BYOC_INSIGHT_CA,
+      maxAgeMs: settings.BYOC_METRICS_KEEP_SECONDS * 1000,
+      maxBytes: settings.BYOC_METRICS_LOCAL_MIB * 1024 * 1024,
+    },
+  };
+}
+
+function prometheusAuth(settings: z.infer<typeof settingsSchema>): PrometheusAuth {
+  const { PROM_TOKEN: token, PROM_USERNAME: username, PROM_PASSWORD: password } = settings;
+  if (token !== undefined) return { method: 'bearer', token };
+  return username !== undefined && password !== undefined
+    ? { method: 'basic', username, password }
+    : { method: 'none' };
 }
 
 function encryptionOf(settings: z.infer<typeof settingsSchema>): Encryption | undefined {

@@ -23,12 +23,13 @@ import { cachedKeySource, cosignKeySource } from '../activities/sigstore/keys.ts
 import { vaultKeySource } from '../activities/sigstore/vault-keys.ts';
 import { readTrustedRoot } from '../activities/sigstore/trusted-root.ts';
 import { createWitness } from '../activities/temporal/witness.ts';
-import type { Vault } from '../activities/vault/vault.ts';
+import type { Vault, VaultSettings } from '../activities/vault/vault.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
 import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { FreezeState } from '../domain/freeze.ts';
 import { Health } from '../domain/health.ts';
+import type { Role } from '../domain/names.ts';
 import { rollbackIdOf, STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
 import { openAlerts } from './alerts.ts';
 import { openSupervision } from './agent/supervision.ts';
@@ -42,13 +43,16 @@ import { reportKeys } from './health-watch.ts';
 import { createMetrics } from './metrics/registry.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
-import { clusterSchedules, reconcileSchedules } from './schedules.ts';
+import { clusterSchedules, metricsSchedules, reconcileSchedules, removeSchedules } from './schedules.ts';
 import { connectTemporal, registeredSearchAttributes } from './temporal.ts';
 import type { TemporalAccess } from './temporal.ts';
 import { openVault } from './vault.ts';
 
 /** The Secret with the key that values of Secrets are masked with. */
 const MASKING_KEY = 'byoc-masking-key';
+
+/** The Secret with the key that personal data in labels is hashed with. */
+const REDACTION_KEY = 'byoc-redaction-key';
 
 /** What whoever is on call reads first. */
 const TOLD = {
@@ -96,15 +100,20 @@ export async function createConnector(
   const searchAttributes = await registeredSearchAttributes(temporal);
 
   const state = createStateRecords(api);
-  await audit.record('secret.read', { store: 'kubernetes', paths: [`${STATE_NAMESPACE}/${MASKING_KEY}`] });
-  const mask = createMask(await sharedKey(api, MASKING_KEY));
+  const readKey = async (name: string) => {
+    await audit.record('secret.read', { store: 'kubernetes', paths: [`${STATE_NAMESPACE}/${name}`] });
+    return sharedKey(api, name);
+  };
+  const mask = createMask(await readKey(MASKING_KEY));
   const planner = createPlanner({ api, sha256, mask });
   const halting = await openHalting(config, kubeConfig, audit, logger);
   const writer = createWriter({ api: halting.guard(api), planner });
-  const vault = config.vault && openVault({ settings: config.vault, role: 'execution', record: audit.record, logger });
-  const registrationVault =
-    config.registrationVault &&
-    openVault({ settings: config.registrationVault, role: 'registration', record: audit.record, logger });
+  const vaultOf = (role: Role, settings: VaultSettings | undefined) =>
+    settings && openVault({ settings, role, record: audit.record, logger });
+  const vault = vaultOf('execution', config.vault);
+  const registrationVault = vaultOf('registration', config.registrationVault);
+  const metricsVault = vaultOf('metrics', config.metricsVault);
+  const vaults = [vault, registrationVault, metricsVault];
   const policy = policySource(config.policyPath, sha256);
   const trustedRoot = config.trustedRootPath === undefined ? undefined : await readTrustedRoot(config.trustedRootPath);
   const keys = reportKeys(watchKeys(keySourceOf(vault, config), 'packages', audit.record), health);
@@ -217,6 +226,28 @@ export async function createConnector(
       metrics,
       logger,
     }));
+  // Loaded only where it is wanted: what it knows of telephone numbers takes room.
+  const metricsStream =
+    config.metrics &&
+    metricsVault &&
+    (await (
+      await import('./metrics-stream.ts')
+    ).createMetricsStream({
+      settings: config.metrics,
+      clusterId,
+      writer: config.writer,
+      dataDir: config.dataDir,
+      identity: metricsVault.identity('metrics'),
+      redactionKey: await readKey(REDACTION_KEY),
+      connection,
+      namespace,
+      client,
+      logger,
+    }));
+  if (!metricsStream) {
+    const ids = metricsSchedules(clusterId, config.writer).map(({ id }) => id);
+    await removeSchedules(client.schedule, ids); // an earlier start may have had a Prometheus
+  }
   await reconcileSchedules(client.schedule, clusterSchedules(clusterId));
   const supervision = await openSupervision({
     config,
@@ -240,15 +271,15 @@ export async function createConnector(
     freeze: halting.freeze,
     async run() {
       try {
-        await Promise.all([worker.run(), upkeep.run(), link?.run()]);
+        await Promise.all([worker.run(), upkeep.run(), link?.run(), metricsStream?.run()]);
       } finally {
         await supervision.close();
         await policyWatch.close();
         await halting.close();
         await audit.close();
         await alerts.close();
-        await link?.close();
-        await Promise.all([api.close(), vault?.close(), registrationVault?.close(), connection.close()]);
+        await Promise.all([link?.close(), metricsStream?.close()]);
+        await Promise.all([...vaults.map((one) => one?.close()), api.close(), connection.close()]);
         logger.info('stopped');
       }
     },
@@ -256,6 +287,7 @@ export async function createConnector(
       worker.shutdown();
       upkeep.shutdown();
       link?.shutdown();
+      metricsStream?.shutdown();
     },
   };
 }

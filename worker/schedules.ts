@@ -1,6 +1,6 @@
 import type { ScheduleClient, ScheduleOptions, ScheduleSpec } from '@temporalio/client';
 import { ScheduleAlreadyRunning, ScheduleNotFoundError, ScheduleOverlapPolicy } from '@temporalio/client';
-import { auditQueueOf, scheduleIdOf, taskQueueOf } from '../domain/names.ts';
+import { auditQueueOf, metricsQueueOf, scheduleIdOf, taskQueueOf } from '../domain/names.ts';
 
 /** One thing that Temporal does for us again and again. */
 export interface ScheduleRow {
@@ -85,6 +85,22 @@ export function auditSchedules(clusterId: string, writer: string): ScheduleRow[]
       workflowType: 'auditRetention',
       spec: { calendars: [{ hour: 1, minute: 30 }] },
       catchupWindow: '12 hours',
+    },
+  ];
+}
+
+/** The schedules of one writer that sends metrics. */
+export function metricsSchedules(clusterId: string, writer: string): ScheduleRow[] {
+  return [
+    {
+      id: scheduleIdOf(clusterId, 'metrics', writer),
+      workflowType: 'metrics',
+      args: [{ taskQueue: metricsQueueOf(clusterId, writer) }],
+      taskQueue: taskQueueOf(clusterId, 'execution'),
+      spec: { intervals: [{ every: '30 seconds' }] },
+      overlap: ScheduleOverlapPolicy.SKIP, // the next run sends what this one leaves
+      catchupWindow: '10 seconds', // what Prometheus says now is not what it said then
+      timeout: '5 minutes',
     },
   ];
 }

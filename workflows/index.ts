@@ -1,6 +1,7 @@
 export { auditRead, auditRetention, auditUpload } from './audit-upkeep.ts';
 export { executeWpk } from './execute-wpk.ts';
 export { heartbeat } from './heartbeat.ts';
+export { metrics } from './metrics.ts';
 export { rollbackWpk } from './rollback-wpk.ts';
 export { reconcile } from './reconcile.ts';
 export { registration } from './registration.ts';

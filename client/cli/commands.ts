@@ -6,6 +6,7 @@ import { registerPack } from './pack.ts';
 import { registerPackages } from './packages.ts';
 import { registerPlan } from './plan.ts';
 import { registerPolicy } from './policy.ts';
+import { registerRedact } from './redact.ts';
 import { registerRisk } from './risk.ts';
 import { registerRollback } from './rollback.ts';
 import { registerVault } from './vault.ts';
@@ -26,4 +27,5 @@ export function registerCommands(program: Command): void {
   registerVault(program);
   registerRollback(program);
   registerAudit(program);
+  registerRedact(program);
 }

@@ -4,7 +4,8 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { parseStrictJson } from '../../domain/json.ts';
 import { errorOf } from '../support/expect-code.ts';
-import { describeVectors, vectorsAt } from '../support/vectors.ts';
+import { describeVectors } from '../support/vectors.ts';
+import { vectorsAt } from '../support/vectors-at.ts';
 
 const LIMITS = { maxBytes: 1024 * 1024, maxDepth: 64, maxValues: 100_000, maxMembers: 5_000 };
 const parse = (text: string | Uint8Array) =>

@@ -5,7 +5,8 @@ import { readManifests } from '../../client/pack/read-manifests.ts';
 import { RISK_RULES, riskOfManifests } from '../../domain/risk.ts';
 import { POD_SECURITY_VERSION } from '../../domain/risk/pod-security.ts';
 import { containerOf, deploymentOf, podSpecOf, refOf, rolloutOf, rulesOf, saysOf, subjectOf } from '../support/risk.ts';
-import { describeVectors, vectorsAt } from '../support/vectors.ts';
+import { describeVectors } from '../support/vectors.ts';
+import { vectorsAt } from '../support/vectors-at.ts';
 
 const FAMILY = 'pod-security/';
 const PRIVILEGED = { hostPID: true, containers: [containerOf()] };

@@ -10,7 +10,8 @@ import { generateKeyPair, signWpk } from '../../../client/sign.ts';
 import { ConnectorError } from '../../../domain/errors.ts';
 import { errorOf } from '../../support/expect-code.ts';
 import { replaced } from '../../support/json.ts';
-import { describeVectors, vectorsAt } from '../../support/vectors.ts';
+import { describeVectors } from '../../support/vectors.ts';
+import { vectorsAt } from '../../support/vectors-at.ts';
 
 const NOW = new Date('2026-01-31T12:00:00Z');
 const BEFORE = new Date('2026-01-31T11:59:59Z');
