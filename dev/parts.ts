@@ -130,6 +130,14 @@ export const PARTS = {
     versionPattern: /^prometheus, version (\d+)\.(\d+)\.\d+/m,
     onPath: { name: 'prometheus', version: '2.42', orNewer: true },
   },
+  promtool: {
+    env: 'BYOC_PROMTOOL_BIN',
+    from: 'prometheus',
+    file: 'usr/bin/promtool',
+    versionArgs: ['--version'],
+    versionPattern: /^promtool, version (\d+)\.(\d+)\.\d+/m,
+    onPath: { name: 'promtool', version: '2.42', orNewer: true },
+  },
   etcd: {
     env: 'BYOC_ETCD_BIN',
     from: 'kubernetes',

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
@@ -8,16 +7,6 @@ import { METRICS } from '../../worker/metrics/catalogue.ts';
 // R24
 
 const DOCUMENT = join(import.meta.dirname, '../../docs/metrics.md');
-
-/** Not part of every machine; where it is, its own linter is asked. */
-const promtool = ['promtool', '/usr/bin/promtool'].find((command) => {
-  try {
-    execFileSync(command, ['--version'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-});
 
 describe('the metrics', () => {
   it('are what docs/metrics.md shows to operators, row by row', async () => {
@@ -42,11 +31,6 @@ describe('the metrics', () => {
       expect({ name, isCounter: name.endsWith('_total') }).toEqual({ name, isCounter: type === 'counter' });
       expect(name).not.toMatch(/_(ms|milliseconds|minutes|days|kib|mib)(_|$)/);
     }
-  });
-
-  (promtool ? it : it.skip)("satisfy promtool's own linter", async () => {
-    const input = await createMetrics().render();
-    expect(execFileSync(promtool ?? '', ['check', 'metrics'], { input, encoding: 'utf8' })).toBe('');
   });
 
   it('count a package, its votes and its end from the audit log, and take no label from outside', async () => {

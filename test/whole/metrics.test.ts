@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,6 +8,7 @@ import { decodeJwt } from 'jose';
 import { createAuthority } from '../../dev/authority.ts';
 import type { Stack } from '../../dev/stack.ts';
 import type { MetricsBatch } from '../../domain/metrics.ts';
+import { createMetrics } from '../../worker/metrics/registry.ts';
 import { TestConnector } from '../support/connector.ts';
 import type { TestServer } from '../support/http-server.ts';
 import { startServer, status } from '../support/http-server.ts';
@@ -76,6 +78,14 @@ function textsIn(value: unknown): string[] {
   if (typeof value !== 'object' || value === null) return [];
   return Object.values(value).flatMap(textsIn);
 }
+
+describe("the worker's own metrics", () => {
+  it("satisfy promtool's linter", async () => {
+    const promtool = await stack.tool('promtool');
+    const input = await createMetrics().render();
+    expect(execFileSync(promtool, ['check', 'metrics'], { input, encoding: 'utf8' })).toBe('');
+  });
+});
 
 describe('a worker that knows a Prometheus and an Insight Engine', () => {
   it('has a schedule that sends metrics every 30 seconds, one run at a time', async () => {
