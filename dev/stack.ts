@@ -64,7 +64,7 @@ export interface PartHealth {
 export interface Stack extends Services, OptionalServices {
   readonly stateDir: string;
   /** Path of a tool, installed on first use. */
-  tool(name: 'cosign' | 'helm' | 'kubectl' | 'toxiproxy'): Promise<string>;
+  tool(name: 'cosign' | 'helm' | 'kubectl' | 'promtool' | 'toxiproxy'): Promise<string>;
   check(): Promise<PartHealth[]>;
   /** Ends one server at once, as a crash would. */
   kill(part: ServerName): Promise<void>;
