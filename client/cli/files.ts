@@ -60,7 +60,11 @@ function decode(file: string, bytes: Uint8Array): string {
 }
 
 function unreadable(path: string, cause: unknown): ConnectorError {
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
-  const why = code === 'ENOENT' ? 'it does not exist' : code === 'EACCES' ? 'access is denied' : code;
-  return new ConnectorError('FILE_UNREADABLE', `${path}: ${why}.`, { cause });
+  return new ConnectorError('FILE_UNREADABLE', `${path}: ${whyUnreadable(cause)}.`, { cause });
+}
+
+/** What the operating system says, in words where it is usual. */
+export function whyUnreadable(cause: unknown): string {
+  const { code = 'unknown' } = cause as NodeJS.ErrnoException; // of node:fs
+  return code === 'ENOENT' ? 'it does not exist' : code === 'EACCES' ? 'access is denied' : code;
 }

@@ -29,9 +29,14 @@ process.once('SIGINT', () => process.exit(130));
 // A reader that went away (`byoc list | head`) is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 
+// Nothing is left to wait for, and the command has not ended: a bug, which must not look like anything else.
+const neverEnds = () => process.exit(reportError(new Error('The command waits for something that never comes.')));
+process.once('beforeExit', neverEnds);
 try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   else process.exitCode = reportError(error);
+} finally {
+  process.off('beforeExit', neverEnds);
 }

@@ -9,7 +9,7 @@ import type { RollbackOutcome } from '../../domain/status.ts';
 import type { ExecutorFate } from '../acknowledgements.ts';
 import { acknowledgements } from '../acknowledgements.ts';
 import { toInteger } from './arguments.ts';
-import { print, printAs, say } from './output.ts';
+import { print, printAs, reportError, say } from './output.ts';
 import { kubeConfigOf } from './kubeconfig.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { clusterOf, defaultIdentity, withClient, withCluster, withFormat } from './settings.ts';
@@ -104,7 +104,8 @@ async function stopAll(options: StopOptions): Promise<void> {
     withKubeApi(options, async (api): Promise<Freezing> => {
       const data = { frozen: 'true', reason, by: options.as };
       // Loading Temporal's client takes longer than this: what halts the cluster goes first, whatever comes of it.
-      const frozenAt = await writeFreeze(api, clusterId, data, BYOC_FIELD_MANAGER).finally(() => onFrozen(undefined));
+      const frozenAt = await writeFreeze(api, clusterId, data, BYOC_FIELD_MANAGER);
+      onFrozen(undefined);
       say('Frozen; waiting for the executors.');
       const { list } = createExecutorLeases(api, clusterId);
       const [executors, installed] = await Promise.all([
@@ -114,7 +115,10 @@ async function stopAll(options: StopOptions): Promise<void> {
       return { executors, installed };
     }),
   );
-  const cancelling = frozen.then(() => half(() => withClient(options, (client) => client.stopExecuting())));
+  // Where it cannot be frozen, Temporal alone halts what it can.
+  const cancelling = Promise.race([frozen, freezing]).then(() =>
+    half(() => withClient(options, (client) => client.stopExecuting())),
+  );
   const [freeze, cancelled] = await Promise.all([freezing, cancelling]);
 
   const halves = 'done' in freeze ? [freeze.done.executors, freeze.done.installed, cancelled] : [freeze, cancelled];
@@ -124,8 +128,12 @@ async function stopAll(options: StopOptions): Promise<void> {
     cancelled: 'done' in cancelled ? cancelled.done : [],
     errors: halves.flatMap((one) => ('failed' in one ? [one.failed.code] : [])),
   };
-  printAs(output, told, () => [...freezeLines(freeze), ...cancelLines(cancelled)]);
-  if ('failed' in freeze) throw freeze.failed;
+  printAs(output, told, () => [...freezeLines(freeze), ...cancelLines(cancelled, told.frozen)]);
+  if ('failed' in freeze) {
+    reportError(freeze.failed);
+    process.exitCode = 3; // whatever the reason: who reads 1 or 2 may take it for frozen
+    return;
+  }
   const { executors, installed } = freeze.done;
   if ('failed' in installed) throw installed.failed;
   if ('failed' in executors) throw new ConnectorError('FREEZE_UNACKNOWLEDGED', unknownSentence(executors.failed));
@@ -162,9 +170,10 @@ function freezeLines(freeze: Half<Freezing>): string[] {
   return [head, ...executors.done.map(({ holder, fate }) => `  executor ${holder}: ${FATES[fate]}`)];
 }
 
-function cancelLines(cancelled: Half<readonly string[]>): string[] {
+function cancelLines(cancelled: Half<readonly string[]>, isFrozen: boolean): string[] {
   if ('failed' in cancelled) {
-    return [`Temporal: ${cancelled.failed.code}, no package was cancelled; what is begun, its executor halts itself`];
+    const rest = isFrozen ? '; what is begun, its executor halts itself' : '';
+    return [`Temporal: ${cancelled.failed.code}, no package was cancelled${rest}`];
   }
   const { length } = cancelled.done;
   return [

@@ -108,6 +108,17 @@ describe('when the cluster is frozen', () => {
     await untilFreezeEvents(before + 2);
   });
 
+  it('not, because there is no kubeconfig, Temporal stops what is executed all the same, and the exit code tells', async () => {
+    const running = await executing();
+    const command = `KUBECONFIG=/nope ${process.execPath} client/cli/main.ts stop --all --reason x`;
+    expect(await connector.shell(command)).toEqual({
+      code: 3,
+      stdout: `Kubernetes: NOT frozen, packages may go on\nTemporal: one package cancelled that had not halted yet\n  ${running.wpkId}\n`,
+      stderr: expect.stringContaining('KUBECONFIG names /nope: it does not exist.'),
+    });
+    expect(await connector.client.result(running.wpkId)).toMatchObject({ phase: 'stopped' });
+  });
+
   it.each([
     ['a value that is none', () => patchFreeze({ frozen: 'no' })],
     ['no value', () => patchFreeze({ frozen: null })],
