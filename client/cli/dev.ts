@@ -5,7 +5,10 @@ import { ConnectorError } from '../../domain/errors.ts';
 import { connectorFolder, privateKeyFile } from '../../dev/connector.ts';
 import { describeStack, exportLines } from '../../dev/describe-stack.ts';
 import { devDown, devStatus, devUp, stateDirOf } from '../../dev/stack-command.ts';
+import { checkWpk } from '../../domain/parse-wpk.ts';
+import { printable } from '../../domain/printable.ts';
 import { signWpk } from '../sign.ts';
+import { problemLine } from './check.ts';
 import { bundleBeside, readInput } from './files.ts';
 import { BYOC, paint, print, printAs, say } from './output.ts';
 import type { FormatOptions } from './settings.ts';
@@ -84,7 +87,11 @@ function signCommand(dev: Command): void {
     .addHelpText('after', '\nExample:\n  byoc dev sign app.wpk.json')
     .action(async (file: string, choice: StackChoice) => {
       const key = privateKeyFile(connectorFolder(stateDirOf(process.cwd(), choice)));
-      const bundle = signWpk(await readInput(file), Buffer.from(await readInput(key)).toString('utf8'));
+      const bytes = await readInput(file);
+      const { problems } = checkWpk(bytes);
+      problems.forEach((one) => say(printable(problemLine(file, one))));
+      if (problems.length > 0) say('It is signed all the same, and every cluster will refuse it.');
+      const bundle = signWpk(bytes, Buffer.from(await readInput(key)).toString('utf8'));
       const signature = bundleBeside(file);
       await writeFile(signature, `${JSON.stringify(bundle)}\n`);
       print(signature);

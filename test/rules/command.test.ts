@@ -1,6 +1,10 @@
 import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { generateKeyPair } from '../../client/sign.ts';
+import { buildWpk } from '../support/packages.ts';
 
 const BYOC = join(import.meta.dirname, '../../client/cli/main.ts');
 
@@ -18,7 +22,51 @@ function byoc(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran
   });
 }
 
+/** A port where nobody listens: what gets so far has not refused the package. */
+const NOWHERE = { TEMPORAL_ADDRESS: '127.0.0.1:1' };
+
 describe('byoc', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'byoc-command-'));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  async function save(wpk: object): Promise<string> {
+    const file = join(folder, 'one.wpk.json');
+    await writeFile(file, JSON.stringify(wpk, null, 2));
+    await writeFile(join(folder, 'one.wpk.sigstore.json'), '{}');
+    return file;
+  }
+
+  it('sends no package of another cluster', async () => {
+    const file = await save(buildWpk({ clusterId: 'prod-eu-2' }));
+    expect(await byoc(['submit', file, '--cluster', 'prod-eu-1'], NOWHERE)).toMatchObject({
+      ...{ code: 2, stdout: '' },
+      stderr: expect.stringContaining(
+        'one.wpk.json is for the cluster prod-eu-2, not for prod-eu-1: nothing was sent.',
+      ),
+    });
+  });
+
+  it('sends no package that is not well formed, and says where it is not', async () => {
+    const file = await save({ ...buildWpk({ clusterId: 'prod-eu-1' }), risk: 'none' });
+    expect(await byoc(['submit', file, '--cluster', 'prod-eu-1'], NOWHERE)).toEqual({
+      ...{ code: 1, stdout: '', stderr: expect.stringMatching(/^\S+one.wpk.json:\d+:11 WPK_SCHEMA .* \(\/risk\)\n$/) },
+    });
+  });
+
+  it('signs a package that is not well formed for tests, and warns', async () => {
+    const file = await save({ ...buildWpk(), risk: 'none' });
+    await mkdir(join(folder, 'connector'), { recursive: true });
+    await writeFile(join(folder, 'connector/signing-key.pem'), generateKeyPair().privateKeyPem);
+    expect(await byoc(['dev', 'sign', file, '--state', folder])).toMatchObject({
+      code: 0,
+      stdout: `${join(folder, 'one.wpk.sigstore.json')}\n`,
+      stderr: expect.stringMatching(/one.wpk.json:\d+:11 WPK_SCHEMA [^]*every cluster will refuse it/),
+    });
+  });
+
   it('says so where it waits for something that never comes', async () => {
     const hung = 'fs.readFile = () => new Promise(() => {}); syncBuiltinESMExports();';
     const module = `import fs from 'node:fs/promises'; import { syncBuiltinESMExports } from 'node:module'; ${hung}`;
