@@ -117,7 +117,10 @@ function watchCommand(program: Command): void {
 async function follow(client: ConnectorClient, id: string, { output }: FormatOptions): Promise<void> {
   let told = '';
   let last: PackageView | undefined;
-  const impatience = setTimeout(() => say(`No worker of ${client.clusterId} has answered for it yet.`), ANSWERED_SOON_MS);
+  const impatience = setTimeout(
+    () => say(`No worker of ${client.clusterId} has answered for it yet.`),
+    ANSWERED_SOON_MS,
+  );
   impatience.unref();
   for await (const view of client.watch(id)) {
     clearTimeout(impatience);
