@@ -13,6 +13,17 @@ export async function readInput(path: string): Promise<Uint8Array> {
   }
 }
 
+/** Reads what a file holds; what is wrong with it then names the file. */
+export async function inFile<T>(path: string, parse: () => T | Promise<T>): Promise<T> {
+  try {
+    return await parse();
+  } catch (error) {
+    if (!(error instanceof ConnectorError)) throw error;
+    const { code, detail, place, cause } = error;
+    throw new ConnectorError(code, `${path}: ${detail}`, { ...(place && { place }), cause });
+  }
+}
+
 /** Where the signature of a package lies: `NAME.wpk.json` → `NAME.wpk.sigstore.json`. */
 export function bundleBeside(file: string): string {
   return file.replace(/(\.json)?$/, '.sigstore.json');
