@@ -67,6 +67,17 @@ describe('byoc', () => {
     });
   });
 
+  it('finds the stack that a shell was told of, unless another is named', async () => {
+    const file = await save(buildWpk());
+    await mkdir(join(folder, 'connector'), { recursive: true });
+    await writeFile(join(folder, 'connector/signing-key.pem'), generateKeyPair().privateKeyPem);
+    const env = { BYOC_DEV_STATE: folder };
+    expect(await byoc(['dev', 'sign', file], env)).toMatchObject({ code: 0 });
+    expect(await byoc(['dev', 'sign', file, '--name', 'none-such'], env)).toMatchObject({
+      ...{ code: 2, stderr: expect.stringContaining('.byoc/none-such/connector/signing-key.pem: it does not exist.') },
+    });
+  });
+
   it('says so where it waits for something that never comes', async () => {
     const hung = 'fs.readFile = () => new Promise(() => {}); syncBuiltinESMExports();';
     const module = `import fs from 'node:fs/promises'; import { syncBuiltinESMExports } from 'node:module'; ${hung}`;
