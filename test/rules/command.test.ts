@@ -78,6 +78,13 @@ describe('byoc', () => {
     });
   });
 
+  it.each([
+    [['stop'], 'byoc: USAGE: Name the package to stop, or --all.\nSee: byoc stop --help\n'],
+    [['audit', 'head', '--fast'], "error: unknown option '--fast'\nSee: byoc audit head --help\n"],
+  ])('that is typed wrongly, as %j, says what is missing, and where the command is explained', async (args, stderr) => {
+    expect(await byoc(args)).toEqual({ code: 2, stdout: '', stderr });
+  });
+
   it('says so where it waits for something that never comes', async () => {
     const hung = 'fs.readFile = () => new Promise(() => {}); syncBuiltinESMExports();';
     const module = `import fs from 'node:fs/promises'; import { syncBuiltinESMExports } from 'node:module'; ${hung}`;
