@@ -17,7 +17,7 @@ import {
   workflowIdOf,
 } from '../domain/names.ts';
 import type { Plan } from '../domain/plan.ts';
-import type { PackageResult, PackageStatus, RollbackOutcome, RollbackRequest } from '../domain/status.ts';
+import type { PackageResult, PackageStatus, RollbackOutcome, RollbackRequest, StopRequest } from '../domain/status.ts';
 import { isEnd } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { dataConverter } from './data-converter/index.ts';
@@ -53,6 +53,9 @@ const WATCH_INTERVAL_MS = 300;
 
 /** How long a query may take before it counts as unanswered, ms. */
 const ANSWERED_WITHIN_MS = 10_000;
+
+/** How long a stop waits until Temporal has taken down who wants it and why, ms. */
+const TOLD_WITHIN_MS = 2_000;
 
 /** How long a stop waits to be acknowledged, ms: a killed worker's task comes back to another within this time. */
 const STOPPED_WITHIN_MS = 30_000;
@@ -184,16 +187,28 @@ export class ConnectorClient {
   /**
    * Emergency stop of one package, and of its rollback: it halts where it is. Resolves when the cluster has acknowledged,
    * with how it ended.
+   * @param request for the audit log and whoever looks
    * @throws {ConnectorError} WORKER_UNAVAILABLE where nobody has acknowledged yet; the stop is recorded all the same
    */
-  async stop(wpkId: string): Promise<StoppedPackage> {
+  async stop(wpkId: string, request?: StopRequest): Promise<StoppedPackage> {
     const [rollback] = await this.call(wpkId, () =>
-      Promise.all([this.cancelRollback(wpkId), this.handle(wpkId).cancel()]),
+      Promise.all([this.cancelRollback(wpkId), this.cancel(this.handle(wpkId), request)]),
     );
     return this.inTime(STOPPED_WITHIN_MS, 'The stop is recorded, but no worker has acknowledged it yet', async () => {
       const [result, undone] = await Promise.all([this.result(wpkId), rollback?.result().catch(unlessFailed)]);
       return { ...result, ...(undone && { rollback: undone }) };
     });
+  }
+
+  /** Cancels a package's run; who wants it and why goes ahead, as far as that is no obstacle. */
+  private async cancel(handle: WorkflowHandle, request: StopRequest | undefined): Promise<void> {
+    if (request) {
+      const told = this.client.connection.withDeadline(Date.now() + TOLD_WITHIN_MS, () =>
+        handle.signal('stopRequested', request),
+      );
+      await told.catch(() => undefined); // whatever came of it: the stop counts
+    }
+    await handle.cancel();
   }
 
   /** @returns the rollback that is under way, which is now asked to halt */
@@ -215,7 +230,7 @@ export class ConnectorClient {
    * Asks every package of the cluster that is being executed or undone to halt where it is; those that wait for people stay.
    * Resolves when Temporal has taken that down, to their ids; that they halted, and others don't begin, is the freeze's.
    */
-  async stopExecuting(): Promise<string[]> {
+  async stopExecuting(request?: StopRequest): Promise<string[]> {
     return this.call('', async () => {
       const prefix = workflowIdOf(this.clusterId, '');
       const query = `WorkflowType = '${EXECUTE_WPK}' AND WorkflowId STARTS_WITH '${prefix}' AND ExecutionStatus = 'Running'`;
@@ -224,7 +239,7 @@ export class ConnectorClient {
         const wpkId = one.workflowId.slice(prefix.length);
         const phase = asText(attributeOf(one, SEARCH_ATTRIBUTES.phase)) ?? (await this.get(wpkId)).phase;
         if (phase !== 'executing') continue;
-        await this.client.workflow.getHandle(one.workflowId, one.runId).cancel().catch(unlessEnded);
+        await this.cancel(this.client.workflow.getHandle(one.workflowId, one.runId), request).catch(unlessEnded);
         stopped.push(wpkId);
       }
       const rollbacks = rollbackIdOf(this.clusterId, '');

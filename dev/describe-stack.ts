@@ -15,15 +15,19 @@ export function describeStack({ temporal, vault, s3, kubernetes, controlPlane }:
     ]),
     '',
     'Next:',
-    `  eval "$(${BYOC} dev env)"   # lets byoc, temporal and kubectl find the stack`,
+    `  eval "$(${BYOC} dev env)"   # lets byoc, temporal, kubectl and bao find the stack`,
     `  ${BYOC} --help`,
     `  ${BYOC} dev down`,
   ];
 }
 
+/** Where a shell is told the stack's folder, so that `byoc dev` finds it from everywhere. */
+export const STATE_VARIABLE = 'BYOC_DEV_STATE';
+
 /** Lines for a shell that let every command find the stack. They hold its secrets, which are of development only. */
-export function exportLines(services: Services): string[] {
-  const settings = Object.entries(environmentOf(services)).map(([name, value]) => `export ${name}=${quote(value)}`);
+export function exportLines(services: Services, stateDir: string): string[] {
+  const all = { ...environmentOf(services), [STATE_VARIABLE]: stateDir };
+  const settings = Object.entries(all).map(([name, value]) => `export ${name}=${quote(value)}`);
   const tools = [services.temporal.bin, services.kubernetes.kubectl, services.vault.bin].map((tool) =>
     quote(dirname(tool)),
   );

@@ -123,7 +123,10 @@ export const AUDIT_CATALOGUE = {
       objects: list(z.strictObject({ step: text, object, outcome: text, why: text.optional() })),
     },
   ),
-  'package.stopped': event('Somebody pulled the emergency stop.', end),
+  'package.stopped': event('Somebody pulled the emergency stop; `reason` is what they said.', {
+    ...end,
+    reason: text.optional(),
+  }),
   'package.cut-off': event(
     'The run of a package was ended from outside: terminated, reset, timed out, or wiped from Temporal.',
     { fate: text, executing: digest.nullable() },

@@ -66,7 +66,7 @@ export const ERRORS = {
   WPK_NOT_FOUND: no(404, 'There is no work package with this id.'),
 
   // Policy, plan and approval
-  POLICY_INVALID: denied(500, 'The policy cannot be read, so nothing runs.'),
+  POLICY_INVALID: denied(500, 'The policy file cannot be read, so nothing runs.'),
   POLICY_DENIED: denied(403, 'The policy does not allow this work package.'),
   PLAN_REJECTED: no(422, 'The Kubernetes API server refuses a part of the work package.'),
   PLAN_CHANGED: no(409, 'The cluster has changed: what would happen now is not what was approved.'),

@@ -157,6 +157,14 @@ export interface PackageStatus {
   readonly replans: number;
   readonly report?: ExecutionReport;
   readonly error?: Failure;
+  /** Set where it was stopped and somebody said who and why. */
+  readonly stop?: StopRequest;
+}
+
+/** Who wants a package stopped, and why: asserted, as whoever may cancel the run may say anything. */
+export interface StopRequest {
+  readonly by: string;
+  readonly reason?: string;
 }
 
 /** What a finished run returns, or carries as the details of its failure. */

@@ -192,7 +192,7 @@ export async function createConnector(
     audit,
     client,
     searchAttributes,
-    logger,
+    logger: logger.child({ file: config.policyPath }),
   });
   const policyWatch = await watchPolicy({ path: config.policyPath, load: policy, news });
   const upkeep = await createAuditUpkeep({

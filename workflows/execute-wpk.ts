@@ -10,6 +10,7 @@ import { finishBy } from './ending.ts';
 import { finalFailure } from './failure.ts';
 import { listen } from './listen.ts';
 import { PackageRun } from './package-run.ts';
+import { hearStop } from './stop-request.ts';
 import { windowPauseMs } from './window-pause.ts';
 
 /** How long votes that came in just before the end of the time may take to be checked and recorded, ms. */
@@ -23,6 +24,7 @@ const SETTLED_WITHIN_MS = 60_000;
 export async function executeWpk(signed: SignedWpk): Promise<PackageResult> {
   const run = new PackageRun();
   listen(run); // Before the first await: a signal may arrive with the first task.
+  hearStop(run);
   try {
     const { facts, searchAttributes } = await verifyPackage({ signed });
     run.admit(facts, searchAttributes);

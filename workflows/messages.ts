@@ -1,7 +1,7 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { Approve, Decide, Reject } from '../domain/approvals.ts';
 import type { Plan } from '../domain/plan.ts';
-import type { PackageStatus } from '../domain/status.ts';
+import type { PackageStatus, StopRequest } from '../domain/status.ts';
 
 /** The messages of a work package's run. Their names and arguments are what other programs rely on. */
 
@@ -24,3 +24,9 @@ export const replacedPlan = defineQuery<Plan | undefined>('replacedPlan');
 
 /** The worker's policy is another now: a package that waits is planned again under it. Whoever sends it decides nothing. */
 export const policyChanged = defineSignal<[{ policyDigest: string }]>('policyChanged');
+
+/**
+ * Who stops the package and why, sent just before its run is cancelled: a cancellation itself carries neither to a workflow.
+ * It stops nothing.
+ */
+export const stopRequested = defineSignal<[StopRequest]>('stopRequested');

@@ -14,6 +14,7 @@ import type {
   PackageResult,
   PackageStatus,
   Phase,
+  StopRequest,
 } from '../domain/status.ts';
 import { isEnd } from '../domain/status.ts';
 import type { ShownPlan } from '../domain/details.ts';
@@ -49,6 +50,7 @@ export class PackageRun {
   private answerBy: string | undefined;
   private report: ExecutionReport | undefined;
   private error: Failure | undefined;
+  private stop: StopRequest | undefined;
   private replans = 0;
   private clusterChanges = 0;
   private policyChanges = 0;
@@ -135,6 +137,11 @@ export class PackageRun {
     this.enter(phase);
   }
 
+  /** The last word before the end counts; where no stop follows, it meant nothing. */
+  stopRequested(request: StopRequest): void {
+    if (!isEnd(this.phase)) this.stop = request;
+  }
+
   receive(decision: Decision, via: Receipt['via'], argument: unknown): ReceivedVote {
     return this.ballot.receive(decision, via, argument);
   }
@@ -204,6 +211,7 @@ export class PackageRun {
       ...(!this.window.open && { window: this.window }),
       ...(this.report && { report: this.report }),
       ...(this.error && { error: this.error }),
+      ...(this.phase === 'stopped' && this.stop && { stop: this.stop }),
     };
   }
 

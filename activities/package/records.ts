@@ -106,7 +106,7 @@ export class PackageRecords {
 
   /** @throws {ConnectorError} CALLER_UNTRUSTED for a run that says it ended and has not. */
   async ended(status: PackageStatus): Promise<void> {
-    const { approvers, error, report, planDigest } = status;
+    const { approvers, error, report, planDigest, stop } = status;
     const phase = endOf(status);
     const steps = report?.steps.map(({ id, action, outcome, objects }) => ({
       id,
@@ -128,8 +128,13 @@ export class PackageRecords {
         ...(error && { error: { ...error } }),
         ...(steps && { steps }),
         ...(undo && { undo }),
+        ...(phase === 'stopped' && stop?.reason && { reason: stop.reason }),
       },
-      { phase, ...(planDigest && { planDigest }) },
+      {
+        phase,
+        ...(planDigest && { planDigest }),
+        ...(phase === 'stopped' && stop && { actor: { id: stop.by.slice(0, MAX_ID_CHARS), proof: 'asserted' } }),
+      },
     );
   }
 }

@@ -1,11 +1,13 @@
 import { writeFile } from 'node:fs/promises';
-import { Option } from 'commander';
 import type { Command } from 'commander';
 import { ConnectorError } from '../../domain/errors.ts';
 import { connectorFolder, privateKeyFile } from '../../dev/connector.ts';
-import { describeStack, exportLines } from '../../dev/describe-stack.ts';
+import { describeStack, exportLines, STATE_VARIABLE } from '../../dev/describe-stack.ts';
 import { devDown, devStatus, devUp, stateDirOf } from '../../dev/stack-command.ts';
+import { checkWpk } from '../../domain/parse-wpk.ts';
+import { printable } from '../../domain/printable.ts';
 import { signWpk } from '../sign.ts';
+import { problemLine } from './check.ts';
 import { bundleBeside, readInput } from './files.ts';
 import { BYOC, paint, print, printAs, say } from './output.ts';
 import type { FormatOptions } from './settings.ts';
@@ -31,7 +33,7 @@ export function registerDev(program: Command): void {
       const interrupted = new AbortController();
       process.removeAllListeners('SIGINT').once('SIGINT', () => interrupted.abort());
       const { services, started } = await devUp({
-        stateDir: stateDirOf(process.cwd(), choice),
+        stateDir: folderOf(choice),
         env: process.env,
         persist: choice.persist ?? false,
         connector: choice.worker,
@@ -46,16 +48,16 @@ export function registerDev(program: Command): void {
     .description('stop the stack and everything that runs on it')
     .addHelpText('after', '\nExample:\n  byoc dev down')
     .action(async (choice: StackChoice) => {
-      print((await devDown({ stateDir: stateDirOf(process.cwd(), choice) })) ? 'stopped' : 'no stack was running');
+      print((await devDown({ stateDir: folderOf(choice) })) ? 'stopped' : 'no stack was running');
     });
 
   withChoice(dev.command('env'))
     .description('settings for a shell, with which every command finds the stack')
     .addHelpText('after', '\nExample:\n  eval "$(byoc dev env)"')
     .action(async (choice: StackChoice) => {
-      const { services, stateDir } = await devStatus({ stateDir: stateDirOf(process.cwd(), choice) });
+      const { services, stateDir } = await devStatus({ stateDir: folderOf(choice) });
       if (!services) throw new ConnectorError('PART_UNAVAILABLE', `No stack is up in ${stateDir}. Try: ${BYOC} dev up`);
-      exportLines(services).forEach((line) => print(line));
+      exportLines(services, stateDir).forEach((line) => print(line));
     });
 
   signCommand(dev);
@@ -64,7 +66,7 @@ export function registerDev(program: Command): void {
     .description('whether the stack runs and each part answers; exit 3 where not')
     .addHelpText('after', '\nExample:\n  byoc dev status -o json')
     .action(async (options: StackChoice & FormatOptions) => {
-      const status = await devStatus({ stateDir: stateDirOf(process.cwd(), options) });
+      const status = await devStatus({ stateDir: folderOf(options) });
       const { healthy = {} } = status;
       printAs(options.output, status, () => [
         `stack      ${status.state}`,
@@ -83,8 +85,12 @@ function signCommand(dev: Command): void {
     .argument('<file>', 'the package; the signature is written beside it as NAME.wpk.sigstore.json')
     .addHelpText('after', '\nExample:\n  byoc dev sign app.wpk.json')
     .action(async (file: string, choice: StackChoice) => {
-      const key = privateKeyFile(connectorFolder(stateDirOf(process.cwd(), choice)));
-      const bundle = signWpk(await readInput(file), Buffer.from(await readInput(key)).toString('utf8'));
+      const key = privateKeyFile(connectorFolder(folderOf(choice)));
+      const bytes = await readInput(file);
+      const { problems } = checkWpk(bytes);
+      problems.forEach((one) => say(printable(problemLine(file, one))));
+      if (problems.length > 0) say('It is signed all the same, and every cluster will refuse it.');
+      const bundle = signWpk(bytes, Buffer.from(await readInput(key)).toString('utf8'));
       const signature = bundleBeside(file);
       await writeFile(signature, `${JSON.stringify(bundle)}\n`);
       print(signature);
@@ -93,6 +99,12 @@ function signCommand(dev: Command): void {
 
 function withChoice(command: Command): Command {
   return command
-    .addOption(new Option('--name <name>', 'which stack, where several run side by side').default('dev'))
-    .addOption(new Option('--state <dir>', 'its folder, instead of .byoc/NAME'));
+    .option('--name <name>', 'which stack of this folder, where several run side by side (default: "dev")')
+    .option('--state <dir>', 'its folder, instead of BYOC_DEV_STATE, which `byoc dev env` sets, or .byoc/NAME');
+}
+
+/** What is typed counts before what a shell has been told. */
+function folderOf(choice: StackChoice): string {
+  const told = process.env[STATE_VARIABLE];
+  return stateDirOf(process.cwd(), told && choice.name === undefined ? { state: told, ...choice } : choice);
 }

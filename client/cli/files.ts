@@ -13,6 +13,17 @@ export async function readInput(path: string): Promise<Uint8Array> {
   }
 }
 
+/** Reads what a file holds; what is wrong with it then names the file. */
+export async function inFile<T>(path: string, parse: () => T | Promise<T>): Promise<T> {
+  try {
+    return await parse();
+  } catch (error) {
+    if (!(error instanceof ConnectorError)) throw error;
+    const { code, detail, place, cause } = error;
+    throw new ConnectorError(code, `${path}: ${detail}`, { ...(place && { place }), cause });
+  }
+}
+
 /** Where the signature of a package lies: `NAME.wpk.json` → `NAME.wpk.sigstore.json`. */
 export function bundleBeside(file: string): string {
   return file.replace(/(\.json)?$/, '.sigstore.json');
@@ -60,7 +71,11 @@ function decode(file: string, bytes: Uint8Array): string {
 }
 
 function unreadable(path: string, cause: unknown): ConnectorError {
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown';
-  const why = code === 'ENOENT' ? 'it does not exist' : code === 'EACCES' ? 'access is denied' : code;
-  return new ConnectorError('FILE_UNREADABLE', `${path}: ${why}.`, { cause });
+  return new ConnectorError('FILE_UNREADABLE', `${path}: ${whyUnreadable(cause)}.`, { cause });
+}
+
+/** What the operating system says, in words where it is usual. */
+export function whyUnreadable(cause: unknown): string {
+  const { code = 'unknown' } = cause as NodeJS.ErrnoException; // of node:fs
+  return code === 'ENOENT' ? 'it does not exist' : code === 'EACCES' ? 'access is denied' : code;
 }

@@ -3,21 +3,54 @@ import { homedir } from 'node:os';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import type { KubeConfig } from '@kubernetes/client-node';
 import type { KubeAccess } from '../../activities/kubernetes/credentials.ts';
+import { ConnectorError } from '../../domain/errors.ts';
+import { whyUnreadable } from './files.ts';
 
 /**
  * Finds the kubeconfig as kubectl does, with the context that is meant. Where it is one file that holds its credentials
  * itself, it is read here: the client library takes longer to load than freezing a cluster may take. Whatever is not plainly
  * that, such as a plugin that is asked for a token, is the library's.
+ * @throws {ConnectorError} CONFIG_INVALID for a kubeconfig that is not there or broken, and for a context that is not in it
  */
 export async function kubeConfigOf(context: string | undefined, env: NodeJS.ProcessEnv): Promise<KubeAccess> {
-  const plain = await plainAccess(context, env['KUBECONFIG'] || join(homedir(), '.kube', 'config'));
+  const plain = await plainAccess(context, env['KUBECONFIG'] || HOME_CONFIG);
   if (plain) return plain;
   const { KubeConfig } = await import('@kubernetes/client-node');
   const config = new KubeConfig();
-  config.loadFromDefault();
+  const named = env['KUBECONFIG'];
+  try {
+    config.loadFromDefault();
+  } catch (cause) {
+    throw unusable(named, cause);
+  }
+  // What the library makes up where it finds nothing.
+  if (!named && config.getCurrentCluster()?.server === 'http://localhost:8080') {
+    throw new ConnectorError('CONFIG_INVALID', `KUBECONFIG is not set, and there is no ${HOME_CONFIG}.`);
+  }
   if (context) config.setCurrentContext(context);
+  assertContext(config, named || HOME_CONFIG);
   return config;
+}
+
+const HOME_CONFIG = join(homedir(), '.kube', 'config');
+
+/** Of what the parser says only where it stumbled: below that it quotes the file, which holds secrets. */
+function unusable(named: string | undefined, cause: unknown): ConnectorError {
+  const { syscall, path = named || HOME_CONFIG, message } = cause as NodeJS.ErrnoException; // Node's or the parser's
+  const [, place] = /\((\d+:\d+)\)/.exec(message) ?? [];
+  const why = syscall ? whyUnreadable(cause) : place ? `it is no YAML, at ${place}` : 'it is no kubeconfig';
+  const subject = named ? `KUBECONFIG names ${path}` : `The kubeconfig is ${path}`;
+  return new ConnectorError('CONFIG_INVALID', `${subject}: ${why}.`, { cause });
+}
+
+function assertContext(config: KubeConfig, path: string): void {
+  const wanted = config.getCurrentContext();
+  if (config.getContextObject(wanted)) return;
+  const names = config.getContexts().map(({ name }) => name);
+  const missing = wanted ? `There is no context "${wanted}" in ${path}` : `${path} has no current context`;
+  throw new ConnectorError('CONFIG_INVALID', `${missing}; there is: ${names.join(', ') || 'none'}.`);
 }
 
 const text = z.string().min(1);

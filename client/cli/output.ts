@@ -68,17 +68,21 @@ const NEXT: Partial<Record<ConnectorError['code'], string>> = {
   WPK_NOT_FOUND: `See what there is: ${BYOC} list`,
   WPK_ALREADY_USED: `An id is used once, ever. Pack it anew to get another: ${BYOC} pack`,
   APPROVAL_PLAN_MISMATCH: `Read the current plan before you vote: ${BYOC} show ID`,
-  USAGE: `See: ${BYOC} --help`,
   INTERNAL: 'BYOC_DEBUG=1 shows where.',
 };
 
-/** Tells a person what went wrong and what to do; returns the exit code that goes with it. */
-export function reportError(error: unknown): number {
+/**
+ * Tells a person what went wrong and what to do; returns the exit code that goes with it.
+ * @param help where the command is explained that was typed wrongly
+ */
+export function reportError(error: unknown, help = `See: ${BYOC} --help`): number {
   // Whoever types the command may know what went wrong in it; there is no other log of it.
   const known =
     error instanceof ConnectorError ? error : new ConnectorError('INTERNAL', String(error), { cause: error });
-  say(`${paint('red', `byoc: ${known.code}`, process.stderr)}: ${printable(known.message)}`);
-  const next = NEXT[known.code];
+  const isUsage = known.code === 'USAGE'; // what is to be done instead says it all
+  const what = printable(isUsage ? known.detail : known.message);
+  say(`${paint('red', `byoc: ${known.code}`, process.stderr)}: ${what}`);
+  const next = isUsage ? help : NEXT[known.code];
   if (next) say(next);
   if (process.env['BYOC_DEBUG'] && known.cause) say(String((known.cause as Error).stack ?? known.cause));
   return known.traits.exitCode;

@@ -1,18 +1,24 @@
 import type { Command } from 'commander';
-import { printableIn } from '../../domain/printable.ts';
+import { ConnectorError } from '../../domain/errors.ts';
+import { checkWpk } from '../../domain/parse-wpk.ts';
+import { printable, printableIn } from '../../domain/printable.ts';
 import { isEnd } from '../../domain/status.ts';
 import type { EndPhase } from '../../domain/status.ts';
 import type { SignedWpk } from '../../domain/wpk.ts';
 import type { ConnectorClient } from '../connector-client.ts';
 import type { PackageView } from '../package-view.ts';
 import { toInteger } from './arguments.ts';
+import { problemLine } from './check.ts';
 import { bundleBeside, readInput } from './files.ts';
 import { columns, printAs, say } from './output.ts';
 import { packageLines, phaseText, planLines, workText } from './render.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
-import { withClient, withCluster, withFormat } from './settings.ts';
+import { clusterOf, withClient, withCluster, withFormat } from './settings.ts';
 
 type Options = ClusterOptions & FormatOptions;
+
+/** After so long without a first answer `watch` says what it waits for, ms. */
+const ANSWERED_SOON_MS = 3_000;
 
 /** The commands that run packages and follow them. */
 export function registerPackages(program: Command): void {
@@ -31,6 +37,10 @@ function submitCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  byoc submit restart-checkout.wpk.json --cluster prod-eu-1')
     .action(async (file: string, options: Options & { bundle?: string; wait?: boolean }) => {
       const signed = await readSigned(file, options.bundle ?? bundleBeside(file));
+      if (!isFit(file, signed, clusterOf(options))) {
+        process.exitCode = 1;
+        return;
+      }
       await withClient(options, async (client) => {
         const submitted = await client.submit(signed);
         if (options.wait) return follow(client, submitted.wpkId, options);
@@ -38,6 +48,20 @@ function submitCommand(program: Command): void {
         say(`Follow it with: byoc watch ${submitted.wpkId} --cluster ${client.clusterId}`);
       });
     });
+}
+
+/**
+ * Refuses here what the cluster would refuse anyway, with the place in the file; what only the cluster knows is its
+ * business. Another cluster's package would wait for ever where that one has no worker, and use its id up where it has one.
+ * @throws {ConnectorError} USAGE
+ */
+function isFit(file: string, { payload }: SignedWpk, clusterId: string): boolean {
+  const { wpk, problems } = checkWpk(Buffer.from(payload, 'base64'));
+  problems.forEach((one) => say(printable(problemLine(file, one))));
+  if (!wpk) return false;
+  const addressed = wpk.target.clusterId;
+  if (addressed === clusterId) return true;
+  throw new ConnectorError('USAGE', `${file} is for the cluster ${addressed}, not for ${clusterId}: nothing was sent.`);
 }
 
 function listCommand(program: Command): void {
@@ -93,7 +117,13 @@ function watchCommand(program: Command): void {
 async function follow(client: ConnectorClient, id: string, { output }: FormatOptions): Promise<void> {
   let told = '';
   let last: PackageView | undefined;
+  const impatience = setTimeout(
+    () => say(`No worker of ${client.clusterId} has answered for it yet.`),
+    ANSWERED_SOON_MS,
+  );
+  impatience.unref();
   for await (const view of client.watch(id)) {
+    clearTimeout(impatience);
     last = view;
     const now = lineOf(printableIn(view));
     if (now !== told) say(now);

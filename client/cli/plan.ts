@@ -9,7 +9,7 @@ import { parseWpk } from '../../domain/parse-wpk.ts';
 import { printable } from '../../domain/printable.ts';
 import { digestOfSteps, policyDenials, requirementFor } from '../../domain/policy.ts';
 import { sha256 } from '../sha256.ts';
-import { readInput } from './files.ts';
+import { inFile, readInput } from './files.ts';
 import { kubeConfigOf } from './kubeconfig.ts';
 import { printAs, say } from './output.ts';
 import { planLines } from './render.ts';
@@ -26,8 +26,8 @@ export function registerPlan(program: Command): void {
     .addHelpText('after', '\nExample:\n  byoc plan restart-checkout.wpk.json --policy policy.yaml')
     .action(async (file: string, options: FormatOptions & { context?: string; policy?: string }) => {
       const bytes = await readInput(file);
-      const wpk = parseWpk(bytes);
-      const policy = await policySource(options.policy, sha256)();
+      const wpk = await inFile(file, () => parseWpk(bytes));
+      const policy = await inFile(options.policy ?? 'the built-in policy', policySource(options.policy, sha256));
       const api = createKubeApi(await kubeConfigOf(options.context, process.env));
       try {
         // A key of this run alone: masks can be compared within one plan, and with nothing else. Where Secrets change,

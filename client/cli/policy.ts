@@ -13,7 +13,7 @@ import type { Wpk } from '../../domain/wpk.ts';
 import { sha256 } from '../sha256.ts';
 import { toInstant } from './arguments.ts';
 import { problemLine } from './check.ts';
-import { readInput } from './files.ts';
+import { inFile, readInput } from './files.ts';
 import { columns, paint, printAs, say } from './output.ts';
 import type { FormatOptions } from './settings.ts';
 import { withFormat } from './settings.ts';
@@ -45,8 +45,9 @@ export function registerPolicy(program: Command): void {
       '\nExample:\n  byoc policy explain policy.yaml restart-checkout.wpk.json --at 2026-12-24T18:00:00+01:00',
     )
     .action(async (file: string, wpkFile: string, { output, at }: FormatOptions & { at?: Date }) => {
-      const loaded = parsePolicy(await readText(file));
-      const wpk = parseWpk(await readInput(wpkFile));
+      const [text, bytes] = [await readText(file), await readInput(wpkFile)];
+      const loaded = await inFile(file, () => parsePolicy(text));
+      const wpk = await inFile(wpkFile, () => parseWpk(bytes));
       const risk = riskOfNewPackage(wpk);
       const stepsDigest = digestOfSteps(sha256, wpk);
       const now = at ?? new Date();

@@ -72,6 +72,8 @@ export function packageLines(untrusted: PackageView): string[] {
     );
   }
   if (error) lines.push(`  ${paint('red', error.code)}: ${error.message}`);
+  if (view.stop)
+    lines.push(`  stopped by ${view.stop.by} (asserted)${view.stop.reason ? `: ${view.stop.reason}` : ''}`);
   if (requirement) lines.push(`  ${requirement.reason}`);
   if (view.phase === 'awaiting-approval') {
     const groups = view.missingGroups?.length ? `, somebody of ${view.missingGroups.join(', ')} among them` : '';

@@ -31,10 +31,9 @@ export function registerRollback(program: Command): void {
     )
     .action(async (id: string, options: RollbackFlags) => {
       await withClient(options, async (client) => {
-        say(`Undoing ${id}, the last step first.`);
-        const { outcome, report } = await client.rollback(id, await requestOf(client, id, options), {
-          onWork: sayWork(),
-        });
+        const { begin, onWork } = sayWork(id);
+        const { outcome, report } = await client.rollback(id, await requestOf(client, id, options), { onWork });
+        begin();
         printAs(options.output, { outcome, ...report }, () => undoLines(report));
         if (options.output === 'table' && report.objects.length === 0)
           print('Nothing of it was written, or all is undone already.');
@@ -44,14 +43,21 @@ export function registerRollback(program: Command): void {
     });
 }
 
-/** Tells each change of what is done or waited for. */
-function sayWork(): (work: Work) => void {
+/** Tells each change of what is done or waited for, once the cluster has taken it on. */
+function sayWork(id: string): { readonly begin: () => void; readonly onWork: (work: Work) => void } {
+  let isBegun = false;
   let told = '';
-  return (work) => {
+  const begin = () => {
+    if (!isBegun) say(`Undoing ${id}, the last step first.`);
+    isBegun = true;
+  };
+  const onWork = (work: Work) => {
+    if (work.progress) begin();
     const now = workText(printableIn(work));
     if (now !== '' && now !== told) say(now);
     told = now;
   };
+  return { begin, onWork };
 }
 
 async function requestOf(

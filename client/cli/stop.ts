@@ -4,12 +4,14 @@ import { createKubeApi } from '../../activities/kubernetes/kube-api.ts';
 import type { StateRecords } from '../../activities/kubernetes/writer.ts';
 import { createExecutorLeases, createStateRecords, writeFreeze } from '../../activities/kubernetes/writer.ts';
 import { ConnectorError } from '../../domain/errors.ts';
+import type { FreezeData } from '../../domain/freeze.ts';
 import { freezeNameOf, freezeRecordNameOf, readFreeze } from '../../domain/freeze.ts';
-import type { RollbackOutcome } from '../../domain/status.ts';
+import { printable } from '../../domain/printable.ts';
+import type { RollbackOutcome, StopRequest } from '../../domain/status.ts';
 import type { ExecutorFate } from '../acknowledgements.ts';
 import { acknowledgements } from '../acknowledgements.ts';
 import { toInteger } from './arguments.ts';
-import { print, printAs, say } from './output.ts';
+import { print, printAs, reportError, say } from './output.ts';
 import { kubeConfigOf } from './kubeconfig.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { clusterOf, defaultIdentity, withClient, withCluster, withFormat } from './settings.ts';
@@ -34,11 +36,11 @@ export function registerStop(program: Command): void {
     .description('emergency stop: of one package, or of everything in the cluster until somebody resumes it')
     .argument('[id]', 'id of the package; it halts where it is and stays there')
     .option('--all', 'freeze the cluster and stop every package that is being executed; needs access to Kubernetes')
-    .option('--reason <text>', 'why; required with --all')
+    .option('--reason <text>', 'why, for whoever is waiting and for the audit log')
     .option('--timeout <seconds>', 'with --all: how long executors may take to acknowledge', toInteger, 30)
     .addHelpText(
       'after',
-      '\nExamples:\n  byoc stop 01JD0000000000000000000000 --cluster prod-eu-1' +
+      "\nExamples:\n  byoc stop 01JD0000000000000000000000 --reason 'wrong version' --cluster prod-eu-1" +
         "\n  byoc stop --all --reason 'checkout is down' --cluster prod-eu-1" +
         '\n\nThe freeze needs neither Temporal nor a worker, and without this command it is:' +
         '\n  kubectl -n byoc-system patch configmap byoc-freeze-CLUSTER --type merge -p \'{"data":{"frozen":"true"}}\'',
@@ -50,7 +52,7 @@ export function registerStop(program: Command): void {
       }
       if (id === undefined) throw new ConnectorError('USAGE', 'Name the package to stop, or --all.');
       await withClient(options, async (client) => {
-        const { phase, rollback } = await client.stop(id);
+        const { phase, rollback } = await client.stop(id, stopRequestOf(options));
         printAs(options.output, { wpkId: id, phase, ...(rollback && { rollback }) }, () => [phase]);
         if (rollback) say(rollbackSentence(rollback));
         else if (phase !== 'stopped') say(`It had already ended as ${phase}.`);
@@ -69,8 +71,7 @@ export function registerStop(program: Command): void {
         await assertInstalled(records, clusterId);
         const data = { frozen: 'false', reason: options.reason, by: options.as };
         await writeFreeze(api, clusterId, data, BYOC_FIELD_MANAGER);
-        print('resumed');
-        if (before && !readFreeze(before).isFrozen) say('It was not frozen.');
+        print(before && !readFreeze(before).isFrozen ? 'It was not frozen.' : 'resumed');
       });
     });
 }
@@ -79,6 +80,10 @@ function withKube(command: Command): Command {
   return command
     .option('--context <name>', "the kubeconfig's context, where it is not the current one")
     .option('--as <name>', 'who says so, for the audit log', defaultIdentity());
+}
+
+function stopRequestOf({ as: by, reason }: StopOptions): StopRequest {
+  return { by, ...(reason && { reason }) };
 }
 
 /** What one half of the stop came to; the halves need different things and do not wait for each other. */
@@ -96,25 +101,30 @@ interface Freezing {
 }
 
 async function stopAll(options: StopOptions): Promise<void> {
-  const { reason, output, timeout } = options;
-  if (!reason) throw new ConnectorError('USAGE', 'Say why: --reason TEXT.');
+  const { reason = 'no reason given', output, timeout } = options; // nobody has to look for words in an emergency
   const clusterId = clusterOf(options);
   const { promise: frozen, resolve: onFrozen } = Promise.withResolvers<undefined>();
   const freezing = half(() =>
     withKubeApi(options, async (api): Promise<Freezing> => {
-      const data = { frozen: 'true', reason, by: options.as };
+      const records = createStateRecords(api);
+      const already = await alreadyFrozen(records, clusterId);
+      const data = already ?? { frozen: 'true', reason, by: options.as };
       // Loading Temporal's client takes longer than this: what halts the cluster goes first, whatever comes of it.
-      const frozenAt = await writeFreeze(api, clusterId, data, BYOC_FIELD_MANAGER).finally(() => onFrozen(undefined));
-      say('Frozen; waiting for the executors.');
+      const frozenAt = await writeFreeze(api, clusterId, data, BYOC_FIELD_MANAGER);
+      onFrozen(undefined);
+      say(already ? alreadySentence(already) : 'Frozen; waiting for the executors.');
       const { list } = createExecutorLeases(api, clusterId);
       const [executors, installed] = await Promise.all([
         half(() => acknowledgements({ list, frozenAt, withinMs: timeout * 1_000 })),
-        half(() => assertInstalled(createStateRecords(api), clusterId)),
+        half(() => assertInstalled(records, clusterId)),
       ]);
       return { executors, installed };
     }),
   );
-  const cancelling = frozen.then(() => half(() => withClient(options, (client) => client.stopExecuting())));
+  // Where it cannot be frozen, Temporal alone halts what it can.
+  const cancelling = Promise.race([frozen, freezing]).then(() =>
+    half(() => withClient(options, (client) => client.stopExecuting(stopRequestOf(options)))),
+  );
   const [freeze, cancelled] = await Promise.all([freezing, cancelling]);
 
   const halves = 'done' in freeze ? [freeze.done.executors, freeze.done.installed, cancelled] : [freeze, cancelled];
@@ -124,13 +134,33 @@ async function stopAll(options: StopOptions): Promise<void> {
     cancelled: 'done' in cancelled ? cancelled.done : [],
     errors: halves.flatMap((one) => ('failed' in one ? [one.failed.code] : [])),
   };
-  printAs(output, told, () => [...freezeLines(freeze), ...cancelLines(cancelled)]);
-  if ('failed' in freeze) throw freeze.failed;
+  printAs(output, told, () => [...freezeLines(freeze), ...cancelLines(cancelled, told.frozen)]);
+  if ('failed' in freeze) {
+    reportError(freeze.failed);
+    process.exitCode = 3; // whatever the reason: who reads 1 or 2 may take it for frozen
+    return;
+  }
   const { executors, installed } = freeze.done;
   if ('failed' in installed) throw installed.failed;
   if ('failed' in executors) throw new ConnectorError('FREEZE_UNACKNOWLEDGED', unknownSentence(executors.failed));
   const silent = executors.done.filter(({ fate }) => fate === 'silent');
   if (silent.length > 0) throw new ConnectorError('FREEZE_UNACKNOWLEDGED', silentSentence(silent));
+}
+
+/**
+ * Who froze the cluster first, and why, is in the audit log; another stop must not put its own words in their place.
+ * Undefined where it is open, and where that cannot be read: to freeze is what counts.
+ */
+async function alreadyFrozen(records: StateRecords, clusterId: string): Promise<FreezeData | undefined> {
+  const data = await records.read(freezeNameOf(clusterId)).catch(() => undefined);
+  if (!data) return undefined;
+  const { isFrozen, reason, by } = readFreeze(data);
+  return isFrozen ? { frozen: 'true', reason, by } : undefined;
+}
+
+function alreadySentence({ by, reason }: FreezeData): string {
+  const whose = `${by && ` by ${printable(by)}`}${reason && `: ${printable(reason)}`}`;
+  return `It was frozen already${whose}. That stays in place; waiting for the executors.`;
 }
 
 /**
@@ -162,9 +192,10 @@ function freezeLines(freeze: Half<Freezing>): string[] {
   return [head, ...executors.done.map(({ holder, fate }) => `  executor ${holder}: ${FATES[fate]}`)];
 }
 
-function cancelLines(cancelled: Half<readonly string[]>): string[] {
+function cancelLines(cancelled: Half<readonly string[]>, isFrozen: boolean): string[] {
   if ('failed' in cancelled) {
-    return [`Temporal: ${cancelled.failed.code}, no package was cancelled; what is begun, its executor halts itself`];
+    const rest = isFrozen ? '; what is begun, its executor halts itself' : '';
+    return [`Temporal: ${cancelled.failed.code}, no package was cancelled${rest}`];
   }
   const { length } = cancelled.done;
   return [

@@ -102,6 +102,16 @@ policy.yaml:5:13 POLICY_INVALID Must be at least 1. (/limits/maxSteps)
       expect(outside.stdout).toContain('It opens at 2026-06-08T10:00:00.000Z');
     });
 
+    it('names the file in which something is wrong', async () => {
+      expect(await byoc('explain', 'a: 1\n', 'apply.json')).toMatchObject({
+        ...{ code: 1, stderr: expect.stringContaining('policy.yaml: Unknown field "a". (line 3, column 1, at /a)') },
+      });
+      await writeFile(join(folder, 'broken.json'), '{ "kind": 7 }');
+      expect(await byoc('explain', '', 'broken.json')).toMatchObject({
+        ...{ code: 1, stderr: expect.stringMatching(/broken\.json: .* \(line 1, column \d+/) },
+      });
+    });
+
     it('takes no time without its offset, which would mean another on each machine', async () => {
       expect(await byoc('explain', '', 'apply.json', '--at', '2026-06-01T12:30:00')).toMatchObject({
         code: 2,

@@ -74,6 +74,15 @@ describe('when the cluster is frozen', () => {
     await connector.client.stop(waiting.wpkId);
   });
 
+  it('once more, leaves who froze it and why as they are', async () => {
+    const again = ['stop', '--all', '--reason', 'me too', '--as', 'carol@example.com'];
+    expect(await connector.byoc(...again)).toMatchObject({
+      ...{ code: 0, stderr: expect.stringContaining(`It was frozen already by ${BOB}: checkout is down.`) },
+    });
+    const frozen = await connector.kubectl('get', 'configmap', freezeName(), ...STATE, '-o', 'jsonpath={.data}');
+    expect(JSON.parse(frozen)).toEqual({ frozen: 'true', reason: 'checkout is down', by: BOB });
+  });
+
   it('lets what is approved meanwhile wait, says what for, and goes on once it is lifted', async () => {
     const name = anotherName();
     const one = await connector.submitAndPlan({ steps: [settings(name)] });
@@ -90,6 +99,7 @@ describe('when the cluster is frozen', () => {
     expect((await untilFreezeEvents(2)).at(-1)).toEqual({
       ...{ type: 'freeze.lifted', by: BOB, proof: 'asserted', reason: 'it is up again' },
     });
+    expect(await resume()).toMatchObject({ code: 0, stdout: 'It was not frozen.\n' });
   });
 
   it('by kubectl, halts what is executed just as well, and names the client that did it', async () => {
@@ -106,6 +116,17 @@ describe('when the cluster is frozen', () => {
     });
     await resume();
     await untilFreezeEvents(before + 2);
+  });
+
+  it('not, because there is no kubeconfig, Temporal stops what is executed all the same, and the exit code tells', async () => {
+    const running = await executing();
+    const command = `KUBECONFIG=/nope ${process.execPath} client/cli/main.ts stop --all --reason x`;
+    expect(await connector.shell(command)).toEqual({
+      code: 3,
+      stdout: `Kubernetes: NOT frozen, packages may go on\nTemporal: one package cancelled that had not halted yet\n  ${running.wpkId}\n`,
+      stderr: expect.stringContaining('KUBECONFIG names /nope: it does not exist.'),
+    });
+    expect(await connector.client.result(running.wpkId)).toMatchObject({ phase: 'stopped' });
   });
 
   it.each([

@@ -64,6 +64,6 @@ describe('while a worker runs, its policy', () => {
     await replace(text(2));
     await until('the repaired policy', async () => (await entries('policy.loaded')).length === 3);
     await connector.submitAndPlan();
-    expect(await alerts()).toHaveLength(1);
+    expect(await alerts()).toMatchObject([{ file: connector.prepared.policyPath }]);
   });
 });

@@ -23,6 +23,11 @@ describe('a package on its way', () => {
   const settings = (name: string) => [applyStep(configMap(name, connector.namespace, { colour: 'blue' }))];
   const approve = ({ workflowId, planDigest }: WaitingPackage) =>
     connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+  const stopOf = async ({ wpkId }: { wpkId: string }) => {
+    const entry = (await connector.audit()).find(({ type, wpk }) => type === 'package.stopped' && wpk === wpkId);
+    if (!entry) throw new Error('the stop is not in the audit log');
+    return entry;
+  };
   const typesIn = async ({ workflowId }: { workflowId: string }) =>
     (await connector.audit({ workflowId })).map(({ type }) => type);
 
@@ -126,7 +131,9 @@ describe('a package on its way', () => {
   it('stops while it waits for approval, and a later vote starts nothing', async () => {
     const name = anotherName();
     const one = await connector.submitAndPlan({ steps: settings(name) });
-    expect(await connector.client.stop(one.wpkId)).toMatchObject({ phase: 'stopped' });
+    const said = { by: BOB, reason: 'wrong version' };
+    expect(await connector.client.stop(one.wpkId, said)).toMatchObject({ phase: 'stopped' });
+    expect(await connector.client.get(one.wpkId)).toMatchObject({ phase: 'stopped', stop: said });
     await expect(
       connector.client.approve(one.wpkId, { approver: BOB, planDigest: one.planDigest }),
     ).rejects.toMatchObject({
@@ -134,6 +141,29 @@ describe('a package on its way', () => {
     });
     expect(await connector.dataOf(name)).toBeUndefined();
     expect(await typesIn(one)).toEqual(['package.verified', 'package.planned', 'package.stopped']);
+    expect(await stopOf(one)).toMatchObject({
+      ...{ actor: { id: BOB, proof: 'asserted' }, detail: { reason: 'wrong version' } },
+    });
+  });
+
+  it.each<[string, readonly unknown[]]>([
+    ['says nothing, as the Temporal UI does', []],
+    ['says what cannot be read', [{ by: 7 }, 'bob', null, { reason: 'no name' }, { by: BOB, reason: {} }]],
+  ])('stops just as well for whoever %s', async (_, said) => {
+    const one = await connector.submitAndPlan({ steps: settings(anotherName()) });
+    for (const argument of said) await connector.signal(one.workflowId, 'stopRequested', argument);
+    await connector.temporal('workflow', 'cancel', '--workflow-id', one.workflowId);
+    expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'stopped' });
+    const { actor, detail } = await stopOf(one);
+    expect(actor).toEqual({ id: 'byoc-connector', proof: 'system' });
+    expect(detail).not.toHaveProperty('reason');
+  });
+
+  it('keeps no more of who stops it and why than it can hold', async () => {
+    const one = await connector.submitAndPlan({ steps: settings(anotherName()) });
+    await connector.client.stop(one.wpkId, { by: 'b'.repeat(10_000), reason: 'r'.repeat(10_000) });
+    const { stop } = await connector.client.get(one.wpkId);
+    expect(stop).toEqual({ by: 'b'.repeat(256), reason: 'r'.repeat(1_000) });
   });
 
   it('stops in the middle of the execution: what was done stays, what would have come does not', async () => {

@@ -10,6 +10,7 @@ import { createKubeApi } from '../../../activities/kubernetes/kube-api.ts';
 import { kubeConfigOf } from '../../../client/cli/kubeconfig.ts';
 import { sharedServices } from '../../support/stack.ts';
 
+const CONTEXTS = 'contexts: [{ name: one, context: { cluster: c } }, { name: two, context: { cluster: c } }]';
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
 describe('a kubeconfig that the command reads', () => {
@@ -87,6 +88,27 @@ describe('a kubeconfig that the command reads', () => {
     process.env['KUBECONFIG'] = await write(cluster, user); // where the library looks
     try {
       expect(await kubeConfigOf(undefined, process.env)).toBeInstanceOf(KubeConfig);
+    } finally {
+      process.env['KUBECONFIG'] = previous ?? '';
+    }
+  });
+
+  it.each<[string, string | undefined, string | undefined, string]>([
+    ['is not there', undefined, undefined, 'KUBECONFIG names FILE: it does not exist.'],
+    ['is no YAML', 'a: b: secret', undefined, 'KUBECONFIG names FILE: it is no YAML, at 1:5.'],
+    ['is empty', '', undefined, 'KUBECONFIG names FILE: it is no kubeconfig.'],
+    ['lacks the context that is named', CONTEXTS, 'nope', 'There is no context "nope" in FILE; there is: one, two.'],
+    ['has no current context', CONTEXTS, undefined, 'FILE has no current context; there is: one, two.'],
+  ])('that %s is refused, with what to look at', async (_, content, context, detail) => {
+    const file = join(folder, 'unusable');
+    if (content === undefined) await rm(file, { force: true });
+    else await writeFile(file, content);
+    const previous = process.env['KUBECONFIG'];
+    process.env['KUBECONFIG'] = file; // where the library looks
+    try {
+      await expect(kubeConfigOf(context, process.env)).rejects.toMatchObject({
+        ...{ code: 'CONFIG_INVALID', detail: detail.replace('FILE', file) },
+      });
     } finally {
       process.env['KUBECONFIG'] = previous ?? '';
     }

@@ -1,0 +1,96 @@
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { generateKeyPair } from '../../client/sign.ts';
+import { buildWpk } from '../support/packages.ts';
+
+const BYOC = join(import.meta.dirname, '../../client/cli/main.ts');
+
+interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function byoc(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [BYOC, ...args], { env }, (error, stdout, stderr) => {
+      resolve({ code: error ? Number(error.code) : 0, stdout, stderr });
+    });
+  });
+}
+
+/** A port where nobody listens: what gets so far has not refused the package. */
+const NOWHERE = { TEMPORAL_ADDRESS: '127.0.0.1:1' };
+
+describe('byoc', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'byoc-command-'));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  async function save(wpk: object): Promise<string> {
+    const file = join(folder, 'one.wpk.json');
+    await writeFile(file, JSON.stringify(wpk, null, 2));
+    await writeFile(join(folder, 'one.wpk.sigstore.json'), '{}');
+    return file;
+  }
+
+  it('sends no package of another cluster', async () => {
+    const file = await save(buildWpk({ clusterId: 'prod-eu-2' }));
+    expect(await byoc(['submit', file, '--cluster', 'prod-eu-1'], NOWHERE)).toMatchObject({
+      ...{ code: 2, stdout: '' },
+      stderr: expect.stringContaining(
+        'one.wpk.json is for the cluster prod-eu-2, not for prod-eu-1: nothing was sent.',
+      ),
+    });
+  });
+
+  it('sends no package that is not well formed, and says where it is not', async () => {
+    const file = await save({ ...buildWpk({ clusterId: 'prod-eu-1' }), risk: 'none' });
+    expect(await byoc(['submit', file, '--cluster', 'prod-eu-1'], NOWHERE)).toEqual({
+      ...{ code: 1, stdout: '', stderr: expect.stringMatching(/^\S+one.wpk.json:\d+:11 WPK_SCHEMA .* \(\/risk\)\n$/) },
+    });
+  });
+
+  it('signs a package that is not well formed for tests, and warns', async () => {
+    const file = await save({ ...buildWpk(), risk: 'none' });
+    await mkdir(join(folder, 'connector'), { recursive: true });
+    await writeFile(join(folder, 'connector/signing-key.pem'), generateKeyPair().privateKeyPem);
+    expect(await byoc(['dev', 'sign', file, '--state', folder])).toMatchObject({
+      code: 0,
+      stdout: `${join(folder, 'one.wpk.sigstore.json')}\n`,
+      stderr: expect.stringMatching(/one.wpk.json:\d+:11 WPK_SCHEMA [^]*every cluster will refuse it/),
+    });
+  });
+
+  it('finds the stack that a shell was told of, unless another is named', async () => {
+    const file = await save(buildWpk());
+    await mkdir(join(folder, 'connector'), { recursive: true });
+    await writeFile(join(folder, 'connector/signing-key.pem'), generateKeyPair().privateKeyPem);
+    const env = { BYOC_DEV_STATE: folder };
+    expect(await byoc(['dev', 'sign', file], env)).toMatchObject({ code: 0 });
+    expect(await byoc(['dev', 'sign', file, '--name', 'none-such'], env)).toMatchObject({
+      ...{ code: 2, stderr: expect.stringContaining('.byoc/none-such/connector/signing-key.pem: it does not exist.') },
+    });
+  });
+
+  it.each([
+    [['stop'], 'byoc: USAGE: Name the package to stop, or --all.\nSee: byoc stop --help\n'],
+    [['audit', 'head', '--fast'], "error: unknown option '--fast'\nSee: byoc audit head --help\n"],
+  ])('that is typed wrongly, as %j, says what is missing, and where the command is explained', async (args, stderr) => {
+    expect(await byoc(args)).toEqual({ code: 2, stdout: '', stderr });
+  });
+
+  it('says so where it waits for something that never comes', async () => {
+    const hung = 'fs.readFile = () => new Promise(() => {}); syncBuiltinESMExports();';
+    const module = `import fs from 'node:fs/promises'; import { syncBuiltinESMExports } from 'node:module'; ${hung}`;
+    const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(module)}`;
+    expect(await byoc(['check', 'x.wpk.json'], { NODE_OPTIONS })).toMatchObject({
+      ...{ code: 1, stdout: '', stderr: expect.stringMatching(/^byoc: INTERNAL: .*waits for something that never/) },
+    });
+  });
+});
