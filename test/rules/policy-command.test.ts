@@ -99,7 +99,7 @@ policy.yaml:5:13 POLICY_INVALID Must be at least 1. (/limits/maxSteps)
       const noon = '{ name: noon, effect: allow, timeZone: Europe/Berlin, days: [mon], from: "12:00", to: "13:00" }';
       const outside = await byoc('explain', `windows: [${noon}]\n`, 'apply.json', '--at', '2026-06-01T12:30:00Z');
       expect(outside).toMatchObject({ code: 0, stdout: expect.stringContaining('but it may not begin at this time.') });
-      expect(outside.stdout).toContain('It opens at 2026-06-08T10:00:00.000Z');
+      expect(outside.stdout).toContain('It opens 2026-06-08T10:00:00Z');
     });
 
     it('takes no time without its offset, which would mean another on each machine', async () => {
