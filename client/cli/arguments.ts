@@ -1,4 +1,6 @@
 import { InvalidArgumentError } from 'commander';
+import { AUDIT_CATALOGUE } from '../../domain/audit-catalogue.ts';
+import { meantWord } from '../../domain/schema-sentences.ts';
 
 /** A whole number from 0, as an argument of a command. */
 export function toInteger(text: string): number {
@@ -13,4 +15,18 @@ export function toInstant(text: string): Date {
     throw new InvalidArgumentError('A time with its offset, such as 2026-12-24T18:00:00+01:00.');
   }
   return time;
+}
+
+/** A type of audit entries, or the part of it before the dot: of a word that there is not nothing would be found. */
+export function toAuditType(text: string): string {
+  const types = Object.keys(AUDIT_CATALOGUE);
+  const known = [...types, ...new Set(types.map((type) => type.split('.')[0] ?? ''))];
+  if (known.includes(text)) return text;
+  const near = meantWord(text, known) ?? meantWord(text, types, 3);
+  // Another word for the same thing is further away than that: the rest of its group helps then.
+  const [group = ''] = text.split('.');
+  const meant = near === undefined ? '' : ` Did you mean ${near}?`;
+  const others = types.filter((type) => type.startsWith(`${group}.`));
+  const list = others.length > 0 ? ` Of ${group} there are: ${others.join(', ')}.` : ' See docs/audit.md.';
+  throw new InvalidArgumentError(`There are no entries of this type.${meant}${list}`);
 }
