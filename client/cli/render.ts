@@ -5,6 +5,7 @@ import { planCounts, planText } from '../../domain/plan-text/plan-text.ts';
 import { planDifference, planDifferenceLines } from '../../domain/plan-difference.ts';
 import { printable, printableIn } from '../../domain/printable.ts';
 import { describeObject } from '../../domain/plan.ts';
+import type { VoteRecord } from '../../domain/approvals.ts';
 import { moment } from '../../domain/moment.ts';
 import type { LogTail, PackageStatus, Phase, UndoOutcome, UndoReport } from '../../domain/status.ts';
 import { openingText, waitsForWindowText } from '../../domain/window-text.ts';
@@ -81,18 +82,28 @@ export function packageLines(untrusted: PackageView): string[] {
   for (const vote of view.votes) {
     const fate = vote.refused ? paint('dim', `no effect: ${vote.refused.code}: ${vote.refused.why}`) : vote.proof;
     lines.push(
-      `  ${vote.decision} by ${vote.approver} at ${moment(vote.receivedAt)} (${fate})${vote.comment ? `: ${vote.comment}` : ''}`,
+      `  ${vote.decision} by ${voterText(vote)} at ${moment(vote.receivedAt)} (${fate})${vote.comment ? `: ${vote.comment}` : ''}`,
     );
   }
   for (const step of view.report?.steps ?? []) {
     lines.push(
       `  step ${step.id}: ${step.action} ${step.outcome}, ${step.objects.length} ${step.objects.length === 1 ? 'object' : 'objects'}`,
     );
+    if (step.outcome === 'partial') {
+      lines.push(...step.objects.map(({ change, object }) => `    ${change} ${describeObject(object)}`));
+    }
     for (const log of step.logs ?? []) lines.push(...logLines(log));
   }
   if (view.report?.undo) lines.push(...undoLines(view.report.undo));
   if (view.rollback) lines.push(...rollbackLines(view.rollback));
   return lines;
+}
+
+const UNPROVEN: ReadonlySet<string> = new Set(['APPROVAL_KEY_UNTRUSTED', 'APPROVAL_SIGNATURE_INVALID']);
+
+/** A name beside a signature that proves nothing is only what whoever sent it wrote. */
+function voterText({ approver, refused }: VoteRecord): string {
+  return refused && UNPROVEN.has(refused.code) ? `somebody who claimed to be ${approver}` : approver;
 }
 
 /** What a package waits for that has a plan: people, or a window. */

@@ -1,5 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { lineOf, listLines } from '../../client/cli/packages.ts';
+import { toDigest } from '../../client/cli/arguments.ts';
+import { refuseEnded } from '../../client/cli/votes.ts';
 import { packageLines, phaseText, planLines } from '../../client/cli/render.ts';
 import type { PackageView } from '../../client/package-view.ts';
 import type { Plan } from '../../domain/plan.ts';
@@ -186,5 +188,35 @@ describe('a list of packages', () => {
     expect(locked).toContain('executing (waits)');
     expect(first).toContain('executing (waits)');
     expect(busy).not.toContain('(');
+  });
+});
+
+describe('a vote on a package that has ended', () => {
+  it('is answered with how it ended, whatever plan the vote names', () => {
+    const ended = { ...quiet, phase: 'stopped', since: '2026-11-25T15:00:00.123Z' } as const;
+    expect(() => refuseEnded(ended)).toThrow('It ended as stopped (INTERNAL) at 2026-11-25T15:00:00Z.');
+    expect(() => refuseEnded({ ...ended, phase: 'awaiting-approval' })).not.toThrow();
+  });
+
+  it('names a plan by its whole digest', () => {
+    for (const text of ['sha256:00', 'null', '']) expect(() => toDigest(text)).toThrow('A digest');
+    expect(toDigest(`sha256:${'a'.repeat(64)}`)).toHaveLength(71);
+  });
+});
+
+describe('a vote with a signature that proves nothing', () => {
+  it('is listed under the name that was only claimed', () => {
+    const [vote] = view.votes;
+    const refused = { code: 'APPROVAL_KEY_UNTRUSTED', why: 'w' } as const;
+    const text = plain(packageLines({ ...view, votes: vote ? [{ ...vote, refused }] : [] }));
+    expect(text).toContain('approve by somebody who claimed to be bob at');
+  });
+});
+
+describe('a step that did not come to its end', () => {
+  it('names the objects that it left', () => {
+    const step = { id: 's', action: 'apply', outcome: 'partial', startedAt: 's', finishedAt: 's' } as const;
+    const steps = [{ ...step, objects: [{ object, change: 'create' }] }] as const;
+    expect(plain(packageLines({ ...view, report: { steps } }))).toContain('create ConfigMap shop/settings');
   });
 });
