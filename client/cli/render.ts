@@ -222,6 +222,8 @@ export function waitingText({ activity, attempt, failure, isWrong }: Waiting): s
 
 const LINE_STYLE = {
   object: 'cyan',
+  create: 'green',
+  delete: 'red',
   refused: 'red',
   context: undefined,
   remove: 'red',
