@@ -89,7 +89,9 @@ export function registerAuditReading(audit: Command): void {
       const { since, until } = queryOf(flags);
       const entries = entriesOnly(readAll(sources, { since, until }));
       const madeAt = new Date().toISOString();
-      print(await auditReport({ entries, verified, since, until, madeAt, sources: paths }));
+      print(
+        await auditReport({ entries, verified, since, until, madeAt, sources: paths, isPlain: process.stdout.isTTY }),
+      );
       if (!verified.ok) say('The audit log does not verify: see "Gaps and doubts".');
       if (!verified.ok) process.exitCode = 1;
     });

@@ -93,6 +93,7 @@ policy.yaml:5:13 POLICY_INVALID Must be at least 1. (/limits/maxSteps)
       );
       expect(stdout).toMatch(/its plan, at low risk[^]*its plan, at medium risk[^]*its plan, at high risk/);
       expect(stdout).toContain('\nThe policy denies it.\n');
+      expect(stdout).not.toContain('autoApprove:');
     });
 
     it('judges windows at the time that is asked for', async () => {
@@ -106,7 +107,7 @@ policy.yaml:5:13 POLICY_INVALID Must be at least 1. (/limits/maxSteps)
       expect(await byoc('explain', '', 'apply.json', '--at', '2026-06-01T12:30:00')).toMatchObject({
         code: 2,
         stdout: '',
-        stderr: expect.stringContaining('A time with its offset'),
+        stderr: expect.stringContaining('A date and time with its offset'),
       });
     });
   });
