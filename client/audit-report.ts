@@ -13,6 +13,8 @@ export interface ReportInput {
   readonly madeAt: string;
   /** What was read: paths or `s3://…`. */
   readonly sources: readonly string[];
+  /** Whether a person reads it as it stands, and nothing makes markup of what entries hold. */
+  readonly isPlain?: boolean;
 }
 
 interface PackageRow {
@@ -33,7 +35,8 @@ type Cells = readonly string[];
 export async function auditReport(input: ReportInput): Promise<string> {
   const collected = new Collected();
   for await (const entry of input.entries) collected.add(entry);
-  const { verified } = input;
+  const { verified, isPlain = false } = input;
+  const table = tables(isPlain ? plainCell : cell);
   const period = `${input.since ?? 'the beginning'} to ${input.until ?? 'the end'}`;
   return [
     `# Audit report, ${period}`,
@@ -124,7 +127,7 @@ class Collected {
         return;
       default:
         // One end after the other: that a package is refused when it comes again does not undo that it was executed.
-        row.end = joined(row.end, `${entry.type.replace(/^package\./, '')}${errorIn(entry)}`);
+        row.end = joined(row.end, endOf(entry));
         row.endedAt = joined(row.endedAt, entry.time);
     }
   }
@@ -168,6 +171,11 @@ class Collected {
   }
 }
 
+function endOf(entry: AuditEntry): string {
+  if (entry.type === 'rollback.finished') return entry.detail['complete'] ? 'rolled back' : 'rolled back in part';
+  return `${entry.type.replace(/^package\./, '')}${errorIn(entry)}`;
+}
+
 function joined(before: string, next: string): string {
   return before === '' ? next : `${before}, then ${next}`;
 }
@@ -202,15 +210,22 @@ function detailOf({ detail }: AuditEntry): string {
   return text.length > MAX_DETAIL ? `${text.slice(0, MAX_DETAIL)}…` : text;
 }
 
-function table(title: string, heading: Cells, rows: readonly Cells[]): string[] {
-  if (rows.length === 0) return [`## ${title}`, '', 'None.', ''];
-  const line = (cells: Cells) => `| ${cells.map(cell).join(' | ')} |`;
-  return [`## ${title}`, '', line(heading), `|${heading.map(() => '---|').join('')}`, ...rows.map(line), ''];
+function tables(show: (text: string) => string) {
+  return (title: string, heading: Cells, rows: readonly Cells[]): string[] => {
+    if (rows.length === 0) return [`## ${title}`, '', 'None.', ''];
+    const line = (cells: Cells) => `| ${cells.map(show).join(' | ')} |`;
+    return [`## ${title}`, '', line(heading), `|${heading.map(() => '---|').join('')}`, ...rows.map(line), ''];
+  };
 }
 
 /** Whatever an entry holds stays text: no markup, no link, no line of a table of its own. */
 function cell(text: string): string {
   return printable(text).replace(/[\\`*_{}[\]<>()#+!|~&]/g, (mark) => `\\${mark}`);
+}
+
+/** On a terminal nothing is markup but what parts the cells. */
+function plainCell(text: string): string {
+  return printable(text).replaceAll('|', '\\|');
 }
 
 function code(text: string): string {

@@ -61,6 +61,8 @@ export interface AuditChainSummary {
   readonly head: Digest;
   /** The newest head of it whose signature was checked: up to there nothing was cut off or rewritten. */
   readonly signed?: { readonly seq: number; readonly time: string; readonly keyId: Digest };
+  /** The furthest head of an entry that is not there any more; `signed` where its signature was checked and is good. */
+  readonly beyond?: { readonly seq: number; readonly signed: boolean };
 }
 
 export interface AuditReport {
@@ -167,11 +169,8 @@ class Verifier {
     for (const { file } of parts) state = await this.#verifyFile(file, state);
     const { first, last, entries } = state;
     if (!first) return;
-    this.#addTruncation(
-      chain,
-      this.#ahead.slice(this.#next).filter(({ seq }) => seq > last.seq),
-      `entry ${last.seq}`,
-    );
+    const beyond = this.#ahead.slice(this.#next).filter(({ seq }) => seq > last.seq);
+    this.#addTruncation(chain, beyond, `entry ${last.seq}`);
     // A head from before the first entry that is here says nothing of what is here.
     if (this.#mustBeSigned && !this.#ahead.some(({ signed, seq }) => signed && seq >= first.seq)) {
       const expected = 'a head of this chain that is signed by one of the given keys';
@@ -182,7 +181,9 @@ class Verifier {
       { from: first.time, to: last.time },
     ];
     const signed = this.#signed ? { signed: this.#signed } : {};
-    this.#chains.push({ chain, entries, ...numbers, ...times, head: last.hash, ...signed });
+    const furthest = beyond.findLast((one) => one.signed) ?? beyond.at(-1);
+    const past = furthest && { beyond: { seq: furthest.seq, signed: furthest.signed !== undefined } };
+    this.#chains.push({ chain, entries, ...numbers, ...times, head: last.hash, ...signed, ...past });
   }
 
   /** @param beyond what is known of entries that are not there */

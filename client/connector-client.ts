@@ -21,6 +21,7 @@ import type { PackageResult, PackageStatus, RollbackOutcome, RollbackRequest, St
 import { isEnd } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { dataConverter } from './data-converter/index.ts';
+import { inBatches } from './in-batches.ts';
 import { isDeadlineExceeded, toConnectorError } from './errors.ts';
 import type { PackageView, RollbackView, Work } from './package-view.ts';
 import { viewOf, workOf } from './package-view.ts';
@@ -40,6 +41,9 @@ export interface ListedPackage extends SubmittedPackage {
   readonly closedAt: string | undefined;
 }
 
+/** What Temporal's list does not hold of a package, and people want to see in one. */
+export type ListedNow = Pick<PackageStatus, 'missing' | 'window'> & Work & { readonly rollback?: RollbackView };
+
 /** How a package ended that was stopped, or had ended before. */
 export interface StoppedPackage extends PackageResult {
   /** Set where it was being rolled back. */
@@ -56,6 +60,11 @@ const ANSWERED_WITHIN_MS = 10_000;
 
 /** How long a stop waits until Temporal has taken down who wants it and why, ms. */
 const TOLD_WITHIN_MS = 2_000;
+/** The same for what a list can do without, ms. */
+const LISTED_WITHIN_MS = 2_000;
+
+/** How many packages of a list are asked at once. */
+const ASKED_AT_ONCE = 16;
 
 /** How long a stop waits to be acknowledged, ms: a killed worker's task comes back to another within this time. */
 const STOPPED_WITHIN_MS = 30_000;
@@ -155,6 +164,34 @@ export class ConnectorClient {
         });
       }
       return found;
+    });
+  }
+
+  /**
+   * What a listed package waits for, or what became of it after its end: asks the packages of which the list cannot say
+   * it, so it takes longer. Where no worker answers in time, what only a worker knows is left out.
+   */
+  async listNow(packages: readonly ListedPackage[]): Promise<ListedNow[]> {
+    let isAnswered = true;
+    return inBatches(packages, ASKED_AT_ONCE, async ({ wpkId, phase, closedAt }) => {
+      if (phase === 'failed' || phase === 'stopped') {
+        const rollback = await this.call(wpkId, () => this.rollbackOf(wpkId));
+        return rollback ? { rollback } : {};
+      }
+      if (closedAt !== undefined) return {};
+      const handle = this.handle(wpkId);
+      if (phase === 'executing') return workOf(await this.call(wpkId, () => handle.describe()));
+      if (phase !== 'awaiting-approval' || !isAnswered) return {};
+      try {
+        const { missing, window } = await this.call(wpkId, () =>
+          this.answered(() => handle.query<PackageStatus>('status'), LISTED_WITHIN_MS),
+        );
+        return { ...(missing !== undefined && { missing }), ...(window && { window }) };
+      } catch (error) {
+        if (!(error instanceof ConnectorError && error.code === 'WORKER_UNAVAILABLE')) throw error;
+        isAnswered = false;
+        return {};
+      }
     });
   }
 
@@ -292,7 +329,9 @@ export class ConnectorClient {
     try {
       const description = await handle.describe();
       if (description.status.name === 'RUNNING') return { state: 'under way', ...workOf(description) };
-      return description.status.name === 'COMPLETED' ? { state: 'over', ...(await handle.result()) } : undefined;
+      if (description.status.name !== 'COMPLETED') return undefined;
+      const at = description.closeTime?.toISOString();
+      return { state: 'over', ...(at !== undefined && { at }), ...(await handle.result()) };
     } catch (error) {
       return unlessEnded(error);
     }
@@ -364,8 +403,8 @@ export class ConnectorClient {
   }
 
   /** Queries and updates wait for a worker; without a bound they would wait for ever when there is none. */
-  private answered<T>(ask: () => Promise<T>): Promise<T> {
-    return this.inTime(ANSWERED_WITHIN_MS, 'No answer', ask);
+  private answered<T>(ask: () => Promise<T>, withinMs = ANSWERED_WITHIN_MS): Promise<T> {
+    return this.inTime(withinMs, 'No answer', ask);
   }
 
   /**

@@ -1,6 +1,7 @@
 import type { WorkflowExecutionDescription } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import { ERRORS, isErrorCode } from '../domain/errors.ts';
+import type { ErrorCode } from '../domain/errors.ts';
 import type { PackageStatus, Progress, RollbackOutcome } from '../domain/status.ts';
 
 /** What something that is being retried waits for. */
@@ -10,6 +11,8 @@ export interface Waiting {
   readonly attempt: number;
   /** What the last attempt failed with: code and public sentence. */
   readonly failure: string;
+  /** Code of that, where it is one of ours. */
+  readonly code?: ErrorCode;
   /** False where nothing is wrong, and it only waits for others. */
   readonly isWrong: boolean;
 }
@@ -21,7 +24,10 @@ export interface Work {
 }
 
 /** A rollback that somebody asked for, while it is under way and as it has ended. */
-export type RollbackView = ({ readonly state: 'under way' } & Work) | ({ readonly state: 'over' } & RollbackOutcome);
+export type RollbackView =
+  | ({ readonly state: 'under way' } & Work)
+  /** `at`: when it ended. */
+  | ({ readonly state: 'over'; readonly at?: string } & RollbackOutcome);
 
 /** A package as people and programs see it: the workflow's own status, and what Temporal knows of its activity. */
 export interface PackageView extends PackageStatus, Work {
@@ -72,7 +78,8 @@ function waitingIn({ activityType, attempt, lastFailure }: PendingActivity): Wai
   const waitingFor = waitingForIn(lastFailure);
   const failure = waitingFor === undefined ? known : `${known} ${waitingFor}`;
   const isWrong = waitingFor === undefined;
-  return { activity: activityType?.name ?? '', attempt: attempt ?? 0, failure, isWrong };
+  const base = { activity: activityType?.name ?? '', attempt: attempt ?? 0, failure, isWrong };
+  return isErrorCode(code) ? { ...base, code } : base;
 }
 
 /** What an attempt said that waits for others, as detailsOf() in activities/index.ts leaves it. */

@@ -14,6 +14,7 @@ execFileSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json')], {
 await copyFile(join(root, 'dev', 'servers', 'pod-fates.yaml'), join(dist, 'dev', 'servers', 'pod-fates.yaml'));
 const { code } = await bundleWorkflowCode({
   workflowsPath: join(dist, 'workflows', 'index.js'),
+  workflowInterceptorModules: [join(dist, 'workflows', 'interceptors.js')],
   payloadConverterPath: join(dist, 'client', 'data-converter', 'payload-converter.js'),
   logger: new DefaultLogger('WARN'),
 });

@@ -156,6 +156,16 @@ export function readVote(decision: Decision, via: Receipt['via'], argument: unkn
   };
 }
 
+const MAX_SIGNAL_NAME_CHARS = 64;
+
+/** A signal by a name that there is not is no vote, but most likely was meant as one: a slip of the keys must not pass for a yes. */
+export function voteByUnknownName(name: string): VoteMessage {
+  const shown = name.slice(0, MAX_SIGNAL_NAME_CHARS).toWellFormed();
+  const why = `There is no signal ${JSON.stringify(shown)}; votes are the signals approve and reject.`;
+  const decision = /^\W*re/i.test(shown) ? 'reject' : 'approve';
+  return { decision, malformed: { code: 'APPROVAL_MALFORMED', why } };
+}
+
 /** What is nested too deeply to be written can't be measured either, and must not throw. */
 function isShort(statement: unknown): boolean {
   try {

@@ -3,6 +3,7 @@ import type { Plan } from './plan.ts';
 import { planDifference, planDifferenceMarkdown } from './plan-difference.ts';
 import { planMarkdown } from './plan-text/markdown.ts';
 import type { PackageStatus } from './status.ts';
+import { openingText, waitsForWindowText } from './window-text.ts';
 
 /** A plan as Markdown, made once: status and votes change more often than the plan. */
 export interface ShownPlan {
@@ -66,9 +67,13 @@ function renderProgress({ facts }: PackageStatus): string[] {
 }
 
 function renderAsk(workflowId: string, status: PackageStatus, plan: ShownPlan): string[] {
-  const { requirement, window, missing = 1, missingGroups = [], approvers, answerBy = 'it expires' } = status;
-  const lines = window && !window.open ? [`**Not now**: ${inline(window.why)}`, ''] : [];
-  if (missing === 0) return [...lines, `**Approved**; it begins when it may, or ends without effect at ${answerBy}.`];
+  const { facts, requirement, window, missing = 1, missingGroups = [], approvers, answerBy = 'it expires' } = status;
+  const closed = window && !window.open ? window : undefined;
+  if (missing === 0) {
+    const waits = closed ? inline(waitsForWindowText(closed)).replace('approved', '**Approved**') : '**Approved**';
+    return [`${waits}; it begins when it may, or ends without effect at ${facts?.expiresAt ?? answerBy}.`];
+  }
+  const lines = closed ? [`**Not now**: ${inline(closed.why)} It ${inline(openingText(closed))}.`, ''] : [];
   lines.push(`**Waiting for approval until ${answerBy}**: ${inline(requirement?.reason ?? '')}`);
   const groups = missingGroups.length > 0 ? `, somebody of ${missingGroups.map(inline).join(', ')} among them` : '';
   if (approvers.length > 0)

@@ -8,6 +8,7 @@ import type { PolicyDecision } from './policy/decision.ts';
 import { judgeImages } from './policy/images.ts';
 import type { RiskLevel, Wpk } from './wpk.ts';
 import { riskLevelSchema } from './wpk.ts';
+import { openingText } from './window-text.ts';
 
 export interface ExplainOptions {
   /** When execution would begin. */
@@ -67,8 +68,7 @@ function explainWindows(policy: Policy, wpk: Wpk, { now }: ExplainOptions): Poli
   const index = policy.windows.findIndex(({ name }) => name === state.window);
   const place = index >= 0 ? `/windows/${index}` : '/windows';
   if (!state.open) {
-    const next = state.opensAt ? `opens at ${state.opensAt}` : 'does not open within a year';
-    return { ...about, place, decision: 'wait', why: `${state.why} It ${next}` };
+    return { ...about, place, decision: 'wait', why: `${state.why} It ${openingText(state)}` };
   }
   if (state.window)
     return { ...about, place, decision: 'allow', why: `the maintenance window ${state.window} is open` };

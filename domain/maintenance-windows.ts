@@ -30,6 +30,10 @@ export type WindowState =
       readonly window?: string;
       /** When it opens next, RFC 3339 in UTC; absent where it does not within a year. */
       readonly opensAt?: string;
+      /** The same on the wall of the zone that the policy names, `22:00 Europe/Berlin`, with its day where that is another. */
+      readonly opensAtLocal?: string;
+      /** Name of the window that opens then; absent where only one that forbids ends, and in states of earlier workers. */
+      readonly waitsFor?: string;
     };
 
 const MINUTE_MS = 60_000;
@@ -48,7 +52,20 @@ export function windowState(policy: Policy, wpk: Wpk, now: Date): WindowState {
   const why = by
     ? `The maintenance window ${by.name} forbids it now.`
     : `No maintenance window that allows it is open now (${allowing.join(', ')}).`;
-  return { open: false, why, ...window, ...(next !== undefined && { opensAt: new Date(next).toISOString() }) };
+  if (next === undefined) return { open: false, why, ...window };
+  const { by: opening } = judge(windows, (timeZone) => shownIn(timeZone, next));
+  const zone = (opening ?? by)?.timeZone;
+  return {
+    ...{ open: false, why, ...window, opensAt: new Date(next).toISOString() },
+    ...(zone !== undefined && zone !== 'UTC' && { opensAtLocal: localText(zone, next) }),
+    ...(opening && { waitsFor: opening.name }),
+  };
+}
+
+function localText(timeZone: string, instant: number): string {
+  const [shown, utc] = [shownIn(timeZone, instant).toISOString(), new Date(instant).toISOString()];
+  const day = shown.slice(0, 10) === utc.slice(0, 10) ? '' : `${shown.slice(0, 10)} `;
+  return `${day}${shown.slice(11, 16)} ${timeZone}`;
 }
 
 /** A deny wins; with any window that allows, it must be inside one of these. `by` is the window that decides. */

@@ -35,7 +35,7 @@ export function toSentence(message: string): string {
 function describeUnknownField(keys: readonly string[], schema: unknown): string {
   const [unknown = ''] = keys;
   const known = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
-  const meant = known.find((key) => isNear(unknown, key));
+  const meant = meantWord(unknown, known);
   const more = keys.length > 1 ? ` (and ${keys.length - 1} more)` : '';
   return `Unknown field ${quote(unknown)}${more}${meant ? `; did you mean "${meant}"?` : '.'}`;
 }
@@ -112,10 +112,15 @@ function unitOf(origin: string): string {
   return origin === 'array' ? ' entries' : '';
 }
 
+/** The known word that was meant, most likely; undefined where none is within so many slips of the keys. */
+export function meantWord(typed: string, known: readonly string[], slips = 2): string | undefined {
+  return known.find((word) => isNear(typed, word, slips));
+}
+
 /** Whether a slip of the keys could make one word of the other: an edit or two, or another case. */
-function isNear(typed: string, known: string): boolean {
-  if (Math.abs(typed.length - known.length) > 2) return false;
-  return editDistance(typed.toLowerCase(), known.toLowerCase()) <= (known.length >= 4 ? 2 : 1);
+function isNear(typed: string, known: string, slips: number): boolean {
+  if (Math.abs(typed.length - known.length) > slips) return false;
+  return editDistance(typed.toLowerCase(), known.toLowerCase()) <= (known.length >= 4 ? slips : 1);
 }
 
 /** Levenshtein's distance; the words are short, being about as long as a known field. */

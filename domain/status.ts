@@ -1,5 +1,5 @@
 import type { Digest } from './digest.ts';
-import type { VoteRecord } from './approvals.ts';
+import type { Proof, VoteRecord } from './approvals.ts';
 import type { ErrorCode } from './errors.ts';
 import type { WindowState } from './maintenance-windows.ts';
 import type { Requirement } from './policy.ts';
@@ -105,6 +105,10 @@ export interface RollbackOutcome {
   /** `stopped`: somebody stopped it before it came to its end; another rollback goes on. */
   readonly outcome: 'ended' | 'stopped';
   readonly report: UndoReport;
+  /** Who asked for it; absent where nobody did, or nothing was left to undo. */
+  readonly by?: string;
+  /** How far that is proven. */
+  readonly proof?: Proof;
 }
 
 /** What execution did, also where it ended early. */

@@ -296,12 +296,13 @@ export async function createConnector(
 async function workflows(config: WorkerConfig): Promise<Pick<WorkerOptions, 'workflowBundle'>> {
   if (config.workflowBundle) return { workflowBundle: { codePath: config.workflowBundle } };
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
-  const workflowsPath = fileURLToPath(new URL(`../workflows/index.${extension}`, import.meta.url));
+  const pathOf = (name: string) => fileURLToPath(new URL(`../workflows/${name}.${extension}`, import.meta.url));
   const { payloadConverterPath } = dataConverter;
   const logger = new DefaultLogger('WARN');
   return {
     workflowBundle: await bundleWorkflowCode({
-      workflowsPath,
+      workflowsPath: pathOf('index'),
+      workflowInterceptorModules: [pathOf('interceptors')],
       logger,
       ...(payloadConverterPath && { payloadConverterPath }),
     }),

@@ -8,12 +8,15 @@ import type {
   VoteRecord,
   VoteRefusal,
 } from '../domain/approvals.ts';
-import { judgeVote, readVote, refusalOf, tally } from '../domain/approvals.ts';
+import { judgeVote, readVote, refusalOf, tally, voteByUnknownName } from '../domain/approvals.ts';
 import { sameIdentity } from '../domain/identity.ts';
 
 /** How many votes without effect the status shows, the newest. */
 const MAX_REFUSED_VOTES = 50;
 const MAX_BARE_REJECTIONS = 50;
+
+/** How many signals by unknown names one run records: who slips sends few, who means harm sends many. */
+const MAX_UNKNOWN_SIGNALS = 20;
 
 export interface ReceivedVote {
   readonly message: VoteMessage;
@@ -23,6 +26,7 @@ export interface ReceivedVote {
 /** The votes of one run: from a message that comes in to what it counts for. */
 export class Ballot {
   private votes: VoteRecord[] = [];
+  private unknownSignals = 0;
   /** Messages that are being checked or recorded, with what they are judged to be. */
   private readonly underWay = new Map<ReceivedVote, VoteRecord | undefined>();
 
@@ -42,7 +46,17 @@ export class Ballot {
 
   /** Takes a message in. It is a vote once `judge` has been told what its statement proves. */
   receive(decision: Decision, via: Receipt['via'], argument: unknown): ReceivedVote {
-    const message = readVote(decision, via, argument);
+    return this.takeIn(readVote(decision, via, argument), via);
+  }
+
+  /** A signal by a name that there is not; undefined for one more than are recorded. */
+  receiveUnknown(name: string): ReceivedVote | undefined {
+    if (this.unknownSignals >= MAX_UNKNOWN_SIGNALS) return undefined;
+    this.unknownSignals += 1;
+    return this.takeIn(voteByUnknownName(name), 'signal');
+  }
+
+  private takeIn(message: VoteMessage, via: Receipt['via']): ReceivedVote {
     const received = { message, receipt: { receivedAt: new Date().toISOString(), via } };
     this.underWay.set(received, undefined);
     return received;

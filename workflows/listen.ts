@@ -1,5 +1,5 @@
 import type { ApplicationFailure } from '@temporalio/workflow';
-import { setHandler } from '@temporalio/workflow';
+import { patched, setDefaultSignalHandler, setHandler } from '@temporalio/workflow';
 import type { Decision, Receipt, StatementProof, VoteRecord } from '../domain/approvals.ts';
 import { decisionIn } from '../domain/approvals.ts';
 import { ERRORS } from '../domain/errors.ts';
@@ -7,6 +7,7 @@ import { recordEvents, verifyStatements } from './activities.ts';
 import { finalFailure } from './failure.ts';
 import * as messages from './messages.ts';
 import type { PackageRun } from './package-run.ts';
+import type { ReceivedVote } from './ballot.ts';
 import { Together } from './together.ts';
 
 const UNCHECKED: StatementProof = { refused: { code: 'APPROVAL_SIGNATURE_INVALID', why: 'It could not be checked.' } };
@@ -25,13 +26,19 @@ export function listen(run: PackageRun): void {
     return votes.map(() => true);
   }, false);
 
-  const take = async (decision: Decision, via: Receipt['via'], argument: unknown): Promise<VoteRecord> => {
-    const received = run.receive(decision, via, argument);
+  const settle = async (received: ReceivedVote): Promise<VoteRecord> => {
     const { statement } = received.message;
     const isSigned = statement !== undefined;
     const vote = run.judge(received, isSigned ? await proofs.add(statement) : undefined);
     return run.settle(received, vote, await records.add({ vote, ...(isSigned && { statement }) }));
   };
+  const take = (decision: Decision, via: Receipt['via'], argument: unknown) =>
+    settle(run.receive(decision, via, argument));
+  // Runs of earlier versions passed over it, and must do so when they are replayed.
+  setDefaultSignalHandler(async (name) => {
+    const received = patched('record-unknown-signals') ? run.receiveUnknown(name) : undefined;
+    if (received) await settle(received);
+  });
   setHandler(messages.status, () => run.status(), { description: 'phase, votes, what is missing, what was done' });
   setHandler(messages.plan, () => run.plan(), {
     description: 'what would change, with risk and digest; Secrets masked',

@@ -146,6 +146,10 @@ export class PackageRun {
     return this.ballot.receive(decision, via, argument);
   }
 
+  receiveUnknown(name: string): ReceivedVote | undefined {
+    return this.ballot.receiveUnknown(name);
+  }
+
   judge(received: ReceivedVote, proof: StatementProof | undefined): VoteRecord {
     const { decision } = received.message;
     const vote = this.ballot.judge(received, proof, this.context(this.takes(decision, received.receipt)));

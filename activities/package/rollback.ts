@@ -111,6 +111,7 @@ async function undo(
   await deps.claims.markEnded(wpkId, 'stopped'); // where its own run could not say so, nothing of it may go on after this
   const journal = await Journal.read(whileHeld(deps.secrets, deps.executor), wpk);
   const steps = journal.written();
+  const by = asker && { by: asker.id, proof: asker.proof };
   const objects: UndoneObject[] = [];
   const records = context.recordsFor(admitted);
   const recorded = async (report: UndoReport) => {
@@ -139,7 +140,7 @@ async function undo(
     const isStopped = context.stopRequested() || halt.aborted;
     if (!isStopped && !isFinal(error, context.signal)) throw error;
     const report = await recorded({ objects, complete: false });
-    if (isStopped) return { outcome: 'stopped', report };
+    if (isStopped) return { outcome: 'stopped', report, ...by };
     const failure = error instanceof ConnectorError ? error : new ConnectorError('INTERNAL', '', { cause: error });
     throw new RollbackFailed(failure, report);
   }
@@ -148,7 +149,7 @@ async function undo(
     await deps.claims.markUndone(wpkId);
     await forgetJournal(deps.secrets, wpkId).catch(leftToReconcile);
   }
-  return { outcome: 'ended', report };
+  return { outcome: 'ended', report, ...by };
 }
 
 function progressOf(steps: readonly StepToUndo[], now: ExecutionProgress): Progress {

@@ -1,7 +1,7 @@
 import { userInfo } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { Option } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
 
 import type { AuditEntry } from '../../domain/audit.ts';
@@ -13,7 +13,7 @@ import type { ReadEntry } from '../audit-read.ts';
 import { readAudit } from '../audit-read.ts';
 import { auditReport } from '../audit-report.ts';
 import type { AuditFile } from '../audit-verify.ts';
-import { toInstant, toInteger } from './arguments.ts';
+import { toAuditType, toInstant, toInteger } from './arguments.ts';
 import type { AuditSource, SourceFlags } from './audit-sources.ts';
 import { openSources, withSources } from './audit-sources.ts';
 import type { EvidenceFlags } from './audit-verify.ts';
@@ -59,7 +59,8 @@ export function registerAuditReading(audit: Command): void {
       const sources = await openRecorded('search', paths, flags);
       const found: AuditEntry[] = [];
       for await (const { entry } of readAll(sources, queryOf(flags))) found.push(entry);
-      printAs(flags.output, found, () => describe(found));
+      printAs(flags.output, found, () => (found.length > 0 ? describe(found) : []));
+      if (found.length === 0) say('No entry matches.');
     });
 
   reading('export')
@@ -88,7 +89,9 @@ export function registerAuditReading(audit: Command): void {
       const { since, until } = queryOf(flags);
       const entries = entriesOnly(readAll(sources, { since, until }));
       const madeAt = new Date().toISOString();
-      print(await auditReport({ entries, verified, since, until, madeAt, sources: paths }));
+      print(
+        await auditReport({ entries, verified, since, until, madeAt, sources: paths, isPlain: process.stdout.isTTY }),
+      );
       if (!verified.ok) say('The audit log does not verify: see "Gaps and doubts".');
       if (!verified.ok) process.exitCode = 1;
     });
@@ -99,7 +102,7 @@ function withQuery(command: Command): Command {
     .option('--package <id>', 'of this package')
     .option('--actor <id>', 'by this actor')
     .addOption(new Option('--outcome <outcome>', 'with this outcome').choices(['succeeded', 'refused', 'failed']))
-    .option('--type <type>', 'of this type, or group of types: vote.recorded, package, key')
+    .option('--type <type>', 'of this type, or group of types: vote.recorded, package, key', toAuditType)
     .addOption(sinceOption())
     .addOption(untilOption());
 }
@@ -120,7 +123,12 @@ const DAY = /^\d{4}-\d\d-\d\d$/;
 function toTime(text: string): string {
   const [, number, unit] = /^(\d{1,6})([mhd])$/.exec(text) ?? [];
   if (unit) return new Date(Date.now() - Number(number) * UNIT_MS[unit as keyof typeof UNIT_MS]).toISOString();
-  return toInstant(DAY.test(text) ? `${text}T00:00:00Z` : text).toISOString();
+  try {
+    return toInstant(DAY.test(text) ? `${text}T00:00:00Z` : text).toISOString();
+  } catch {
+    const forms = 'a day (2026-01-31, in UTC), a time with its offset (2026-12-24T18:00:00+01:00)';
+    throw new InvalidArgumentError(`One of: ${forms}, or how long ago (90m, 24h, 7d).`);
+  }
 }
 
 /** Opens the sources; where a cluster is named it records first that they are read. */
@@ -188,7 +196,11 @@ async function tail(
     if (matches(entry, query)) newest.push(entry);
     if (newest.length > flags.lines) newest.shift();
   }
-  if (!flags.follow) return printAs(flags.output, newest, () => describe(newest));
+  if (!flags.follow) {
+    printAs(flags.output, newest, () => (newest.length > 0 ? describe(newest) : []));
+    if (newest.length === 0) say('No entry matches.');
+    return;
+  }
   // What never ends comes entry by entry in each format.
   const show = (entry: AuditEntry) => print(flags.output === 'table' ? lineOf(entry) : toJsonText(entry));
   if (flags.output === 'table') describe(newest).forEach((line) => print(line));

@@ -53,7 +53,7 @@ export function registerAuditVerify(audit: Command): void {
     );
   withFormat(verify).action(async (paths: string[], flags: Flags) => {
     const report = await verifySources(await openSources(paths, flags), flags);
-    printAs(flags.output, report, () => describe(report));
+    printAs(flags.output, report, () => describe(report, flags.key !== undefined));
     if (!report.ok) say(verdict(report));
     if (!report.ok) process.exitCode = 1;
   });
@@ -99,11 +99,11 @@ async function readKeys(files: readonly string[]): Promise<HeadKeys> {
   return new Map(keys.flatMap((some) => [...some]));
 }
 
-function describe(report: AuditReport): string[] {
+function describe(report: AuditReport, hasKey: boolean): string[] {
   const isSigned = report.heads > 0;
-  const chains = report.chains.map(({ chain, entries, firstSeq, lastSeq, from, to, head, signed }) => [
+  const chains = report.chains.map(({ chain, entries, firstSeq, lastSeq, from, to, head, ...rest }) => [
     ...[chain, String(entries), `${firstSeq}–${lastSeq}`, from, to, head],
-    ...(isSigned ? [signed ? `up to ${signed.seq}` : 'not checked'] : []),
+    ...(isSigned ? [signedText(rest, hasKey)] : []),
   ]);
   const heading = ['CHAIN', 'ENTRIES', 'NUMBERS', 'FROM', 'TO', 'HEAD', ...(isSigned ? ['SIGNED'] : [])];
   const rows = chains.length > 0 ? columns([heading, ...chains]) : [];
@@ -113,34 +113,57 @@ function describe(report: AuditReport): string[] {
   });
   const untold = report.problemCount - report.problems.length;
   if (untold > 0) problems.push(`… and ${counted(untold, 'problem')} more.`);
-  return [...rows, ...facts(report), ...problems, ...(report.ok ? [paint('green', 'The audit log verifies.')] : [])];
+  return [...rows, ...facts(report, hasKey), ...problems, ...(report.ok ? [verifiesText(report)] : [])];
+}
+
+/** How far a signature reaches, and whether one reaches further than the log does. */
+function signedText({ signed, beyond }: Pick<Chain, 'signed' | 'beyond'>, hasKey: boolean): string {
+  if (signed) return `up to ${signed.seq}`;
+  if (beyond) return `head of ${beyond.seq} is past the end`;
+  return hasKey ? 'nothing' : 'not checked';
+}
+
+type Chain = AuditReport['chains'][number];
+
+/** An end that no signed head reaches may be one that somebody made. */
+function verifiesText({ chains }: AuditReport): string {
+  const isProven = chains.every(({ signed, lastSeq }) => signed?.seq === lastSeq);
+  if (isProven) return paint('green', 'The audit log verifies.');
+  if (chains.some(({ signed }) => signed)) return paint('green', 'The audit log verifies, up to what is signed.');
+  return paint('yellow', 'The audit log verifies, but its end is not proven (see --key).');
 }
 
 /** What else was looked at, and how far what was found out can be trusted. */
-function facts({ heads, manifests, repeated, chains }: AuditReport): string[] {
+function facts({ heads, manifests, repeated, chains }: AuditReport, hasKey: boolean): string[] {
   const keys = new Set(chains.flatMap(({ signed }) => signed?.keyId ?? []));
   const compared = `Compared with ${counted(heads, 'signed head')} and ${counted(manifests, 'manifest')} of days.`;
   return [
     ...(heads > 0 ? [compared] : []),
     ...[...keys].map((key) => `Signed by ${key}.`),
-    ...reach(heads, chains).map((line) => paint('yellow', line)),
+    ...reach(heads, chains, hasKey).map((line) => paint('yellow', line)),
     ...(repeated ? [`Told by more than one entry, and counted once: ${counted(repeated, 'event')}.`] : []),
   ];
 }
 
 /** What this verification could not have noticed, whatever was done. */
-function reach(heads: number, chains: AuditReport['chains']): string[] {
+function reach(heads: number, chains: readonly Chain[], hasKey: boolean): string[] {
   if (chains.length === 0) return [];
   if (heads === 0)
     return ['No signed head was compared: an end that was cut off, or a log written anew, would not show.'];
-  if (!chains.some(({ signed }) => signed)) {
-    return ['No signature was checked (--key): who can write beside the log can have written the heads, too.'];
+  const past = chains.flatMap(({ chain, lastSeq, beyond }) => {
+    if (!beyond) return [];
+    const signature = beyond.signed ? 'its signature verifies' : 'its signature was not checked (--key)';
+    return [`Of ${printable(chain)} a head of entry ${beyond.seq} is past the end, ${lastSeq}: ${signature}.`];
+  });
+  if (!hasKey) {
+    return [...past, 'No signature was checked (--key): who can write beside the log can have written the heads, too.'];
   }
-  return chains.flatMap(({ chain, lastSeq, signed }) =>
+  const uncovered = chains.flatMap(({ chain, lastSeq, signed }) =>
     signed && signed.seq < lastSeq
       ? [`Of ${printable(chain)} no head covers ${signed.seq + 1}–${lastSeq} yet: only what is before is proven.`]
       : [],
   );
+  return [...past, ...uncovered];
 }
 
 function counted(number: number, what: string): string {

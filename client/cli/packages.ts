@@ -1,17 +1,18 @@
 import type { Command } from 'commander';
 import { ConnectorError } from '../../domain/errors.ts';
 import { checkWpk } from '../../domain/parse-wpk.ts';
+import { moment } from '../../domain/moment.ts';
 import { printable, printableIn } from '../../domain/printable.ts';
 import { isEnd } from '../../domain/status.ts';
 import type { EndPhase } from '../../domain/status.ts';
 import type { SignedWpk } from '../../domain/wpk.ts';
-import type { ConnectorClient } from '../connector-client.ts';
+import type { ConnectorClient, ListedNow, ListedPackage } from '../connector-client.ts';
 import type { PackageView } from '../package-view.ts';
 import { toInteger } from './arguments.ts';
 import { problemLine } from './check.ts';
 import { bundleBeside, readInput } from './files.ts';
 import { columns, printAs, say } from './output.ts';
-import { packageLines, phaseText, planLines, workText } from './render.ts';
+import { approvedText, packageLines, phaseText, planLines, rollbackText, workText } from './render.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { clusterOf, withClient, withCluster, withFormat } from './settings.ts';
 
@@ -72,20 +73,32 @@ function listCommand(program: Command): void {
     .action(async (options: Options & { limit: number }) => {
       await withClient(options, async (client) => {
         const packages = await client.list({ limit: options.limit });
-        printAs(options.output, packages, () =>
-          columns([
-            ['ID', 'PHASE', 'RISK', 'PLAYBOOK', 'STARTED'],
-            ...packages.map((one) => [
-              one.wpkId,
-              one.phase ?? '-',
-              one.risk ?? '-',
-              one.playbook ?? '-',
-              one.startedAt,
-            ]),
-          ]),
-        );
+        const now = await client.listNow(packages);
+        const listed = packages.map((one, index) => ({ ...one, ...now[index] }));
+        printAs(options.output, listed, () => listLines(listed));
       });
     });
+}
+
+type Listed = ListedPackage & ListedNow;
+
+/** What a list says of each package in its line. */
+export function listLines(listed: readonly Listed[]): string[] {
+  return columns([
+    ['ID', 'PHASE', 'RISK', 'PLAYBOOK', 'STARTED', 'NOTE'],
+    ...listed.map((one) => [
+      ...[one.wpkId, listedPhase(one), one.risk ?? '-', one.playbook ?? '-', moment(one.startedAt)],
+      approvedText(one) ?? (one.rollback ? rollbackText(one.rollback) : workText(one)),
+    ]),
+  ]);
+}
+
+function listedPhase({ phase = '-', waiting, progress }: Listed): string {
+  if (phase !== 'executing') return phase;
+  if (waiting?.code === 'FROZEN') return `${phase} (frozen)`;
+  // Before its first step it waits for its turn.
+  const waits = waiting !== undefined || (progress?.index === 0 && progress.waitingFor !== undefined);
+  return waits ? `${phase} (waits)` : phase;
 }
 
 function showCommand(program: Command): void {
@@ -135,8 +148,10 @@ async function follow(client: ConnectorClient, id: string, { output }: FormatOpt
   if (isEnd(view.phase)) process.exitCode = exitCodeOf(view.phase);
 }
 
-function lineOf(view: PackageView): string {
-  const what = workText(view) || (view.phase === 'awaiting-approval' ? (view.requirement?.reason ?? '') : '');
+/** One change of a package, the last one with what became of it afterwards. */
+export function lineOf(view: PackageView): string {
+  const asked = approvedText(view) ?? (view.phase === 'awaiting-approval' ? (view.requirement?.reason ?? '') : '');
+  const what = workText(view) || asked || (view.rollback ? rollbackText(view.rollback) : '');
   return `${phaseText(view.phase)}${what ? `  ${what}` : ''}`;
 }
 

@@ -86,10 +86,17 @@ function explanationLines(
       ? `Risk ${risk.level}, computed from the manifests as if none of the objects were there; the dry run may find another.`
       : 'The risk shows in the dry run only (byoc plan), so each level is listed.',
     ...(risk?.findings ?? []).map(({ level, message }) => printable(`  ${level}  ${message}`)),
+    // What is denied is not approved by policy either.
+    ...(decisions.some(({ decision }) => decision === 'deny') ? [] : autoApproveLines(playbook.id, stepsDigest)),
+  ];
+}
+
+function autoApproveLines(playbook: string, stepsDigest: Digest): string[] {
+  return [
     '',
     'To have exactly these steps approved by policy while their risk is low:',
     'autoApprove:',
-    `  - playbook: ${playbook.id}`,
+    `  - playbook: ${playbook}`,
     `    stepsDigest: ${stepsDigest}`,
   ];
 }

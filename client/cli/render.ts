@@ -5,7 +5,10 @@ import { planCounts, planText } from '../../domain/plan-text/plan-text.ts';
 import { planDifference, planDifferenceLines } from '../../domain/plan-difference.ts';
 import { printable, printableIn } from '../../domain/printable.ts';
 import { describeObject } from '../../domain/plan.ts';
-import type { LogTail, Phase, UndoOutcome, UndoReport } from '../../domain/status.ts';
+import type { VoteRecord } from '../../domain/approvals.ts';
+import { moment } from '../../domain/moment.ts';
+import type { LogTail, PackageStatus, Phase, UndoOutcome, UndoReport } from '../../domain/status.ts';
+import { openingText, waitsForWindowText } from '../../domain/window-text.ts';
 import type { RiskLevel } from '../../domain/wpk.ts';
 import type { PackageView, RollbackView, Waiting, Work } from '../package-view.ts';
 import { paint } from './output.ts';
@@ -64,37 +67,33 @@ function replacedLines(plan: Plan, replaced: Plan): string[] {
 export function packageLines(untrusted: PackageView): string[] {
   const view = printableIn(untrusted);
   const { facts, requirement, error } = view;
-  const lines = [`${paint('bold', view.wpkId)}  ${phaseText(view.phase)} since ${view.since}`];
+  const lines = [`${paint('bold', view.wpkId)}  ${phaseText(view.phase)} since ${moment(view.since)}`];
   if (facts) {
     lines.push(`  ${facts.name}: ${facts.reason}`);
     lines.push(
-      `  playbook ${facts.playbook}, by ${facts.author}, signed by ${facts.signedBy}, until ${facts.expiresAt}`,
+      `  playbook ${facts.playbook}, by ${facts.author}, signed by ${facts.signedBy}, until ${moment(facts.expiresAt)}`,
     );
   }
   if (error) lines.push(`  ${paint('red', error.code)}: ${error.message}`);
   if (view.stop)
     lines.push(`  stopped by ${view.stop.by} (asserted)${view.stop.reason ? `: ${view.stop.reason}` : ''}`);
   if (requirement) lines.push(`  ${requirement.reason}`);
-  if (view.phase === 'awaiting-approval') {
-    const groups = view.missingGroups?.length ? `, somebody of ${view.missingGroups.join(', ')} among them` : '';
-    lines.push(`  ${view.missing ?? 0} more needed${groups}, until ${view.answerBy ?? 'it expires'}`);
-  }
-  if (view.window && !view.window.open) {
-    const opens = view.window.opensAt ? `; the next one opens at ${view.window.opensAt}` : '';
-    lines.push(`  ${paint('yellow', 'not now')}: ${view.window.why}${opens}`);
-  }
+  if (view.phase === 'awaiting-approval') lines.push(...awaitedLines(view));
   if (view.waiting) lines.push(`  ${paint('yellow', waitingText(view.waiting))}`);
   if (view.progress) lines.push(`  ${progressText(view.progress)}`);
   for (const vote of view.votes) {
     const fate = vote.refused ? paint('dim', `no effect: ${vote.refused.code}: ${vote.refused.why}`) : vote.proof;
     lines.push(
-      `  ${vote.decision} by ${vote.approver} at ${vote.receivedAt} (${fate})${vote.comment ? `: ${vote.comment}` : ''}`,
+      `  ${vote.decision} by ${voterText(vote)} at ${moment(vote.receivedAt)} (${fate})${vote.comment ? `: ${vote.comment}` : ''}`,
     );
   }
   for (const step of view.report?.steps ?? []) {
     lines.push(
       `  step ${step.id}: ${step.action} ${step.outcome}, ${step.objects.length} ${step.objects.length === 1 ? 'object' : 'objects'}`,
     );
+    if (step.outcome === 'partial') {
+      lines.push(...step.objects.map(({ change, object }) => `    ${change} ${describeObject(object)}`));
+    }
     for (const log of step.logs ?? []) lines.push(...logLines(log));
   }
   if (view.report?.undo) lines.push(...undoLines(view.report.undo));
@@ -102,11 +101,69 @@ export function packageLines(untrusted: PackageView): string[] {
   return lines;
 }
 
+const UNPROVEN: ReadonlySet<string> = new Set(['APPROVAL_KEY_UNTRUSTED', 'APPROVAL_SIGNATURE_INVALID']);
+
+/** A name beside a signature that proves nothing is only what whoever sent it wrote. */
+function voterText({ approver, refused }: VoteRecord): string {
+  return refused && UNPROVEN.has(refused.code) ? `somebody who claimed to be ${approver}` : approver;
+}
+
+/** What a package waits for that has a plan: people, or a window. */
+function awaitedLines(view: PackageView): string[] {
+  const approved = approvedText(view);
+  if (approved !== undefined) return [`  ${paint('yellow', approved)}`];
+  const groups = view.missingGroups?.length ? `, somebody of ${view.missingGroups.join(', ')} among them` : '';
+  const until = view.answerBy === undefined ? 'it expires' : moment(view.answerBy);
+  const { window } = view;
+  return [
+    `  ${view.missing ?? 0} more needed${groups}, until ${until}`,
+    ...(window && !window.open ? [`  ${paint('yellow', 'not now')}: ${window.why} It ${openingText(window)}.`] : []),
+  ];
+}
+
+/** That everybody who must has approved, and what a package waits for that has not begun all the same. */
+export function approvedText({
+  phase,
+  missing,
+  window,
+}: Pick<PackageStatus, 'missing' | 'window'> & { readonly phase?: string | undefined }): string | undefined {
+  if (phase !== 'awaiting-approval' || missing !== 0) return undefined;
+  return window && !window.open ? waitsForWindowText(window) : 'approved; begins in a moment';
+}
+
 /** The rollback that somebody asked for. */
 function rollbackLines(rollback: RollbackView): string[] {
-  if (rollback.state === 'under way') return [`  ${paint('yellow', 'being rolled back')}  ${workText(rollback)}`];
-  const { outcome, report } = rollback;
-  return [...(outcome === 'stopped' ? ['  its rollback was stopped before its end'] : []), ...undoLines(report)];
+  if (rollback.state === 'under way') return [`  ${paint('yellow', rollbackText(rollback))}`];
+  const { complete, objects } = rollback.report;
+  return [
+    `  ${paint(complete ? 'green' : 'red', rollbackText(rollback))}`,
+    ...(complete && objects.length === 0 ? [] : undoneLines(rollback.report)),
+  ];
+}
+
+/** `rolled back by bob@example.com at 2026-…: 2 undone, 0 left`, in one line. */
+export function rollbackText(rollback: RollbackView): string {
+  if (rollback.state === 'under way') return ['being rolled back', workText(rollback)].filter(Boolean).join('  ');
+  const { outcome, report, by, proof, at } = rollback;
+  const { complete, objects } = report;
+  const who = by === undefined ? '' : ` by ${by}${proof === 'verified' ? '' : ' (asserted)'}`;
+  const when = at === undefined ? '' : ` at ${moment(at)}`;
+  if (complete && objects.length === 0) return `rolled back: asked for again${who}${when}, nothing was left to undo`;
+  const count = (outcome: UndoOutcome) => objects.filter((one) => one.outcome === outcome).length;
+  const [partly, unchanged] = [count('partly'), count('unchanged')];
+  const counts = [
+    `${count('undone')} undone`,
+    ...(partly > 0 ? [`${partly} partly`] : []),
+    ...(unchanged > 0 ? [`${unchanged} as before already`] : []),
+    `${count('left')} left`,
+  ].join(', ');
+  const head =
+    outcome === 'stopped'
+      ? 'rollback stopped before its end, asked for'
+      : complete
+        ? 'rolled back'
+        : 'not wholly rolled back';
+  return `${head}${who}${when}: ${counts}`;
 }
 
 /** What is done just now, or waited for; empty where nothing is known of it. */
@@ -131,11 +188,18 @@ const UNDO_STYLE = { undone: 'green', unchanged: 'dim', partly: 'yellow', left: 
 
 /** What became of each object that was to be undone; of those that were so already only how many. */
 export function undoLines(untrusted: UndoReport): string[] {
-  const { complete, objects } = printableIn(untrusted);
+  const { complete } = untrusted;
+  return [
+    `  ${complete ? paint('green', 'rolled back') : paint('red', 'not rolled back as a whole')}`,
+    ...undoneLines(untrusted),
+  ];
+}
+
+function undoneLines(untrusted: UndoReport): string[] {
+  const { objects } = printableIn(untrusted);
   const told = objects.filter(({ outcome }) => outcome !== 'unchanged');
   const unchanged = objects.length - told.length;
   return [
-    `  ${complete ? paint('green', 'rolled back') : paint('red', 'not rolled back as a whole')}`,
     ...told.map(({ step, object, outcome, why }) => {
       const word = Object.hasOwn(UNDO_STYLE, outcome) ? paint(UNDO_STYLE[outcome], outcome) : outcome;
       return `    ${word} ${describeObject(object)} (step ${step})${why === undefined ? '' : `: ${why}`}`;
@@ -148,7 +212,7 @@ export function undoLines(untrusted: UndoReport): string[] {
 export function progressText(progress: Work['progress']): string {
   if (!progress) return '';
   const { step, index, of, done, total, waitingFor, since } = progress;
-  const awaited = `waiting since ${since} for ${printable(waitingFor ?? 'its turn')}`;
+  const awaited = `waiting since ${moment(since)} for ${printable(waitingFor ?? 'its turn')}`;
   if (index === 0) return awaited;
   return `step ${index} of ${of} (${step}): ${waitingFor ? awaited : `${done} of ${total} objects`}`;
 }
@@ -160,6 +224,8 @@ export function waitingText({ activity, attempt, failure, isWrong }: Waiting): s
 
 const LINE_STYLE = {
   object: 'cyan',
+  create: 'green',
+  delete: 'red',
   refused: 'red',
   context: undefined,
   remove: 'red',

@@ -11,7 +11,7 @@ import { withNamespace } from '../pack/namespaces.ts';
 import type { ManifestSource } from '../pack/read-manifests.ts';
 import { readManifests } from '../pack/read-manifests.ts';
 import { readManifestSources } from './files.ts';
-import { paint, printAs } from './output.ts';
+import { paint, printAs, reportError } from './output.ts';
 import { riskText } from './render.ts';
 import type { FormatOptions } from './settings.ts';
 import { withFormat } from './settings.ts';
@@ -38,12 +38,19 @@ export function registerRisk(program: Command): void {
     )
     .addHelpText(
       'after',
-      '\nEverything counts as new: what is there already only `byoc plan` knows. The rules: docs/risk.md.' +
+      '\nExit codes: 1 only by --fail-on, 2 where anything cannot be read.' +
+        '\n\nEverything counts as new: what is there already only `byoc plan` knows. The rules: docs/risk.md.' +
         '\n\nExample:\n  helm template shop ./chart | byoc risk - -n shop --fail-on high',
     )
     .action(async (paths: string[], options: RiskOptions) => {
-      const sources = (await Promise.all(paths.map(readManifestSources))).flat();
-      const files = sources.map((source) => riskOfSource(source, options.namespace));
+      const read = await Promise.allSettled(paths.map(readManifestSources));
+      const sources = read.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
+      const judged = await Promise.allSettled(sources.map(async (source) => riskOfSource(source, options.namespace)));
+      const broken = [...read, ...judged].filter((one) => one.status === 'rejected');
+      // All of them at once, and as usage: 1 says that something is too risky, which nobody knows here.
+      broken.forEach(({ reason }) => reportError(reason));
+      if (broken.length > 0) return void (process.exitCode = 2);
+      const files = judged.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
       // One file that was named gives one object; a folder and several files give a list, however many there are.
       const [first] = files;
       const isOne = paths.length === 1 && first?.file === (paths[0] === '-' ? 'stdin' : paths[0]);

@@ -2,13 +2,17 @@ import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import type { Approve, Reject } from '../../domain/approvals.ts';
 import { ConnectorError } from '../../domain/errors.ts';
+import { moment } from '../../domain/moment.ts';
 import type { Plan } from '../../domain/plan.ts';
+import { isEnd } from '../../domain/status.ts';
 import type { ConnectorClient } from '../connector-client.ts';
+import type { PackageView } from '../package-view.ts';
 import { openSigner } from '../signer.ts';
 import type { VotedPlan } from '../vote.ts';
 import { signApproval, signRejection } from '../vote.ts';
+import { toDigest } from './arguments.ts';
 import { paint, print, say } from './output.ts';
-import { planLines } from './render.ts';
+import { planLines, rollbackText } from './render.ts';
 import type { ClusterOptions } from './settings.ts';
 import { defaultIdentity, withClient, withCluster } from './settings.ts';
 
@@ -24,7 +28,7 @@ export function registerVotes(program: Command): void {
   withVote(program.command('approve'))
     .description('approve the current plan of a package')
     .option('--comment <text>', 'kept with the vote')
-    .option('--plan <digest>', 'approve exactly this plan, without showing it')
+    .option('--plan <digest>', 'approve exactly this plan, without showing it', toDigest)
     .addHelpText(
       'after',
       '\nExamples:\n  byoc approve 01JD0000000000000000000000 --as bob@example.com --key bob.key --cluster prod-eu-1' +
@@ -32,7 +36,9 @@ export function registerVotes(program: Command): void {
     )
     .action(async (id: string, options: VoteOptions & { comment?: string }) => {
       await withClient(options, async (client) => {
-        const about = await votedPlan(client, id);
+        const view = await client.get(id);
+        refuseEnded(view);
+        const about = await planIn(client, view);
         if (!(await isMeant(about, options.plan))) {
           say('Nothing was sent.');
           process.exitCode = 1;
@@ -56,7 +62,9 @@ export function registerVotes(program: Command): void {
     .action(async (id: string, options: VoteOptions & { reason: string }) => {
       await withClient(options, async (client) => {
         const { key, as: approver, reason } = options;
-        const about = key === undefined ? undefined : await votedPlan(client, id);
+        const view = await client.get(id);
+        refuseEnded(view);
+        const about = key === undefined ? undefined : await planIn(client, view);
         const vote: Reject =
           about && key !== undefined
             ? await signRejection(about, { approver, reason, signer: await openSigner(key, process.env) })
@@ -91,10 +99,30 @@ interface ShownPlan extends VotedPlan {
   readonly replaced: Plan | undefined;
 }
 
+/** The current plan of a package, also of one that has ended. Throws APPROVAL_CLOSED where there is none. */
 export async function votedPlan(client: ConnectorClient, id: string): Promise<ShownPlan> {
-  const [{ workflowId, runId, replans }, plan] = await Promise.all([client.get(id), client.plan(id)]);
+  return planIn(client, await client.get(id));
+}
+
+async function planIn(client: ConnectorClient, view: PackageView): Promise<ShownPlan> {
+  const { wpkId, workflowId, runId, replans } = view;
+  const [plan, replaced] = await Promise.all([
+    client.plan(wpkId),
+    replans > 0 ? client.replacedPlan(wpkId) : undefined,
+  ]);
   if (!plan) throw new ConnectorError('APPROVAL_CLOSED', 'There is no plan yet.');
-  return { workflowId, runId, plan, replaced: replans > 0 ? await client.replacedPlan(id) : undefined };
+  return { workflowId, runId, plan, replaced };
+}
+
+/**
+ * Which plan a vote names is no longer of interest then.
+ * @throws {ConnectorError} APPROVAL_CLOSED with how the package ended
+ */
+export function refuseEnded({ phase, since, error, rollback }: PackageView): void {
+  if (!isEnd(phase)) return;
+  const why = error ? ` (${error.code})` : '';
+  const afterwards = rollback ? ` Afterwards: ${rollbackText(rollback)}.` : '';
+  throw new ConnectorError('APPROVAL_CLOSED', `It ended as ${phase}${why} at ${moment(since)}.${afterwards}`);
 }
 
 /**

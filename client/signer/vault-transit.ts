@@ -124,7 +124,10 @@ async function ask<Answer>(
     const cause = new Error(error instanceof Error ? error.name : 'no error');
     throw unavailable(path, status === undefined ? 'no answer' : 'an answer that is not understood', cause);
   }
-  if (status === 404) throw new ConnectorError('KEY_UNSUPPORTED', `Vault has no ${path.replace(/^\w+\//, 'key ')}.`);
+  if (status === 404) {
+    const key = path.replace(/^\w+\//, '');
+    throw new ConnectorError('CONFIG_INVALID', `Vault has no key ${key} in its transit engine at ${mount}/.`);
+  }
   throw unavailable(path, status === 403 ? 'it denied access' : `it answered ${status}`);
 }
 

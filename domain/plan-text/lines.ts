@@ -1,17 +1,20 @@
 import { printable } from '../printable.ts';
 
 /**
- * One line of a plan as people read it. `object` opens what is said of one object, `refused` is what the API server
+ * One line of a plan as people read it. `object` opens what is said of one object that stays, `create` and `delete` of one
+ * that comes or goes, `refused` is what the API server
  * refuses, `context` says where a change is, `note` tells about the text itself.
  */
 export interface TextLine {
-  readonly kind: 'object' | 'refused' | 'context' | 'remove' | 'add' | 'note';
+  readonly kind: 'object' | 'create' | 'delete' | 'refused' | 'context' | 'remove' | 'add' | 'note';
   /** May hold anything that a package or a cluster can hold: print it with `printed` only. */
   readonly text: string;
 }
 
 const MARKS = {
   object: '~',
+  create: '+',
+  delete: '-',
   refused: '!',
   context: ' ',
   remove: '-',

@@ -30,7 +30,8 @@ const PLAIN_MAPS = new Set([
  * that lead to it. Made line by line, so that whoever shows the first few pays for no more.
  */
 export function* objectText(planned: PlannedObject): Generator<TextLine> {
-  yield { kind: 'object', text: headOf(planned) };
+  const { change } = planned;
+  yield { kind: change === 'create' || change === 'delete' ? change : 'object', text: headOf(planned) };
   if (planned.changesOmitted) {
     yield { kind: 'note', text: '  the differences are too large to be carried in the plan; the digest covers them' };
     return;

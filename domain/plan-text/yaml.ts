@@ -78,8 +78,9 @@ export function* yamlLines(
   }
 }
 
+/** In quotes where it has a space: no key of an object that comes may pass for the head of another one. */
 export function keyText(key: string): string {
-  return scalarText(key);
+  return key.includes(' ') ? JSON.stringify(key) : scalarText(key);
 }
 
 /** What is shown of a map or a list; undefined for anything else, empty ones included. */

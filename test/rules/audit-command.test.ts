@@ -1,10 +1,14 @@
 import { execFile, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { createHeadKey } from '../../activities/audit/head-key.ts';
+import { signHead } from '../../domain/audit-head.ts';
+import type { Digest } from '../../domain/digest.ts';
 import { chainOf, textOf } from '../support/audit-chains.ts';
 
 // R21
@@ -75,7 +79,32 @@ describe('byoc audit search', () => {
   });
 });
 
+describe('a type of entries', () => {
+  it('that there is not is refused, with the one that was meant', async () => {
+    await writeFile(log, textOf(chainOf(3)));
+    for (const [typed, meant] of [
+      ['vote.record', 'vote.recorded'],
+      ['package.deny', 'package.denied'],
+      ['packge', 'package'],
+    ] as const) {
+      const { code, stderr } = await byoc('search', dir, '--type', typed);
+      expect([code, stderr]).toEqual([2, expect.stringContaining(`Did you mean ${meant}?`)]);
+    }
+  });
+
+  it('that there is, and of which none is here, gives no heading over nothing', async () => {
+    await writeFile(log, textOf(chainOf(3)));
+    const { code, stdout, stderr } = await byoc('search', dir, '--type', 'package');
+    expect([code, stdout, stderr]).toEqual([0, '', 'No entry matches.\n']);
+  });
+});
+
 describe('a time', () => {
+  it('in no form that is known is refused with those that are', async () => {
+    const { code, stderr } = await byoc('search', dir, '--since', 'yesterday');
+    expect([code, stderr]).toEqual([2, expect.stringMatching(/2026-01-31.*\+01:00.*90m, 24h, 7d/)]);
+  });
+
   it('is a day in UTC, or says its zone: what one reads into it must not depend on where one sits', async () => {
     await writeFile(log, textOf(chainOf(3)));
     const found = await byoc('export', dir, '--since', '2026-01-01', '--until', '2026-01-01T00:00:02Z');
@@ -91,6 +120,27 @@ describe('byoc audit verify', () => {
     await writeFile(log, textOf(chainOf(3)));
     const { code, stdout } = await byoc('verify', dir);
     expect([code, stdout]).toEqual([0, expect.stringContaining('No signed head was compared')]);
+    expect(stdout.trimEnd().split('\n').at(-1)).toBe('The audit log verifies, but its end is not proven (see --key).');
+  });
+
+  it('says of a head past the end that it is that, and whether its signature holds', async () => {
+    const lines = chainOf(5);
+    const key = createHeadKey(randomBytes(32));
+    const { hash } = JSON.parse(lines.at(-1) ?? '') as { hash: Digest };
+    const head = signHead({ chain: 'prod-eu-1.w1', seq: 5, hash }, '2026-01-01T12:00:00.000Z', key);
+    const [keyFile, headFile] = [join(dir, 'audit.pub'), join(dir, 'kept.head.json')];
+    await Promise.all([writeFile(keyFile, key.publicKeyPem), writeFile(headFile, JSON.stringify(head))]);
+    await writeFile(log, textOf(lines));
+    const whole = await byoc('verify', '--key', keyFile, '--head', headFile, log);
+    expect([whole.code, whole.stdout]).toEqual([0, expect.stringContaining('The audit log verifies.')]);
+
+    await writeFile(log, textOf(lines.slice(0, 3)));
+    const checked = await byoc('verify', '--key', keyFile, '--head', headFile, log);
+    expect([checked.code, checked.stdout]).toEqual([1, expect.stringContaining('its signature verifies.')]);
+    expect(checked.stdout).toContain('head of 5 is past the end');
+    expect(checked.stdout).not.toContain('(--key)');
+    const unchecked = await byoc('verify', '--head', headFile, log);
+    expect(unchecked.stdout).toContain('its signature was not checked (--key).');
   });
 
   it('does not wait for a pipe that somebody put among the files', async () => {

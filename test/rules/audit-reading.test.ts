@@ -87,7 +87,22 @@ describe('the report of a period', () => {
 
   it('has what was undone of a package', async () => {
     const page = await reportOf(entryOf('rollback.finished', { complete: true, objects: [] }, '01JD'));
-    expect(page).toMatch(/\| 01JD \|.*rollback\.finished/);
+    expect(page).toMatch(/\| 01JD \|.*rolled back/);
+    const stopped = entryOf('package.stopped', { approvers: [] }, '01JD');
+    const part = entryOf('rollback.finished', { complete: false, objects: [] }, '01JD');
+    expect(await reportOf(stopped, part)).toMatch(/stopped, then rolled back in part/);
+  });
+
+  it('has no marks before what would be markup where a person reads it as it stands', async () => {
+    const error = { code: 'WPK_EXPIRED', message: 'no' };
+    const entries = [entryOf('package.denied', { approvers: [], error }, 'a|b')];
+    const page = await auditReport({
+      ...{ verified, since: undefined, until: undefined, madeAt: 'now', sources: ['a'], isPlain: true },
+      entries: (async function* () {
+        yield* entries;
+      })(),
+    });
+    expect(page).toMatch(/\| a\\\|b \|.*denied: WPK_EXPIRED/);
   });
 });
 

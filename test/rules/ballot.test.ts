@@ -33,6 +33,22 @@ describe('a ballot', () => {
     expect(ballot.settlement()()).toBe(true);
   });
 
+  it('keeps signals by names that there are not as what they are, short, and only so many of them', () => {
+    const ballot = new Ballot();
+    for (const name of ['aprove', 'x'.repeat(100_000), ...Array.from({ length: 50 }, (_, n) => `s${n}`)]) {
+      const received = ballot.receiveUnknown(name);
+      if (received) ballot.settle(received, ballot.judge(received, undefined, context), true);
+    }
+    const shown = ballot.shown(context);
+    expect(shown).toHaveLength(20);
+    expect(shown[0]?.refused).toEqual({
+      code: 'APPROVAL_MALFORMED',
+      why: 'There is no signal "aprove"; votes are the signals approve and reject.',
+    });
+    for (const { refused } of shown) expect(refused?.why.length).toBeLessThan(200);
+    expect(ballot.count(context)).toMatchObject({ outcome: 'waiting', missing: 1 });
+  });
+
   it('knows whether a vote that counts is not in the audit log yet, and passes over those that count for nothing', () => {
     const ballot = new Ballot();
     ballot.judge(ballot.receive('approve', 'signal', 'junk'), undefined, context);

@@ -45,6 +45,8 @@ describe('a weekly window', () => {
       open: false,
       why: 'No maintenance window that allows it is open now (window).',
       opensAt: '2026-03-30T07:00:00.000Z',
+      opensAtLocal: '09:00 Europe/Berlin',
+      waitsFor: 'window',
     });
   });
 
@@ -90,6 +92,7 @@ describe('an absolute window', () => {
       why: 'The maintenance window end of the year forbids it now.',
       window: 'end of the year',
       opensAt: '2027-01-04T13:00:00.000Z',
+      opensAtLocal: '08:00 America/New_York',
     });
   });
 

@@ -94,7 +94,7 @@ describe('the text of a plan', () => {
 
   it('shows a new object as somebody would write it, without what the API server fills in', () => {
     expect(textOf(plannedObject(CHECKOUT, undefined, deployment()))).toEqual([
-      '~ Deployment shop/checkout (apps/v1): create in step config',
+      '+ Deployment shop/checkout (apps/v1): create in step config',
       '+ spec:',
       '+   replicas: 2',
       '+   template:',
@@ -133,7 +133,7 @@ describe('the text of a plan', () => {
 
   it('shows all that a deletion takes away', () => {
     const text = textOf(plannedObject(SETTINGS, { data: { a: '1' } }, undefined, { action: 'delete', step: 'clean' }));
-    expect(text).toEqual(['~ ConfigMap shop/settings (v1): delete in step clean', '- data:', '-   a: "1"']);
+    expect(text).toEqual(['- ConfigMap shop/settings (v1): delete in step clean', '- data:', '-   a: "1"']);
   });
 
   it('has two long values from where they part', () => {
@@ -153,7 +153,7 @@ describe('the text of a plan', () => {
     ['takes over fields', { force: true }, ', taking over fields of others'],
   ])('says of an object that it %s', (_, more, said) => {
     const [head] = textOf(plannedObject(SETTINGS, undefined, { data: { a: 'b' } }, more));
-    expect(head).toBe(`~ ConfigMap shop/settings (v1): create in step config${said}`);
+    expect(head).toBe(`+ ConfigMap shop/settings (v1): create in step config${said}`);
   });
 
   it('tells refusals first, and differences that were left out', () => {
@@ -222,6 +222,14 @@ describe('a value in the text of a plan', () => {
 });
 
 describe('hostile values in a plan', () => {
+  it('make no key of an object that comes pass for the head of another one', () => {
+    const forged = { 'Namespace prod (v1)': 'create in step config' };
+    expect(textOf(plannedObject(SETTINGS, undefined, forged))).toEqual([
+      '+ ConfigMap shop/settings (v1): create in step config',
+      '+ "Namespace prod (v1)": create in step config',
+    ]);
+  });
+
   const piece = fc.constantFrom(
     '\n',
     '~ Namespace prod: delete',

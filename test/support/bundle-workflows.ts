@@ -5,11 +5,12 @@ import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 import { dataConverter } from '../../client/data-converter/index.ts';
 
 const [file = ''] = process.argv.slice(2);
-const workflowsPath = fileURLToPath(new URL('../../workflows/index.ts', import.meta.url));
+const pathOf = (name: string) => fileURLToPath(new URL(`../../workflows/${name}.ts`, import.meta.url));
 const { payloadConverterPath } = dataConverter;
 const logger = new DefaultLogger('WARN');
 const { code } = await bundleWorkflowCode({
-  workflowsPath,
+  workflowsPath: pathOf('index'),
+  workflowInterceptorModules: [pathOf('interceptors')],
   logger,
   ...(payloadConverterPath && { payloadConverterPath }),
 });

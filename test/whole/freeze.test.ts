@@ -92,6 +92,7 @@ describe('when the cluster is frozen', () => {
       return view.waiting && view;
     });
     expect(waiting?.failure).toMatch(/^FROZEN: .* by bob@example.com: checkout is down\.$/);
+    expect((await connector.byoc('list')).stdout).toContain('executing (frozen)');
     expect(await connector.dataOf(name)).toBeUndefined();
     expect(await resume('it is up again')).toMatchObject({ code: 0, stdout: 'resumed\n' });
     expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });

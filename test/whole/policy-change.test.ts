@@ -112,7 +112,10 @@ describe('a policy that changes while the connector runs', () => {
       expect(view).toMatchObject({ phase: 'awaiting-approval', missing: 0, window: { open: false } });
       expect(view.window).toHaveProperty('opensAt');
       const shown = await connector.byoc('show', one.wpkId);
-      expect(shown.stdout).toContain('No maintenance window that allows it is open now');
+      const waits =
+        /approved; waits for the window night, opens \d{4}-.*Z \((\d{4}-\d\d-\d\d )?\d\d:\d\d Pacific\/Auckland\)/;
+      expect(shown.stdout).toMatch(waits);
+      expect((await connector.byoc('list')).stdout).toMatch(waits);
       await connector.client.reject(one.wpkId, { approver: 'carol@example.com', reason: 'not tonight' });
       expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'rejected' });
       expect(await connector.dataOf(name)).toBeUndefined();

@@ -82,18 +82,20 @@ describe('byoc risk', () => {
     expect([reached.code, not.code]).toEqual([1, 0]);
   });
 
-  it('says where a file is wrong, and judges nothing', async () => {
-    const broken = await risk(['harmless.yaml', '-'], 'kind: A\nkind: B\n');
+  it('says where each file is wrong, and judges nothing', async () => {
+    const broken = await risk(['nowhere.yaml', 'harmless.yaml', '-', '--fail-on', 'high'], 'kind: A\nkind: B\n');
     expect(broken).toEqual({
-      ...{ code: 1, stdout: '' },
-      stderr: 'byoc: MANIFEST_INVALID: A manifest cannot be used. stdin: Map keys must be unique. (line 2, column 1)\n',
+      ...{ code: 2, stdout: '' },
+      stderr:
+        'byoc: FILE_UNREADABLE: A file cannot be read. nowhere.yaml: it does not exist.\n' +
+        'byoc: MANIFEST_INVALID: A manifest cannot be used. stdin: Map keys must be unique. (line 2, column 1)\n',
     });
   });
 
   it('takes no empty input for a harmless one', async () => {
     const { code, stderr } = await risk(['-'], '# nothing\n');
     expect({ code, stderr }).toEqual({
-      code: 1,
+      code: 2,
       stderr: 'byoc: MANIFEST_INVALID: A manifest cannot be used. stdin: There is none in it.\n',
     });
   });

@@ -104,6 +104,12 @@ describe('a package that fails in its fifth step', () => {
     expect(await stateOf(api, ns)).toEqual(before);
     expect(await secretsKept(one.wpkId)).toBe('');
     expect(await auditOf(`rollback/${connector.clusterId}/${one.wpkId}`)).toEqual(['rollback.finished']);
+    const said = /rolled back by \S+ \(asserted\) at \d{4}-\S+Z: \d+ undone, 0 left/;
+    expect((await connector.byoc('show', one.wpkId)).stdout).toMatch(said);
+    expect((await connector.byoc('list')).stdout).toMatch(said);
+    expect((await connector.byoc('watch', one.wpkId)).stderr).toMatch(said);
+    const late = await connector.byoc('approve', one.wpkId, '--plan', `sha256:${'0'.repeat(64)}`);
+    expect(late).toMatchObject({ code: 1, stderr: expect.stringMatching(/APPROVAL_CLOSED.*It ended as failed/) });
     expect(await connector.byoc('rollback', one.wpkId)).toMatchObject({
       code: 0,
       stdout: expect.stringContaining('all is undone already'),

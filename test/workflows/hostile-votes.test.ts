@@ -71,6 +71,25 @@ describe('votes that mean harm', () => {
     expect(await auditedVotes(one)).toMatchObject([{ outcome: 'refused' }, { outcome: 'succeeded' }]);
   });
 
+  it('are recorded when they are sent by a name that there is not, and a good one still counts', async () => {
+    const one = await waiting();
+    await connector.signal(one.workflowId, 'aprove', { approver: BOB, planDigest: one.planDigest });
+    expect(await untilVotes(one, 1)).toMatchObject([
+      { refused: { code: 'APPROVAL_MALFORMED', why: expect.stringContaining('"aprove"') } },
+    ]);
+    await expectUnharmed(one);
+    expect(await auditedVotes(one)).toMatchObject([{ outcome: 'refused' }, { outcome: 'succeeded' }]);
+  });
+
+  it.each(['__temporal_x', '__stack_trace', '__proto__', 'toString'])(
+    'cannot harm the run when they are sent by the name %s',
+    async (name) => {
+      const one = await waiting();
+      await connector.signal(one.workflowId, name, { approver: BOB, planDigest: one.planDigest });
+      await expectUnharmed(one);
+    },
+  );
+
   it('are refused and recorded with a statement that is nested without end', async () => {
     const one = await waiting();
     const deep = `{"statement":${'['.repeat(4_500)}${']'.repeat(4_500)}}`;

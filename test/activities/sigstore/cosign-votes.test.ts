@@ -92,7 +92,7 @@ describe('votes, the real cosign and this project', () => {
     expect([wrong.stack, wrong.cause, none.stack].join()).not.toContain(PASSWORD);
   });
 
-  it('a key file that is damaged, or no key, is KEY_UNSUPPORTED; one that is not there FILE_UNREADABLE', async () => {
+  it('a key file that is damaged is KEY_UNSUPPORTED, a public one CONFIG_INVALID, one that is not there FILE_UNREADABLE', async () => {
     const pem = await cosign.read('cosign.key');
     const [head = '', first = '', ...rest] = pem.split('\n');
     await cosign.write('damaged.key', [head, first.replace(/^..../, 'AAAA'), ...rest].join('\n'));
@@ -101,9 +101,10 @@ describe('votes, the real cosign and this project', () => {
     const missing = await asyncErrorOf(() => openSigner(at('none.key'), {}));
     expect([damaged.code, publicKey.code, missing.code]).toEqual([
       'KEY_UNSUPPORTED',
-      'KEY_UNSUPPORTED',
+      'CONFIG_INVALID',
       'FILE_UNREADABLE',
     ]);
+    expect(publicKey.detail).toBe(`${at('cosign.pub')} is a public key; what signs is the private one.`);
     expect(String(damaged.stack)).not.toContain(rest[2]);
   });
 });

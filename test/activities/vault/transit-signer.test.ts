@@ -56,9 +56,16 @@ describe('a signer whose key is in the transit engine of Vault', () => {
   it.each([
     ['of a kind that is not accepted', 'edward'],
     ['that cannot sign', 'aes'],
-    ['that does not exist', 'nobody'],
   ])('is KEY_UNSUPPORTED for a key %s', async (_what, name) => {
     expect((await asyncErrorOf(() => openSigner(`hashivault://${name}`, env()))).code).toBe('KEY_UNSUPPORTED');
+  });
+
+  it('is CONFIG_INVALID for a key that does not exist, and says so', async () => {
+    const error = await asyncErrorOf(() => openSigner('hashivault://nobody', env()));
+    expect([error.code, error.detail]).toEqual([
+      'CONFIG_INVALID',
+      expect.stringContaining('Vault has no key nobody in'),
+    ]);
   });
 
   it('is VAULT_UNAVAILABLE where Vault denies or does not answer, and the token is in no error', async () => {
