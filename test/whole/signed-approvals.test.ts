@@ -270,7 +270,7 @@ describe('a package that takes signed votes', () => {
     expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'failed' });
 
     const bare = await connector.byoc('rollback', one.wpkId, '--as', BOB);
-    expect(bare).toMatchObject({ code: 1, stderr: expect.stringContaining('APPROVAL_NOT_ACCEPTED') });
+    expect(bare).toMatchObject({ code: 1, stderr: expect.stringMatching(/^byoc: APPROVAL_NOT_ACCEPTED/) });
     const [{ statement } = { statement: undefined }] = votes;
     await expect(connector.client.rollback(one.wpkId, { by: BOB, statement })).rejects.toMatchObject({
       code: 'APPROVAL_STATEMENT_MISMATCH',
@@ -278,7 +278,10 @@ describe('a package that takes signed votes', () => {
     expect(await connector.dataOf(name)).toEqual({ colour: 'blue' });
 
     const signed = await connector.byoc('rollback', one.wpkId, '--as', CAROL, '--key', carol.keyFile);
-    expect(signed).toMatchObject({ code: 0, stdout: expect.stringContaining(`undone ConfigMap`) });
+    expect(signed).toMatchObject({
+      ...{ code: 0, stdout: expect.stringContaining(`undone ConfigMap`) },
+      stderr: expect.stringMatching(new RegExp(`^Undoing ${one.wpkId}, the last step first`)),
+    });
     expect(await connector.dataOf(name)).toBeUndefined();
     const audited = await connector.audit({ workflowId: `rollback/${connector.clusterId}/${one.wpkId}` });
     expect(audited.map(({ type, actor }) => [type, actor.id, actor.proof])).toEqual([
