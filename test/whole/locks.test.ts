@@ -122,7 +122,6 @@ describe('packages that are executed at the same time', () => {
     const held = `work package ${holder.wpkId}, which has held Deployment ${connector.namespace}/${name} since 20`;
     await untilWaitingFor(waiting, held);
     expect((await connector.byoc('show', waiting.wpkId)).stdout).toContain(`for ${held}`);
-    expect((await connector.byoc('list')).stdout).toMatch(new RegExp(`${waiting.wpkId} +executing \\(waits\\)`));
     expect(await connector.read('deployment', name)).toMatchObject({ spec: { replicas: 2 } });
     await connector.client.stop(holder.wpkId);
     expect(await phaseOf(waiting)).toBe('succeeded');
