@@ -49,6 +49,10 @@ const end = {
   undo: z.strictObject({ complete: z.boolean(), objects: count, left: count }).optional(),
 };
 
+/** What people wrote, without what is personal or secret; the digest is that of the original, where something was taken out. */
+const comment = { comment: text.optional(), commentDigest: digest.optional() };
+const reason = { reason: text.optional(), reasonDigest: digest.optional() };
+
 const freeze = {
   cluster: text,
   /** Whether the object says so, or was taken away. */
@@ -57,7 +61,7 @@ const freeze = {
   change: count,
   /** Of the object; `0` where it was found missing. */
   resourceVersion: text,
-  reason: text.optional(),
+  ...reason,
 };
 
 const signingKey = {
@@ -86,7 +90,7 @@ export const AUDIT_CATALOGUE = {
     decision: text,
     via: text,
     receivedAt: text,
-    comment: text.optional(),
+    ...comment,
     votedFor: text.optional(),
     refused: z.strictObject({ code: text, why: text }).optional(),
     /** Of a signed vote: when it was signed, with which key, and the statement, whole, for whoever verifies it. */
@@ -125,7 +129,7 @@ export const AUDIT_CATALOGUE = {
   ),
   'package.stopped': event('Somebody pulled the emergency stop; `reason` is what they said.', {
     ...end,
-    reason: text.optional(),
+    ...reason,
   }),
   'package.cut-off': event(
     'The run of a package was ended from outside: terminated, reset, timed out, or wiped from Temporal.',

@@ -15,6 +15,7 @@ import type { KubeApi } from '../activities/kubernetes/kube-api.ts';
 import type { HeadLease, HeadLeases } from '../activities/kubernetes/writer.ts';
 import { createHeadLeases, sharedKey } from '../activities/kubernetes/writer.ts';
 import type { Admission } from '../activities/package/admission.ts';
+import { freeTextFilter } from '../activities/audit/free-text.ts';
 import type { Bucket } from '../activities/s3/bucket.ts';
 import { openBucket } from '../activities/s3/bucket.ts';
 import { checkHead, parseHeadKeys } from '../client/audit-keys.ts';
@@ -126,11 +127,12 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
   const { log, lost } = await openContinuedLog({ dir, chain: base, now, sha256 }, published, elsewhere);
   const { chain } = log.head();
 
+  const withoutPersonal = freeTextFilter(sha256);
   let failing = false;
   const append: AuditLog['append'] = async (event) => {
     const before = log.head().seq;
     try {
-      const receipt = await log.append(event);
+      const receipt = await log.append(await withoutPersonal(event));
       // Not for one that was written before.
       if (receipt.seq > before) for (const watcher of watchers) watcher.onRecorded(event);
       if (failing) logger.info('the audit log is written again');
