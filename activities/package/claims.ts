@@ -20,6 +20,9 @@ export interface Claim extends RunRef {
   readonly ended?: ExecutionEnd;
   /** Set when everything that was written is undone. */
   readonly undone?: 'yes';
+  /** Of the newest signed request to roll it back: when it was signed, and the run that it was used by. */
+  readonly rollbackSignedAt?: string;
+  readonly rollbackRunId?: string;
 }
 
 /**
@@ -70,6 +73,11 @@ export class Claims {
   /** Forgets a claim; only once nothing that bears the package's id can be valid any more. */
   async forget(wpkId: string): Promise<void> {
     await this.records.remove(nameOf(wpkId));
+  }
+
+  /** Remembers a signed request to roll back, so that nobody else can use it again. */
+  async markRollback(wpkId: string, rollbackSignedAt: string, rollbackRunId: string): Promise<void> {
+    await this.records.merge(nameOf(wpkId), { rollbackSignedAt, rollbackRunId });
   }
 
   async markUndone(wpkId: string): Promise<void> {

@@ -23,7 +23,17 @@ export interface RollbackInput extends Partial<RollbackRequest> {
 
 export type RollbackDeps = Pick<
   ExecutionDeps,
-  'clusterId' | 'admit' | 'claims' | 'writer' | 'executor' | 'locks' | 'policy' | 'prove' | 'secrets' | 'witness'
+  | 'clusterId'
+  | 'admit'
+  | 'claims'
+  | 'writer'
+  | 'executor'
+  | 'locks'
+  | 'now'
+  | 'policy'
+  | 'prove'
+  | 'secrets'
+  | 'witness'
 >;
 
 /**
@@ -57,7 +67,7 @@ async function rollBackAlone(
   await assertCanBeUndone(deps, claim);
 
   const isRequested = caller.workflowType === ROLLBACK_WPK;
-  const asker = isRequested ? await askerOf(deps.prove, admitted, claim, input) : undefined;
+  const asker = isRequested ? await askerOf(deps, admitted, claim, caller.runId, input) : undefined;
   const freeze = await freezeNow(deps);
   // A stop never rolls back by itself: what a freeze meets is left, until somebody asks for it when the freeze is lifted.
   if (freeze !== undefined) {
@@ -108,6 +118,9 @@ async function undo(
   assertMayRollBack(context.caller, deps.clusterId, wpk, claim);
   if (claim.undone !== undefined) return UNDONE_BEFORE;
   await assertCanBeUndone(deps, claim);
+  if (asker?.signedAt !== undefined) {
+    await deps.claims.markRollback(wpkId, asker.signedAt, context.caller.runId);
+  }
   await deps.claims.markEnded(wpkId, 'stopped'); // where its own run could not say so, nothing of it may go on after this
   const journal = await Journal.read(whileHeld(deps.secrets, deps.executor), wpk);
   const steps = journal.written();
@@ -122,7 +135,7 @@ async function undo(
       { ...report },
       {
         key: `${context.attempt}`,
-        ...(asker && { actor: asker }),
+        ...(asker && { actor: { id: asker.id, proof: asker.proof } }),
       },
     );
     return report;

@@ -6,6 +6,8 @@ import type { TestApprover } from '../support/approvers.ts';
 import { approvalBy, approver, approveWithKey, fates, rejectionBy, revoke } from '../support/approvers.ts';
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
+import { openSigner } from '../../client/signer.ts';
+import { signRollback } from '../../client/vote.ts';
 import type { Step } from '../../domain/wpk.ts';
 import { applyStep, configMap } from '../support/packages.ts';
 import { policyText } from '../support/policies.ts';
@@ -277,6 +279,19 @@ describe('a package that takes signed votes', () => {
     });
     expect(await connector.dataOf(name)).toEqual({ colour: 'blue' });
 
+    // With something left, which somebody changed since, a request can't be used again by whoever has seen it.
+    await connector.kubectl('patch', 'configmap', name, '-n', connector.namespace, '-p', '{"data":{"theirs":"x"}}');
+    const { workflowId, runId } = await connector.client.get(one.wpkId);
+    const plan = await connector.client.plan(one.wpkId);
+    if (!plan) throw new Error('it has no plan');
+    const by = { approver: CAROL, signer: await openSigner(carol.keyFile, {}) };
+    const request = { by: CAROL, statement: await signRollback({ workflowId, runId, plan }, by) };
+    expect(await connector.client.rollback(one.wpkId, request)).toMatchObject({ report: { complete: false } });
+    const again = connector.client.rollback(one.wpkId, request);
+    await expect(again).rejects.toMatchObject({ code: 'APPROVAL_TIME_INVALID' });
+    const back = '{"data":{"theirs":null}}';
+    await connector.kubectl('patch', 'configmap', name, '-n', connector.namespace, '--type', 'merge', '-p', back);
+
     const signed = await connector.byoc('rollback', one.wpkId, '--as', CAROL, '--key', carol.keyFile);
     expect(signed).toMatchObject({
       ...{ code: 0, stdout: expect.stringContaining(`undone ConfigMap`) },
@@ -286,6 +301,8 @@ describe('a package that takes signed votes', () => {
     const audited = await connector.audit({ workflowId: `rollback/${connector.clusterId}/${one.wpkId}` });
     expect(audited.map(({ type, actor }) => [type, actor.id, actor.proof])).toEqual([
       ['call.refused', 'byoc-connector', 'system'],
+      ['call.refused', 'byoc-connector', 'system'],
+      ['rollback.finished', CAROL, 'verified'],
       ['call.refused', 'byoc-connector', 'system'],
       ['rollback.finished', CAROL, 'verified'],
     ]);
