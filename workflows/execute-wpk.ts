@@ -23,8 +23,9 @@ const SETTLED_WITHIN_MS = 60_000;
  */
 export async function executeWpk(signed: SignedWpk): Promise<PackageResult> {
   const run = new PackageRun();
-  listen(run); // Before the first await: a signal may arrive with the first task.
+  // Before the first await: a signal may arrive with the first task.
   hearStop(run);
+  listen(run);
   try {
     const { facts, searchAttributes } = await verifyPackage({ signed });
     run.admit(facts, searchAttributes);

@@ -34,11 +34,6 @@ export function listen(run: PackageRun): void {
   };
   const take = (decision: Decision, via: Receipt['via'], argument: unknown) =>
     settle(run.receive(decision, via, argument));
-  // Runs of earlier versions passed over it, and must do so when they are replayed.
-  setDefaultSignalHandler(async (name) => {
-    const received = patched('record-unknown-signals') ? run.receiveUnknown(name) : undefined;
-    if (received) await settle(received);
-  });
   setHandler(messages.status, () => run.status(), { description: 'phase, votes, what is missing, what was done' });
   setHandler(messages.plan, () => run.plan(), {
     description: 'what would change, with risk and digest; Secrets masked',
@@ -60,6 +55,12 @@ export function listen(run: PackageRun): void {
   setHandler(messages.decide, decide, { description: '{ decision, approver, planDigest | reason }: a vote, answered' });
   setHandler(messages.policyChanged, (argument) => run.policyChanged(argument), {
     description: 'sent by the worker when its policy has changed: a package that waits is planned again',
+  });
+  // Last, because it takes what came before it and has no handler yet. Runs of earlier versions passed over unknown names,
+  // and must do so when they are replayed.
+  setDefaultSignalHandler(async (name) => {
+    const received = patched('record-unknown-signals') ? run.receiveUnknown(name) : undefined;
+    if (received) await settle(received);
   });
 }
 
