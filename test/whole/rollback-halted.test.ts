@@ -122,7 +122,7 @@ describe('a rollback that somebody has asked for', () => {
     await expectNoMoreUndone(name);
     expect(await rollback).toMatchObject({ outcome: 'stopped', report: { complete: false } });
     await network.letAnswersThrough();
-    expect((await connector.byoc('show', wpkId)).stdout).toContain('its rollback was stopped before its end');
+    expect((await connector.byoc('show', wpkId)).stdout).toContain('rollback stopped before its end');
     const again = await connector.byoc('rollback', wpkId);
     expect({ code: again.code, left: await written(name) }).toEqual({ code: 0, left: 0 });
     expect((await connector.byoc('show', wpkId)).stdout).toContain('rolled back');
