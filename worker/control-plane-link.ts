@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import type { Client } from '@temporalio/client';
 import type { NativeConnection } from '@temporalio/worker';
@@ -17,7 +16,6 @@ import { countPhases } from '../activities/temporal/phase-counts.ts';
 import type { Identity } from '../activities/vault/identity.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
 import { ALERTS, alertTypeOf } from '../domain/alerts.ts';
-import { ConnectorError } from '../domain/errors.ts';
 import type { Health } from '../domain/health.ts';
 import type { Role } from '../domain/names.ts';
 import { scheduleIdOf, taskQueueOf, VERSION } from '../domain/names.ts';
@@ -27,6 +25,7 @@ import type { ControlPlaneSettings } from './config.ts';
 import type { LinkNews } from './link-watch.ts';
 import { LinkWatch, warningIn } from './link-watch.ts';
 import type { Metrics } from './metrics/registry.ts';
+import { readPem } from './pem-file.ts';
 import type { PartNews } from './part-watch.ts';
 import { PartWatch } from './part-watch.ts';
 import { linkSchedules, reconcileSchedules } from './schedules.ts';
@@ -70,7 +69,7 @@ const SCHEDULES = { registerCluster: 'registration', sendHeartbeat: 'heartbeat' 
 /** Makes the link, its worker and its schedules, and registers the cluster as soon as it runs. */
 export async function createControlPlaneLink(options: LinkOptions): Promise<ControlPlaneLink> {
   const { settings, clusterId, writer, client, audit, alerts, health, metrics, logger } = options;
-  const ca = settings.caPath === undefined ? undefined : await readCa(settings.caPath);
+  const ca = settings.caPath === undefined ? undefined : await readPem('BYOC_CONTROL_PLANE_CA', settings.caPath);
   const controlPlane = createControlPlane({ url: settings.url, ca, identity: options.identity });
   const watch = new LinkWatch(settings.lostAfterMs);
   const parts = new PartWatch();
@@ -171,14 +170,6 @@ async function registerNow({ client, clusterId, logger }: LinkOptions): Promise<
     if (!(await schedule.describe()).state.paused) await schedule.trigger();
   } catch (error) {
     logger.warn({ err: error }, 'the registration waits for its schedule');
-  }
-}
-
-async function readCa(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new ConnectorError('CONFIG_INVALID', `BYOC_CONTROL_PLANE_CA (${path}) cannot be read.`, { cause });
   }
 }
 

@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
 import type { NativeConnection } from '@temporalio/worker';
@@ -20,6 +19,7 @@ import type { Collected, Delivered } from '../domain/metrics.ts';
 import { metricsQueueOf } from '../domain/names.ts';
 import { createRedactor } from '../domain/redact/redactor.ts';
 import type { MetricsSettings } from './config.ts';
+import { readPem } from './pem-file.ts';
 import { metricsSchedules, reconcileSchedules } from './schedules.ts';
 
 export interface MetricsOptions {
@@ -50,7 +50,11 @@ export async function createMetricsStream(options: MetricsOptions): Promise<Metr
   const config = await loadMetricsConfig(settings.configPath);
   const prometheus = createPrometheus(await readPrometheus(settings.prometheus));
   const { address, caPath, maxAgeMs, maxBytes } = settings.insight;
-  const insight = createInsight({ address, ca: caPath && (await readPem(caPath)) }, options.identity, now);
+  const insight = createInsight(
+    { address, ca: caPath && (await readPem('BYOC_INSIGHT_CA', caPath)) },
+    options.identity,
+    now,
+  );
   const spool = await Spool.open(join(options.dataDir, 'metrics'), { maxAgeMs, maxBytes }, now);
   const redactor = createRedactor(config.redaction, createKeyedHash(options.redactionKey));
   const activities = createMetricsActivities({ clusterId, prometheus, insight, spool, config, redactor, now });
@@ -75,15 +79,11 @@ export async function createMetricsStream(options: MetricsOptions): Promise<Metr
 
 async function readPrometheus(settings: MetricsSettings['prometheus']): Promise<PrometheusSettings> {
   const { address, auth, caPath, certPath, keyPath } = settings;
-  const client = certPath && keyPath ? { cert: await readPem(certPath), key: await readPem(keyPath) } : undefined;
-  return { address, auth, client, ca: caPath && (await readPem(caPath)) };
-}
-
-/** Reads a PEM file that a setting names. @throws {ConnectorError} CONFIG_INVALID */
-async function readPem(path: string): Promise<string> {
-  return readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new ConnectorError('CONFIG_INVALID', `${path} cannot be read.`, { cause });
-  });
+  const client =
+    certPath && keyPath
+      ? { cert: await readPem('BYOC_PROM_CERT', certPath), key: await readPem('BYOC_PROM_KEY', keyPath) }
+      : undefined;
+  return { address, auth, client, ca: caPath && (await readPem('BYOC_PROM_CA', caPath)) };
 }
 
 /** Once when something begins to fail and once when it is over, however often the schedule comes round. */
