@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client } from '@temporalio/client';
-import { bundleWorkflowCode, DefaultLogger, Worker } from '@temporalio/worker';
+import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 import type { WorkerOptions } from '@temporalio/worker';
 import { KubeConfig } from '@kubernetes/client-node';
 import type { Logger } from 'pino';
@@ -36,6 +36,7 @@ import { openSupervision } from './agent/supervision.ts';
 import { openAuditTrail } from './audit-trail.ts';
 import { createAuditUpkeep, createReadActivities } from './audit-upkeep.ts';
 import { watchKeys } from './audit-watch.ts';
+import { Certificates } from './certificates.ts';
 import type { WorkerConfig } from './config.ts';
 import { createControlPlaneLink } from './control-plane-link.ts';
 import { openHalting } from './halting.ts';
@@ -44,7 +45,7 @@ import { createMetrics } from './metrics/registry.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
 import { clusterSchedules, metricsSchedules, reconcileSchedules, removeSchedules } from './schedules.ts';
-import { connectTemporal, registeredSearchAttributes } from './temporal.ts';
+import { connectTemporal, createWorker, registeredSearchAttributes } from './temporal.ts';
 import type { TemporalAccess } from './temporal.ts';
 import { openVault } from './vault.ts';
 
@@ -72,19 +73,17 @@ export interface Connector {
 }
 
 /** Wires the real parts together. This is the one place that makes them. */
-export async function createConnector(
-  config: WorkerConfig,
-  env: NodeJS.ProcessEnv,
-  logger: Logger,
-): Promise<Connector> {
-  const { clusterId } = config;
+export async function createConnector(given: WorkerConfig, env: NodeJS.ProcessEnv, logger: Logger): Promise<Connector> {
+  const { clusterId } = given;
   const taskQueue = taskQueueOf(clusterId, 'execution');
   const now = () => new Date();
 
-  const kubeConfig = kubeConfigOf(config);
-  const api = createKubeApi(kubeConfig);
   const metrics = createMetrics();
   const health = new Health(now);
+  const certificates = new Certificates({ metrics, health, logger, now });
+  const config = await certificates.open(given);
+  const kubeConfig = kubeConfigOf(config);
+  const api = createKubeApi(kubeConfig, { onTls: certificates.watchOf('kubernetes') });
   const alerts = await openAlerts({
     clusterId,
     writer: config.writer,
@@ -94,7 +93,8 @@ export async function createConnector(
   });
   const { raise } = alerts;
   const audit = await openAuditTrail({ config, version: VERSION, api, watchers: [metrics, alerts], raise, logger });
-  const temporal = await connectTemporal(env);
+  certificates.recordThrough(audit.record);
+  const temporal = await connectTemporal(env, certificates.temporalWatch());
   const { connection, namespace } = temporal;
   const client = new Client({ connection, namespace, dataConverter });
   const searchAttributes = await registeredSearchAttributes(temporal);
@@ -174,7 +174,7 @@ export async function createConnector(
     },
   });
 
-  const worker = await Worker.create({
+  const worker = await createWorker({
     connection,
     namespace,
     taskQueue,
@@ -262,6 +262,7 @@ export async function createConnector(
     audit,
     health,
     metrics,
+    certificates,
     logger,
   });
   logger.info({ taskQueue, namespace, searchAttributes }, 'ready');
@@ -273,6 +274,7 @@ export async function createConnector(
       try {
         await Promise.all([worker.run(), upkeep.run(), link?.run(), metricsStream?.run()]);
       } finally {
+        certificates.close();
         await supervision.close();
         await policyWatch.close();
         await halting.close();

@@ -12,6 +12,7 @@ import type { Health } from '../../domain/health.ts';
 import { overallOf } from '../../domain/health.ts';
 import { VERSION } from '../../domain/names.ts';
 import type { AuditTrail } from '../audit-trail.ts';
+import type { Certificates } from '../certificates.ts';
 import type { WorkerConfig } from '../config.ts';
 import { watchHealth } from '../health-watch.ts';
 import type { Metrics } from '../metrics/registry.ts';
@@ -31,6 +32,7 @@ export interface SupervisionDeps {
   readonly audit: AuditTrail;
   readonly health: Health;
   readonly metrics: Metrics;
+  readonly certificates: Certificates;
   readonly logger: Logger;
 }
 
@@ -79,6 +81,7 @@ export async function openSupervision(deps: SupervisionDeps): Promise<Supervisio
     healthReport: report,
     isDraining: () => !['INITIALIZED', 'RUNNING'].includes(worker.getState()),
     metrics,
+    certificates: deps.certificates,
     logger,
     admit: deps.admit,
     claims: deps.claims,
