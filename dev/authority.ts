@@ -54,7 +54,7 @@ export async function createAuthority(notAfter?: Date): Promise<Authority> {
     crypto,
   );
   return {
-    ca: root.toString('pem'),
+    ca: `${root.toString('pem')}\n`,
     async issue(name, { use = 'server', names = THIS_MACHINE, notAfter: end } = {}) {
       const subject = await keyPair();
       const certificate = await x509.X509CertificateGenerator.create(
@@ -76,7 +76,7 @@ export async function createAuthority(notAfter?: Date): Promise<Authority> {
         },
         crypto,
       );
-      return { cert: certificate.toString('pem'), key: subject.pem };
+      return { cert: `${certificate.toString('pem')}\n`, key: subject.pem };
     },
   };
 }

@@ -48,8 +48,6 @@ export async function readTlsMaterial({ ca, cert, key }: TlsFiles): Promise<TlsM
     read('cert', cert),
     read('key', key),
   ]);
-  // OpenSSL would take a file without any certificate for "trust nobody".
-  if (authorities !== undefined) certificatesIn('ca', authorities);
   if ((certificate === undefined) !== (privateKey === undefined)) {
     throw new TlsFilesError(certificate === undefined ? 'cert' : 'key', 'is missing');
   }
@@ -60,10 +58,16 @@ export async function readTlsMaterial({ ca, cert, key }: TlsFiles): Promise<TlsM
       throw new TlsFilesError('key', 'is not that of the certificate');
   }
   return {
-    ...(authorities !== undefined && { ca: authorities }),
-    ...(certificate !== undefined && { cert: certificate }),
+    // OpenSSL would take a file without any certificate for "trust nobody".
+    ...(authorities !== undefined && { ca: pemOf(certificatesIn('ca', authorities)) }),
+    ...(certificate !== undefined && { cert: pemOf(certificatesIn('cert', certificate)) }),
     ...(privateKey !== undefined && { key: privateKey }),
   };
+}
+
+/** One after the other, also where whoever joined them left out the line between: OpenSSL would stop reading there. */
+function pemOf(certificates: readonly X509Certificate[]): string {
+  return certificates.map((one) => one.toString()).join('');
 }
 
 /** What there is to know of the certificates in the files. */

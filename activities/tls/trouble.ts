@@ -6,12 +6,14 @@ import { TlsFilesError } from './material.ts';
  * @returns undefined where something else was wrong
  */
 export function tlsTroubleIn(error: unknown): string | undefined {
-  for (let one = error, depth = 0; one instanceof Error && depth < 5; one = one.cause, depth += 1) {
+  let one = error;
+  for (let depth = 0; depth < 5 && typeof one === 'object' && one !== null; depth += 1) {
     if (one instanceof TlsFilesError) return one.message;
     const code = 'code' in one && typeof one.code === 'string' ? one.code : '';
     if (REFUSES_OURS.test(code)) return `it does not accept our client certificate (${code})`;
     if (NOT_VERIFIED.test(code)) return `its certificate does not verify (${code})`;
     if (/^(ERR_SSL|ERR_TLS|EPROTO)/.test(code)) return `no TLS connection comes about (${code})`;
+    one = 'cause' in one ? one.cause : undefined;
   }
   return undefined;
 }

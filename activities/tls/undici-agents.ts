@@ -60,8 +60,8 @@ export function verifyingAgents(source: TlsSource | undefined, options: AgentOpt
     return new Agent({ ...agentOptions, allowH2: false, connect });
   }
 
-  async function all(end: (one: Agent) => Promise<void>): Promise<void> {
-    await Promise.all([...before, ...(agent ? [agent] : [])].map(end));
+  async function all(how: 'close' | 'destroy'): Promise<void> {
+    await Promise.all([...before, ...(agent ? [agent] : [])].map((one) => ended(one, how)));
   }
 
   return {
@@ -71,12 +71,21 @@ export function verifyingAgents(source: TlsSource | undefined, options: AgentOpt
       if (agent) {
         const old = agent;
         before.add(old);
-        setTimeout(() => void old.close().finally(() => before.delete(old)), CLOSE_AFTER_MS).unref();
+        setTimeout(() => {
+          before.delete(old);
+          void ended(old, 'close');
+        }, CLOSE_AFTER_MS).unref();
       }
       [agent, material] = [agentFor(found), found];
       return agent;
     },
-    close: () => all((one) => (one.closed ? Promise.resolve() : one.close())),
-    destroy: () => all((one) => (one.destroyed ? Promise.resolve() : one.destroy())),
+    close: () => all('close'),
+    destroy: () => all('destroy'),
   };
+}
+
+/** A second end would be an error. */
+async function ended(agent: Agent, how: 'close' | 'destroy'): Promise<void> {
+  if (agent.destroyed || (how === 'close' && agent.closed)) return;
+  await agent[how]();
 }
