@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 
 import { applyVaultSetup } from '../../activities/vault/setup.ts';
+import type { TlsFiles } from '../../domain/tls-settings.ts';
 import { vaultSetup } from '../../domain/vault-setup.ts';
 import { DEV_CLUSTER } from '../environment.ts';
 import type { Host } from '../host.ts';
@@ -13,6 +14,8 @@ export interface VaultService {
   readonly address: string;
   /** PEM file of the authority that its certificate is verified against. */
   readonly caFile: string;
+  /** The same, as clients of Vault take it. */
+  readonly tls: TlsFiles;
   /** The root token. */
   readonly token: string;
   /** Path of the `bao` command. */
@@ -69,10 +72,11 @@ export async function startOpenBao(host: Host): Promise<VaultService> {
   const service = {
     address: `https://127.0.0.1:${api}`,
     caFile,
+    tls: { ca: caFile },
     token: keys.root_token,
     bin: await host.find('openbao'),
   };
-  await applyVaultSetup({ ...service, tls: { ca: caFile } }, vaultSetup(DEV_CLUSTER));
+  await applyVaultSetup(service, vaultSetup(DEV_CLUSTER));
   return service;
 }
 
