@@ -47,9 +47,12 @@ describe('a worker whose certificate for Temporal ends soon', () => {
     });
   });
   afterAll(async () => {
-    await connector.stop();
-    await front.close();
-    await files.remove();
+    try {
+      await connector.stop();
+    } finally {
+      await front.close();
+      await files.remove();
+    }
   });
 
   const run = async (name: string) => {

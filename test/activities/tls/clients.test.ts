@@ -165,7 +165,8 @@ const CALLER_KEYS: Kind = {
 };
 
 /** The AWS SDK takes errors of Node for foreign ones here, where jest has an `Error` of its own, and wraps them. */
-const NOT_VERIFIED = /does not verify \([A-Z_]+\)|CERT|UNABLE|INVALID_PURPOSE|AWS SDK error wrapper .*(certificate|altnames)/;
+const NOT_VERIFIED =
+  /does not verify \([A-Z_]+\)|CERT|UNABLE|INVALID_PURPOSE|AWS SDK error wrapper .*(certificate|altnames)/;
 
 describe.each([...KINDS, CALLER_KEYS])('the client of $name', ({ code, server, open }) => {
   let front: TlsFront;
