@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 
 import { applyVaultSetup } from '../activities/vault/setup.ts';
-import type { Role } from '../domain/names.ts';
+import type { VaultRole } from '../domain/vault-setup.ts';
 import { ROLES, vaultNameOf, vaultSetup } from '../domain/vault-setup.ts';
 import { get, post } from './servers/https.ts';
 import type { VaultService } from './servers/openbao.ts';
@@ -45,6 +45,6 @@ export async function vaultLoginSettings(vault: VaultService, folder: string): P
 const roleIdSchema = z.object({ data: z.object({ role_id: z.string() }) });
 const secretIdSchema = z.object({ data: z.object({ secret_id: z.string() }) });
 
-function filesOf(folder: string, role: Role) {
+function filesOf(folder: string, role: VaultRole) {
   return { roleId: join(folder, `${role}.role-id`), secretId: join(folder, `${role}.secret-id`) };
 }

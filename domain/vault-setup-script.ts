@@ -1,4 +1,4 @@
-import { isReference, ROLES, vaultNameOf } from './vault-setup.ts';
+import { isReference, ROLES, secretAt, vaultNameOf } from './vault-setup.ts';
 import type { SetupStep, SetupValue } from './vault-setup.ts';
 
 /**
@@ -21,7 +21,14 @@ export function setupScript(clusterId: string, steps: readonly SetupStep[], tool
   ];
 }
 
-function commandOf({ path, data, once }: SetupStep, tool: string): string[] {
+function commandOf({ path, data, once, keyBytes }: SetupStep, tool: string): string[] {
+  if (keyBytes !== undefined) {
+    const { mount, folder, name } = secretAt(path);
+    return [
+      `${tool} kv list -mount=${mount} ${folder} >/dev/null 2>&1 || \\`,
+      `  openssl rand -base64 ${keyBytes} | ${tool} kv put -mount=${mount} -cas=0 ${folder}/${name} key=-`,
+    ];
+  }
   const make = makeOf(path, data, tool);
   return once ? [`${tool} read ${path} >/dev/null 2>&1 || \\`, `  ${make.join('\n')}`] : make;
 }

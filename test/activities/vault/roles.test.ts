@@ -11,7 +11,7 @@ import { createVault } from '../../../activities/vault/vault.ts';
 import type { VaultEvent } from '../../../activities/vault/vault.ts';
 import { get } from '../../../dev/servers/https.ts';
 import type { VaultService } from '../../../dev/servers/openbao.ts';
-import type { Role } from '../../../domain/names.ts';
+import type { VaultRole } from '../../../domain/vault-setup.ts';
 import { ROLES, vaultNameOf, vaultSetup } from '../../../domain/vault-setup.ts';
 import { setupScript } from '../../../domain/vault-setup-script.ts';
 import { loginOf } from '../../support/app-role.ts';
@@ -33,18 +33,21 @@ const KEYS = `secret/data/byoc/${CLUSTER}`;
 const FOLDERS = `secret/metadata/byoc/${CLUSTER}`;
 
 /** Everything that some role reads, and whose it is. */
-const OWNERS: [string, Role][] = [
-  [`${KEYS}/signing-keys/release`, 'execution'],
-  [`${KEYS}/approvers/carol`, 'execution'],
-  [`${FOLDERS}/signing-keys/?list=1`, 'execution'],
-  [`${FOLDERS}/approvers/?list=1`, 'execution'],
-  ['identity/oidc/token/byoc-registration', 'registration'],
-  ['identity/oidc/token/byoc-metrics', 'metrics'],
+const OWNERS: [string, VaultRole[]][] = [
+  [`${KEYS}/signing-keys/release`, ['execution']],
+  [`${KEYS}/approvers/carol`, ['execution']],
+  [`${FOLDERS}/signing-keys/?list=1`, ['execution']],
+  [`${FOLDERS}/approvers/?list=1`, ['execution']],
+  [`${KEYS}/payload-keys/first`, ['execution', 'codec']],
+  [`${FOLDERS}/payload-keys/?list=1`, ['execution', 'codec']],
+  ['identity/oidc/token/byoc-registration', ['registration']],
+  ['identity/oidc/token/byoc-metrics', ['metrics']],
 ];
 
 /** What none may read. */
 const FORBIDDEN = [
   `secret/data/byoc/${OTHER_CLUSTER}/signing-keys/release`,
+  `secret/data/byoc/${OTHER_CLUSTER}/payload-keys/first`,
   `secret/data/byoc/${CLUSTER}/else`,
   'secret/metadata/byoc?list=1',
   `sys/policies/acl/${vaultNameOf(CLUSTER, 'execution')}`,
@@ -55,7 +58,7 @@ const FORBIDDEN = [
 describe('the roles that `byoc vault setup` makes', () => {
   let service: VaultService;
   let requests: VaultRequests;
-  const tokens = new Map<Role, string>();
+  const tokens = new Map<VaultRole, string>();
 
   beforeAll(async () => {
     ({ vault: service } = await sharedServices());
@@ -74,13 +77,13 @@ describe('the roles that `byoc vault setup` makes', () => {
   });
   afterAll(() => requests.close());
 
-  const statusOf = (role: Role, path: string) =>
+  const statusOf = (role: VaultRole, path: string) =>
     requests.get(path, tokens.get(role) ?? '').then(
       () => 200,
       (error: { status?: number }) => error.status,
     );
 
-  it.each(ROLES.flatMap((role) => OWNERS.map(([path, owner]) => [role, path, owner === role ? 200 : 403] as const)))(
+  it.each(ROLES.flatMap((role) => OWNERS.map(([path, owners]) => [role, path, owners.includes(role) ? 200 : 403] as const)))(
     '%s reading %s is answered with %i',
     async (role, path, status) => {
       expect(await statusOf(role, path)).toBe(status);
@@ -98,6 +101,7 @@ describe('the roles that `byoc vault setup` makes', () => {
     for (const path of [
       `${KEYS}/signing-keys/release`,
       `${KEYS}/approvers/mallory`,
+      `${KEYS}/payload-keys/first`,
       'auth/token/create',
       `auth/approle/role/${vaultNameOf(CLUSTER, role)}/secret-id`,
       `identity/entity/name/${vaultNameOf(CLUSTER, role)}`,
