@@ -16,6 +16,7 @@ const { code } = await bundleWorkflowCode({
   workflowsPath: join(dist, 'workflows', 'index.js'),
   workflowInterceptorModules: [join(dist, 'workflows', 'interceptors.js')],
   payloadConverterPath: join(dist, 'client', 'data-converter', 'payload-converter.js'),
+  failureConverterPath: join(dist, 'client', 'data-converter', 'failure-converter.js'),
   logger: new DefaultLogger('WARN'),
 });
 await writeFile(join(dist, 'workflow-bundle.js'), code);

@@ -110,6 +110,7 @@ export const ERRORS = {
   CALL_TOO_LARGE: no(413, 'The call is larger than it may be.'),
   CALL_TOO_SLOW: no(408, 'The call did not arrive in time.'),
   CALL_UNSUPPORTED: no(415, 'The call must bring JSON.'),
+  ORIGIN_DENIED: no(403, 'Pages from there may not ask here.'),
   ROUTE_UNKNOWN: no(404, 'There is nothing here.'),
   ROUTE_OFF: no(503, 'This way in is switched off.'),
 

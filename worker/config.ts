@@ -73,6 +73,8 @@ const settingsSchema = z
     /** How long metrics wait on the disk for the Insight Engine, and how much of it they may take. */
     BYOC_METRICS_KEEP_SECONDS: z.coerce.number().int().min(1).max(3_600).default(3_600),
     BYOC_METRICS_LOCAL_MIB: z.coerce.number().min(0.01).max(64).default(24),
+    /** How payloads go to Temporal: encrypted with a key from Vault, or plain, which is for development. */
+    BYOC_PAYLOAD_CODEC: z.enum(['vault', 'off']).default('off'),
     /** Kubernetes: the kubeconfig's context to use, where it is not the current one. */
     BYOC_KUBE_CONTEXT: z.string().min(1).optional(),
     ...AGENT_SETTINGS,
@@ -81,6 +83,10 @@ const settingsSchema = z
   .refine(({ COSIGN_KEY, VAULT_ADDR }) => COSIGN_KEY ?? VAULT_ADDR, {
     path: ['VAULT_ADDR'],
     message: 'is missing, and so is COSIGN_KEY: one of them must say where the signing keys are',
+  })
+  .refine(({ BYOC_PAYLOAD_CODEC, VAULT_ADDR }) => BYOC_PAYLOAD_CODEC === 'off' || VAULT_ADDR !== undefined, {
+    path: ['BYOC_PAYLOAD_CODEC'],
+    message: 'is vault; VAULT_ADDR must be set too',
   })
   .refine(({ CONTROL_PLANE_URL, VAULT_ADDR }) => CONTROL_PLANE_URL === undefined || VAULT_ADDR !== undefined, {
     path: ['CONTROL_PLANE_URL'],
@@ -135,6 +141,7 @@ export interface WorkerConfig {
   readonly metrics: MetricsSettings | undefined;
   /** The login by which the Insight Engine knows the cluster. */
   readonly metricsVault: VaultSettings | undefined;
+  readonly payloadCodec: 'vault' | 'off';
   readonly kubeContext: string | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
@@ -218,6 +225,7 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
     agent: agentConfigOf(settings, settings.BYOC_CLUSTER_ID),
     metrics: metricsSettings(settings),
     metricsVault: settings.PROM_URL ? readVaultSettings(given, 'metrics') : undefined,
+    payloadCodec: settings.BYOC_PAYLOAD_CODEC,
     kubeContext: settings.BYOC_KUBE_CONTEXT,
     logLevel: settings.LOG_LEVEL,
   };

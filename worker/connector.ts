@@ -4,6 +4,7 @@ import { Client } from '@temporalio/client';
 import { bundleWorkflowCode, DefaultLogger, Worker } from '@temporalio/worker';
 import type { WorkerOptions } from '@temporalio/worker';
 import { KubeConfig } from '@kubernetes/client-node';
+import type { DataConverter } from '@temporalio/common';
 import type { Logger } from 'pino';
 import { createActivities } from '../activities/index.ts';
 import { createKubeApi } from '../activities/kubernetes/kube-api.ts';
@@ -24,13 +25,12 @@ import { vaultKeySource } from '../activities/sigstore/vault-keys.ts';
 import { readTrustedRoot } from '../activities/sigstore/trusted-root.ts';
 import { createWitness } from '../activities/temporal/witness.ts';
 import type { Vault, VaultSettings } from '../activities/vault/vault.ts';
-import { dataConverter } from '../client/data-converter/index.ts';
 import { sha256 } from '../client/sha256.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { FreezeState } from '../domain/freeze.ts';
 import { Health } from '../domain/health.ts';
-import type { Role } from '../domain/names.ts';
 import { rollbackIdOf, STATE_NAMESPACE, taskQueueOf, VERSION } from '../domain/names.ts';
+import type { VaultRole } from '../domain/vault-setup.ts';
 import { openAlerts } from './alerts.ts';
 import { openSupervision } from './agent/supervision.ts';
 import { openAuditTrail } from './audit-trail.ts';
@@ -44,6 +44,7 @@ import { createMetrics } from './metrics/registry.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
 import { clusterSchedules, metricsSchedules, reconcileSchedules, removeSchedules } from './schedules.ts';
+import { openPayloadCodec } from './payload-codec.ts';
 import { connectTemporal, registeredSearchAttributes } from './temporal.ts';
 import type { TemporalAccess } from './temporal.ts';
 import { openVault } from './vault.ts';
@@ -96,6 +97,10 @@ export async function createConnector(
   const audit = await openAuditTrail({ config, version: VERSION, api, watchers: [metrics, alerts], raise, logger });
   const temporal = await connectTemporal(env);
   const { connection, namespace } = temporal;
+  const vaultOf = (role: VaultRole, settings: VaultSettings | undefined) =>
+    settings && openVault({ settings, role, record: audit.record, logger });
+  const vault = vaultOf('execution', config.vault);
+  const dataConverter = await openPayloadCodec({ config, vault, namespace, health, logger });
   const client = new Client({ connection, namespace, dataConverter });
   const searchAttributes = await registeredSearchAttributes(temporal);
 
@@ -108,9 +113,6 @@ export async function createConnector(
   const planner = createPlanner({ api, sha256, mask });
   const halting = await openHalting(config, kubeConfig, audit, logger);
   const writer = createWriter({ api: halting.guard(api), planner });
-  const vaultOf = (role: Role, settings: VaultSettings | undefined) =>
-    settings && openVault({ settings, role, record: audit.record, logger });
-  const vault = vaultOf('execution', config.vault);
   const registrationVault = vaultOf('registration', config.registrationVault);
   const metricsVault = vaultOf('metrics', config.metricsVault);
   const vaults = [vault, registrationVault, metricsVault];
@@ -180,7 +182,7 @@ export async function createConnector(
     taskQueue,
     activities: { ...activities, ...createReadActivities(audit) },
     dataConverter,
-    ...(await workflows(config)),
+    ...(await workflows(config, dataConverter)),
     // A stop is heard with a heartbeat's answer: send each one.
     maxHeartbeatThrottleInterval: '200ms',
     defaultHeartbeatThrottleInterval: '200ms',
@@ -293,11 +295,13 @@ export async function createConnector(
 }
 
 /** In production the bundle was made by the build; from a checkout it is made now. */
-async function workflows(config: WorkerConfig): Promise<Pick<WorkerOptions, 'workflowBundle'>> {
+async function workflows(
+  config: WorkerConfig,
+  { payloadConverterPath, failureConverterPath }: DataConverter,
+): Promise<Pick<WorkerOptions, 'workflowBundle'>> {
   if (config.workflowBundle) return { workflowBundle: { codePath: config.workflowBundle } };
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const pathOf = (name: string) => fileURLToPath(new URL(`../workflows/${name}.${extension}`, import.meta.url));
-  const { payloadConverterPath } = dataConverter;
   const logger = new DefaultLogger('WARN');
   return {
     workflowBundle: await bundleWorkflowCode({
@@ -305,6 +309,7 @@ async function workflows(config: WorkerConfig): Promise<Pick<WorkerOptions, 'wor
       workflowInterceptorModules: [pathOf('interceptors')],
       logger,
       ...(payloadConverterPath && { payloadConverterPath }),
+      ...(failureConverterPath && { failureConverterPath }),
     }),
   };
 }

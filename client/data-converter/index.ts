@@ -9,7 +9,8 @@ import type { KeyRing } from './key-ring.ts';
 const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
 const pathOf = (name: string) => fileURLToPath(new URL(`./${name}.${extension}`, import.meta.url));
 const payloadConverterPath = pathOf('payload-converter');
-const failureConverterPath = pathOf('failure-converter');
+/** For the workflow bundle of those who encrypt. */
+export const failureConverterPath = pathOf('failure-converter');
 
 /** How those without a key turn values into Temporal's payloads and back. What is encrypted for others is `Sealed` to them. */
 export const dataConverter: DataConverter = { payloadConverterPath, payloadCodecs: [new CompressionCodec()] };

@@ -82,7 +82,8 @@ export async function openSupervision(deps: SupervisionDeps): Promise<Supervisio
     logger,
     admit: deps.admit,
     claims: deps.claims,
-    client: new ConnectorClient({ ...temporal, clusterId }),
+    // What it starts is encrypted as what the worker itself says is.
+    client: new ConnectorClient({ ...temporal, clusterId, dataConverter: deps.client.options.loadedDataConverter }),
   });
   return {
     async close() {

@@ -1,0 +1,37 @@
+import type { Command } from 'commander';
+import { openCodecServer } from '../../worker/codec-server/codec-server.ts';
+import { readCodecServerConfig } from '../../worker/codec-server/settings.ts';
+import { createLogger } from '../../worker/logging.ts';
+import { say } from './output.ts';
+
+interface CodecServerOptions {
+  readonly cluster?: string;
+  readonly port?: string;
+}
+
+/** `byoc codec-server`: shows what is encrypted in Temporal to those who may see it. */
+export function registerCodecServer(program: Command): void {
+  program
+    .command('codec-server')
+    .description('decrypt payloads for the Temporal UI and the temporal command, for those who may see them')
+    .option('--cluster <id>', 'the cluster, as packages name it; BYOC_CLUSTER_ID')
+    .option('--port <n>', 'where it listens; BYOC_CODEC_PORT, 8006')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  byoc codec-server --cluster prod-eu-1' +
+        '\n  temporal workflow show --workflow-id wpk/prod-eu-1/01JD0000000000000000000000 --codec-endpoint http://127.0.0.1:8006' +
+        '\n\nThe keys are read from Vault, with VAULT_ADDR and VAULT_TOKEN or an AppRole. All settings: docs/data-protection.md.',
+    )
+    .action(async ({ cluster, port }: CodecServerOptions) => {
+      const env = {
+        ...process.env,
+        ...(cluster !== undefined && { BYOC_CLUSTER_ID: cluster }),
+        ...(port !== undefined && { BYOC_CODEC_PORT: port }),
+      };
+      const config = readCodecServerConfig(env);
+      const server = await openCodecServer(config, env, createLogger('info', { cluster: config.clusterId }));
+      say(`Listening at ${server.url}; the audit log has who looks. It ends with Ctrl-C.`);
+      await new Promise((resolve) => process.once('SIGTERM', resolve));
+      await server.close();
+    });
+}
