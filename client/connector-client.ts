@@ -149,7 +149,9 @@ export class ConnectorClient {
       Promise.all([this.answered(() => handle.query<PackageStatus>('status')), handle.describe()]),
     );
     const status = isSealed(answer) ? sealedStatusOf(description) : answer;
-    const view = await this.call(wpkId, () => viewOf(wpkId, status, description, this.client.options.loadedDataConverter));
+    const view = await this.call(wpkId, () =>
+      viewOf(wpkId, status, description, this.client.options.loadedDataConverter),
+    );
     if (status.phase !== 'failed' && status.phase !== 'stopped') return view;
     const rollback = await this.call(wpkId, () => this.rollbackOf(wpkId));
     return rollback ? { ...view, rollback } : view;

@@ -10,6 +10,7 @@ import type { ErrorCode } from '../domain/errors.ts';
 import { isMalformed } from '../domain/malformed.ts';
 import { SEARCH_ATTRIBUTES } from '../domain/names.ts';
 import type { PackageStatus, Phase, Progress, RollbackOutcome } from '../domain/status.ts';
+import type { RiskLevel } from '../domain/wpk.ts';
 import { SEALED_MESSAGE } from './errors.ts';
 
 /** What something that is being retried waits for. */
@@ -52,6 +53,9 @@ export interface PackageView extends PackageStatus, Work {
   readonly sealed?: true;
 }
 
+/** What a list and a description have in common. */
+type Known = Omit<WorkflowExecutionInfo, 'raw'>;
+
 type PendingActivity = NonNullable<WorkflowExecutionDescription['raw']['pendingActivities']>[number];
 
 /**
@@ -78,7 +82,7 @@ export async function viewOf(
  * What Temporal itself knows of a package whose status is encrypted for others.
  * @throws {ConnectorError} PAYLOAD_SEALED where the namespace lacks the search attributes
  */
-export function sealedStatusOf(info: WorkflowExecutionInfo): PackageStatus & { readonly sealed: true } {
+export function sealedStatusOf(info: Known): PackageStatus & { readonly sealed: true } {
   const attribute = (name: string) => attributeOf(info, name);
   const phase = attribute(SEARCH_ATTRIBUTES.phase) ?? PHASE_AT_END[info.status.name];
   if (phase === undefined) {
@@ -93,7 +97,7 @@ export function sealedStatusOf(info: WorkflowExecutionInfo): PackageStatus & { r
     approvers: [],
     votes: [],
     replans: 0,
-    ...(risk !== undefined && { risk: risk as PackageStatus['risk'] }),
+    ...(risk !== undefined && { risk: risk as RiskLevel }),
   };
 }
 
@@ -101,16 +105,13 @@ export function sealedStatusOf(info: WorkflowExecutionInfo): PackageStatus & { r
 const PHASE_AT_END: Readonly<Record<string, Phase>> = { FAILED: 'denied', CANCELLED: 'stopped' };
 
 /** A search attribute of the connector's, all of which are texts. */
-export function attributeOf({ typedSearchAttributes }: WorkflowExecutionInfo, name: string): string | undefined {
+export function attributeOf({ typedSearchAttributes }: Known, name: string): string | undefined {
   const value: unknown = typedSearchAttributes.getAll().find(({ key }) => key.name === name)?.value;
   return typeof value === 'string' ? value : undefined;
 }
 
 /** @returns nothing in it while no activity has begun, or as long as it has nothing to say that can be read here */
-export async function workOf(
-  { raw }: WorkflowExecutionDescription,
-  converter: LoadedDataConverter,
-): Promise<Work> {
+export async function workOf({ raw }: WorkflowExecutionDescription, converter: LoadedDataConverter): Promise<Work> {
   const all = raw.pendingActivities ?? [];
   // Votes that come too late are checked beside it.
   const pending = all.find(({ activityType }) => WRITING.has(activityType?.name ?? '')) ?? all[0];

@@ -33,7 +33,9 @@ function payloadKeyOf(name: string, data: Readonly<Record<string, unknown>>): Pa
   const parsed = entrySchema.safeParse(trimmed(data));
   if (!parsed.success) {
     const field = String(parsed.error.issues[0]?.path[0] ?? 'a field that nobody knows');
-    throw new Error(`${field} is not as it must be: key is ${PAYLOAD_KEY_BYTES} bytes in base64, writeFrom a time in UTC`);
+    throw new Error(
+      `${field} is not as it must be: key is ${PAYLOAD_KEY_BYTES} bytes in base64, writeFrom a time in UTC`,
+    );
   }
   const { key, writeFrom } = parsed.data;
   const secret = Buffer.from(key, 'base64');

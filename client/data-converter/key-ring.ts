@@ -114,5 +114,8 @@ export class KeyRing {
 function writingOf(keys: ReadonlyMap<string, HeldKey> | undefined): HeldKey {
   const key = keyThatWrites([...(keys?.values() ?? [])], new Date());
   if (key) return key;
-  throw new ConnectorError('PAYLOAD_KEYS_UNAVAILABLE', 'Vault has none that may encrypt now; byoc vault setup makes one.');
+  throw new ConnectorError(
+    'PAYLOAD_KEYS_UNAVAILABLE',
+    'Vault has none that may encrypt now; byoc vault setup makes one.',
+  );
 }

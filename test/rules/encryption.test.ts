@@ -36,8 +36,7 @@ const payloadOf = (value: unknown) => defaultPayloadConverter.toPayload(value);
 const valueOf = ([payload]: Payload[]) => payloadConverter.fromPayload<unknown>(payload ?? {});
 const first = keyOf('first');
 const codec = new EncryptionCodec(ringOf(first), SCOPE);
-const textOf = (payload: Payload | undefined, name: string) =>
-  Buffer.from(payload?.metadata?.[name] ?? []).toString();
+const textOf = (payload: Payload | undefined, name: string) => Buffer.from(payload?.metadata?.[name] ?? []).toString();
 
 describe('an encrypted payload', () => {
   it('comes out as it went in, whatever it is', async () => {
@@ -90,19 +89,27 @@ describe('an encrypted payload', () => {
     expect(isMalformed(valueOf(await twins.decode([{ ...encoded, metadata }])))).toBe(true);
   });
 
-  it.each(['', 'first', 'prod-eu-2/first', 'prod-eu-1/', 'prod-eu-1/../first', 'prod-eu-1/none', `prod-eu-1/${'a'.repeat(99)}`])(
-    'is malformed where its key is called %j',
-    async (id) => {
-      const [encoded] = await codec.encode([payloadOf('text')]);
-      const metadata = { ...encoded?.metadata, 'encryption-key-id': Buffer.from(id) };
-      expect(isMalformed(valueOf(await codec.decode([{ ...encoded, metadata }])))).toBe(true);
-    },
-  );
+  it.each([
+    '',
+    'first',
+    'prod-eu-2/first',
+    'prod-eu-1/',
+    'prod-eu-1/../first',
+    'prod-eu-1/none',
+    `prod-eu-1/${'a'.repeat(99)}`,
+  ])('is malformed where its key is called %j', async (id) => {
+    const [encoded] = await codec.encode([payloadOf('text')]);
+    const metadata = { ...encoded?.metadata, 'encryption-key-id': Buffer.from(id) };
+    expect(isMalformed(valueOf(await codec.decode([{ ...encoded, metadata }])))).toBe(true);
+  });
 
   it('is malformed, whatever bytes it is of', async () => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 100 }), async (data) => {
-        const metadata = { encoding: Buffer.from('binary/encrypted'), 'encryption-key-id': Buffer.from('prod-eu-1/first') };
+        const metadata = {
+          encoding: Buffer.from('binary/encrypted'),
+          'encryption-key-id': Buffer.from('prod-eu-1/first'),
+        };
         expect(isMalformed(valueOf(await codec.decode([{ metadata, data }])))).toBe(true);
       }),
     );
@@ -140,7 +147,12 @@ describe('a failure', () => {
     expect(JSON.stringify(failure)).not.toContain(CANARY);
     expect(JSON.stringify(failure)).not.toContain('.test.ts');
     const back = await decodeOptionalFailureToOptionalError(converter, failure);
-    expect(back).toMatchObject({ message: CANARY, type: 'POLICY_DENIED', details, cause: { message: `cause ${CANARY}` } });
+    expect(back).toMatchObject({
+      message: CANARY,
+      type: 'POLICY_DENIED',
+      details,
+      cause: { message: `cause ${CANARY}` },
+    });
     const without = await decodeOptionalFailureToOptionalError(loadDataConverter(dataConverter), failure);
     expect(without).toMatchObject({ message: 'Encoded failure', type: 'POLICY_DENIED' });
   });

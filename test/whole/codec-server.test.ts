@@ -92,7 +92,13 @@ describe('the codec server', () => {
     });
     return { payloads: (queryResult?.payloads ?? []).map(inBase64) };
   };
-  const inBase64 = ({ metadata, data }: { metadata?: Record<string, Uint8Array> | null; data?: Uint8Array | null }) => ({
+  const inBase64 = ({
+    metadata,
+    data,
+  }: {
+    metadata?: Record<string, Uint8Array> | null;
+    data?: Uint8Array | null;
+  }) => ({
     metadata: Object.fromEntries(
       Object.entries(metadata ?? {}).map(([name, value]) => [name, Buffer.from(value).toString('base64')]),
     ),
@@ -112,7 +118,10 @@ describe('the codec server', () => {
     await call('/decode', await encryptedPlan(), { headers: await authorized() });
     const reads = (await connector.audit()).filter(({ type }) => type === 'payload.read');
     expect(reads.length).toBe(before + 1);
-    expect(reads.at(-1)).toMatchObject({ actor: { id: `${issuer.issuer} ${BOB}` }, detail: { namespace: namespace() } });
+    expect(reads.at(-1)).toMatchObject({
+      actor: { id: `${issuer.issuer} ${BOB}` },
+      detail: { namespace: namespace() },
+    });
     expect(lines.join('')).toContain('payloads were shown');
     expect(lines.join('')).not.toContain(CANARY);
   });
@@ -201,7 +210,9 @@ describe('the codec server', () => {
         },
         logFile: join(folder, 'codec-server.log'),
       });
-      await untilHealthy(program, () => Promise.resolve(/Listening at/.test(program.lastLines())), { timeoutMs: 30_000 });
+      await untilHealthy(program, () => Promise.resolve(/Listening at/.test(program.lastLines())), {
+        timeoutMs: 30_000,
+      });
       url = /Listening at (\S+);/.exec(program.lastLines())?.[1] ?? '';
     });
     afterAll(() => program.stop());
@@ -239,11 +250,15 @@ describe('the codec server', () => {
 
   it('shows nothing while it cannot be recorded', async () => {
     await connector.stopWorker();
-    const answer = await call('/decode', await plainCall(), { headers: await authorized({ sub: 'carol@example.com' }) });
+    const answer = await call('/decode', await plainCall(), {
+      headers: await authorized({ sub: 'carol@example.com' }),
+    });
     expect(answer.status).toBe(503);
     await connector.startWorker();
     await until('the next try to be answered', async () => {
-      const again = await call('/decode', await plainCall(), { headers: await authorized({ sub: 'carol@example.com' }) });
+      const again = await call('/decode', await plainCall(), {
+        headers: await authorized({ sub: 'carol@example.com' }),
+      });
       return again.status === 200;
     });
   });
@@ -258,9 +273,7 @@ interface Call {
 
 function inBytes({ metadata, data }: { metadata: Record<string, string>; data: string }) {
   return {
-    metadata: Object.fromEntries(
-      Object.entries(metadata).map(([name, value]) => [name, Buffer.from(value, 'base64')]),
-    ),
+    metadata: Object.fromEntries(Object.entries(metadata).map(([name, value]) => [name, Buffer.from(value, 'base64')])),
     data: Buffer.from(data, 'base64'),
   };
 }

@@ -75,7 +75,8 @@ describe('a connector that encrypts what it tells Temporal', () => {
     expect(encodingsOf(history)).toEqual(['binary/encrypted']);
     const description = await service().describeWorkflowExecution(execution(one));
     const { namespace, execution: workflow } = execution(one);
-    const query = (queryType: string) => service().queryWorkflow({ namespace, execution: workflow, query: { queryType } });
+    const query = (queryType: string) =>
+      service().queryWorkflow({ namespace, execution: workflow, query: { queryType } });
     const answers = await Promise.all(['status', 'plan', '__temporal_workflow_metadata'].map(query));
     const shown = [
       await connector.temporal('workflow', 'show', '--workflow-id', one.workflowId, '--output', 'json'),
@@ -88,20 +89,27 @@ describe('a connector that encrypts what it tells Temporal', () => {
       }
     }
     // What is in clear is what docs/data-protection.md says.
-    expect(await connector.temporal('workflow', 'describe', '--workflow-id', one.workflowId, '--output', 'json')).toContain(
-      'ByocPhase',
-    );
+    expect(
+      await connector.temporal('workflow', 'describe', '--workflow-id', one.workflowId, '--output', 'json'),
+    ).toContain('ByocPhase');
   });
 
   it('tells nothing of a failure but its code', async () => {
     const wrong = { ...configMap(`Wrong_${CANARY}`, connector.namespace, {}) };
     const one = await connector.submit({ steps: [applyStep(wrong)] });
     const result = await connector.client.result(one.wpkId);
-    expect(result).toMatchObject({ phase: 'failed', error: { code: 'PLAN_REJECTED', message: expect.stringContaining(CANARY) } });
+    expect(result).toMatchObject({
+      phase: 'failed',
+      error: { code: 'PLAN_REJECTED', message: expect.stringContaining(CANARY) },
+    });
     const history = await rawHistory(one);
     expect(tells(everythingIn(history), CANARY)).toBe(false);
     const failure = history.events?.at(-1)?.workflowExecutionFailedEventAttributes?.failure;
-    expect(failure).toMatchObject({ message: 'Encoded failure', stackTrace: '', applicationFailureInfo: { type: 'PLAN_REJECTED' } });
+    expect(failure).toMatchObject({
+      message: 'Encoded failure',
+      stackTrace: '',
+      applicationFailureInfo: { type: 'PLAN_REJECTED' },
+    });
     expect(await keyless.result(one.wpkId)).toMatchObject({ phase: 'failed', error: { code: 'PLAN_REJECTED' } });
   });
 
@@ -120,7 +128,11 @@ describe('a connector that encrypts what it tells Temporal', () => {
     });
     expect(answer.statusCode).toBe(202);
     const { id } = (await answer.body.json()) as { id: string };
-    const { planDigest = '', workflowId, runId } = await connector.untilView(id, ({ phase }) => phase === 'awaiting-approval');
+    const {
+      planDigest = '',
+      workflowId,
+      runId,
+    } = await connector.untilView(id, ({ phase }) => phase === 'awaiting-approval');
     const history = await rawHistory({ wpkId: id, workflowId, runId });
     expect(encodingsOf(history)).toEqual(['binary/encrypted']);
     expect(tells(everythingIn(history), CANARY)).toBe(false);
@@ -135,7 +147,9 @@ describe('a connector that encrypts what it tells Temporal', () => {
     expect(await asyncErrorOf(() => keyless.plan(wpkId))).toMatchObject({ code: 'PAYLOAD_SEALED' });
     await connector.untilListed(wpkId);
     expect(await keyless.list()).toContainEqual(expect.objectContaining({ wpkId, phase: 'awaiting-approval' }));
-    expect(await asyncErrorOf(() => keyless.approve(wpkId, { approver: BOB, planDigest: `sha256:${'0'.repeat(64)}` }))).toMatchObject({
+    expect(
+      await asyncErrorOf(() => keyless.approve(wpkId, { approver: BOB, planDigest: `sha256:${'0'.repeat(64)}` })),
+    ).toMatchObject({
       code: 'APPROVAL_PLAN_MISMATCH',
     });
     const phases: string[] = [];
@@ -150,7 +164,9 @@ describe('a connector that encrypts what it tells Temporal', () => {
     const other = await keyless.submit(connector.signed(told('keyless-stopped')));
     await connector.untilWaiting(other);
     expect(await keyless.stop(other.wpkId, { by: 'oncall', reason: 'wrong one' })).toMatchObject({ phase: 'stopped' });
-    const [stopped] = (await connector.audit({ workflowId: other.workflowId })).filter(({ type }) => type === 'package.stopped');
+    const [stopped] = (await connector.audit({ workflowId: other.workflowId })).filter(
+      ({ type }) => type === 'package.stopped',
+    );
     expect(stopped).toMatchObject({ actor: { id: 'oncall' }, detail: { reason: 'wrong one' } });
   });
 
@@ -201,7 +217,9 @@ describe('a connector that encrypts what it tells Temporal', () => {
       code: 1,
       stderr: expect.stringContaining('PAYLOAD_SEALED'),
     });
-    expect(await connector.byoc('approve', one.wpkId, '--as', BOB, '--plan', one.planDigest)).toMatchObject({ code: 0 });
+    expect(await connector.byoc('approve', one.wpkId, '--as', BOB, '--plan', one.planDigest)).toMatchObject({
+      code: 0,
+    });
     expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });
   });
 
@@ -214,7 +232,9 @@ describe('a connector that encrypts what it tells Temporal', () => {
     const environment = { ...connector.prepared.env };
     expect(environment['BYOC_PAYLOAD_CODEC']).toBe('vault');
     // Another process knows the new key before the worker does.
-    expect(await connector.byoc('approve', one.wpkId, '--as', BOB, '--plan', one.planDigest)).toMatchObject({ code: 0 });
+    expect(await connector.byoc('approve', one.wpkId, '--as', BOB, '--plan', one.planDigest)).toMatchObject({
+      code: 0,
+    });
     expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded', approvers: [BOB] });
     const ids = payloadsIn(temporal.api.history.v1.History.toObject((await rawHistory(one)) as never)).map((payload) =>
       Buffer.from(payload.metadata?.['encryption-key-id'] ?? []).toString(),
@@ -241,7 +261,9 @@ describe('a connector that encrypts what it tells Temporal', () => {
 
 describe('a connector whose workflows were bundled for plain payloads', () => {
   it('does not start to encrypt', async () => {
-    const error: unknown = await TestConnector.start({ env: { BYOC_PAYLOAD_CODEC: 'vault' } }).catch((thrown: unknown) => thrown);
+    const error: unknown = await TestConnector.start({ env: { BYOC_PAYLOAD_CODEC: 'vault' } }).catch(
+      (thrown: unknown) => thrown,
+    );
     expect(String(error)).toContain('BYOC_WORKFLOW_BUNDLE was made for BYOC_PAYLOAD_CODEC=off');
     expect(error).not.toBeInstanceOf(ConnectorError);
   });
@@ -264,9 +286,12 @@ function encodingOf({ metadata }: Payload): string {
 /** All text and bytes of a message, whichever way they are wrapped. */
 function everythingIn(value: unknown): string {
   if (typeof value === 'string') return value;
-  if (ArrayBuffer.isView(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1');
+  if (ArrayBuffer.isView(value))
+    return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1');
   if (typeof value !== 'object' || value === null) return '';
-  return Object.entries(value).map(([name, one]) => `${name}\n${everythingIn(one)}`).join('\n');
+  return Object.entries(value)
+    .map(([name, one]) => `${name}\n${everythingIn(one)}`)
+    .join('\n');
 }
 
 /** Whether a text holds a word as it is, or in base64 once or twice. */
@@ -280,4 +305,3 @@ function tells(text: string, word: string): boolean {
   const once = inBase64(word);
   return [word, ...once, ...once.flatMap(inBase64)].some((one) => one.length > 3 && text.includes(one));
 }
-

@@ -62,7 +62,8 @@ export function readCodecServerConfig(env: Readonly<Record<string, string | unde
   const jwt = jwtOf(settings);
   const host = settings.BYOC_CODEC_HOST ?? (tls ? '::' : '127.0.0.1');
   const isOpen = !LOOPBACK.includes(host) || settings.NODE_ENV === 'production';
-  if (!tls && isOpen) throw invalid('BYOC_CODEC_TLS_CERT and BYOC_CODEC_TLS_KEY must be set; nothing travels in clear.');
+  if (!tls && isOpen)
+    throw invalid('BYOC_CODEC_TLS_CERT and BYOC_CODEC_TLS_KEY must be set; nothing travels in clear.');
   if (!jwt && isOpen) {
     throw invalid('BYOC_CODEC_JWT_ISSUER and BYOC_CODEC_JWT_KEYS must be set; only on this machine nobody is asked.');
   }

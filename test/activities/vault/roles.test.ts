@@ -83,12 +83,11 @@ describe('the roles that `byoc vault setup` makes', () => {
       (error: { status?: number }) => error.status,
     );
 
-  it.each(ROLES.flatMap((role) => OWNERS.map(([path, owners]) => [role, path, owners.includes(role) ? 200 : 403] as const)))(
-    '%s reading %s is answered with %i',
-    async (role, path, status) => {
-      expect(await statusOf(role, path)).toBe(status);
-    },
-  );
+  it.each(
+    ROLES.flatMap((role) => OWNERS.map(([path, owners]) => [role, path, owners.includes(role) ? 200 : 403] as const)),
+  )('%s reading %s is answered with %i', async (role, path, status) => {
+    expect(await statusOf(role, path)).toBe(status);
+  });
 
   it.each(ROLES.flatMap((role) => FORBIDDEN.map((path) => [role, path] as const)))(
     '%s may not read %s',
@@ -114,7 +113,7 @@ describe('the roles that `byoc vault setup` makes', () => {
   });
 
   describe('and the identity that they have elsewhere', () => {
-    const open = async (role: Role) => {
+    const open = async (role: VaultRole) => {
       const { roleId, secretId } = await loginOf(service, vaultNameOf(CLUSTER, role));
       const events: VaultEvent[] = [];
       const { address, caFile } = service;
