@@ -43,7 +43,7 @@ describe('an encrypted payload', () => {
     await fc.assert(
       fc.asyncProperty(fc.jsonValue(), async (value) => {
         const encoded = await codec.encode([payloadOf(value)]);
-        expect(valueOf(await codec.decode(encoded))).toEqual(value);
+        expect(valueOf(await codec.decode(encoded))).toEqual(JSON.parse(JSON.stringify(value))); // -0 is 0 in JSON
       }),
     );
   });
