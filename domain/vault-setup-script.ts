@@ -1,4 +1,4 @@
-import { isReference, ROLES, secretAt, vaultNameOf } from './vault-setup.ts';
+import { isReference, VAULT_LOGINS, secretAt, vaultNameOf } from './vault-setup.ts';
 import type { SetupStep, SetupValue } from './vault-setup.ts';
 
 /**
@@ -14,7 +14,7 @@ export function setupScript(clusterId: string, steps: readonly SetupStep[], tool
     '',
     '# Then, for the pod of each role: its role_id (VAULT_ROLE_ID), and a secret_id in a Secret that only it mounts',
     '# (VAULT_SECRET_ID_FILE). Nobody sees a secret_id that is wrapped: -wrap-ttl=10m.',
-    ...ROLES.flatMap((role) => {
+    ...VAULT_LOGINS.flatMap((role) => {
       const path = `auth/approle/role/${vaultNameOf(clusterId, role)}`;
       return [`# ${tool} read -field=role_id ${path}/role-id`, `# ${tool} write -f -field=secret_id ${path}/secret-id`];
     }),

@@ -37,7 +37,11 @@ export const VAULT_ROLES: Readonly<Record<VaultRole, RoleRights>> = {
   codec: { paths: folderOf(PAYLOAD_KEYS_FOLDER) },
 };
 
-export const ROLES = Object.keys(VAULT_ROLES) as VaultRole[]; // the table's own keys
+/** Everybody who logs in. */
+export const VAULT_LOGINS = Object.keys(VAULT_ROLES) as VaultRole[]; // the table's own keys
+
+/** The roles of a worker. */
+export const ROLES = VAULT_LOGINS.filter((login): login is Role => login !== 'codec');
 
 /** What every token may do with itself; the default policy of Vault would allow more. */
 const OWN_TOKEN: RoleRights['paths'] = [
@@ -111,7 +115,7 @@ export function vaultSetup(clusterId: string): SetupStep[] {
         algorithm: 'ES256',
         rotation_period: 24 * HOUR_S,
         verification_ttl: 24 * HOUR_S,
-        allowed_client_ids: ROLES.flatMap((role) => VAULT_ROLES[role].audience ?? []),
+        allowed_client_ids: VAULT_LOGINS.flatMap((role) => VAULT_ROLES[role].audience ?? []),
       },
     },
     {
@@ -120,8 +124,8 @@ export function vaultSetup(clusterId: string): SetupStep[] {
       data: {},
       keyBytes: PAYLOAD_KEY_BYTES,
     },
-    ...ROLES.flatMap(identityStep),
-    ...ROLES.flatMap((role) => roleSteps(clusterId, role)),
+    ...VAULT_LOGINS.flatMap(identityStep),
+    ...VAULT_LOGINS.flatMap((role) => roleSteps(clusterId, role)),
   ];
 }
 

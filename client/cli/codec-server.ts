@@ -1,7 +1,4 @@
 import type { Command } from 'commander';
-import { openCodecServer } from '../../worker/codec-server/codec-server.ts';
-import { readCodecServerConfig } from '../../worker/codec-server/settings.ts';
-import { createLogger } from '../../worker/logging.ts';
 import { say } from './output.ts';
 
 interface CodecServerOptions {
@@ -23,6 +20,12 @@ export function registerCodecServer(program: Command): void {
         '\n\nThe keys are read from Vault, with VAULT_ADDR and VAULT_TOKEN or an AppRole. All settings: docs/data-protection.md.',
     )
     .action(async ({ cluster, port }: CodecServerOptions) => {
+      // Loaded here, because the other commands need none of it.
+      const [{ openCodecServer }, { readCodecServerConfig }, { createLogger }] = await Promise.all([
+        import('../../worker/codec-server/codec-server.ts'),
+        import('../../worker/codec-server/settings.ts'),
+        import('../../worker/logging.ts'),
+      ]);
       const env = {
         ...process.env,
         ...(cluster !== undefined && { BYOC_CLUSTER_ID: cluster }),

@@ -52,7 +52,8 @@ export async function withClient<T>(
   const clusterId = clusterOf(options);
   // Loaded here, because whoever freezes a cluster must not wait for it.
   const { ConnectorClient } = await import('../connector-client.ts');
-  const keys = withKeys ? (await import('./payload-keys.ts')).openPayloadKeys(clusterId, process.env) : undefined;
+  const isEncrypted = withKeys && !['', 'off'].includes(process.env['BYOC_PAYLOAD_CODEC'] ?? '');
+  const keys = isEncrypted ? (await import('./payload-keys.ts')).openPayloadKeys(clusterId, process.env) : undefined;
   try {
     const client = await ConnectorClient.connect(clusterId, process.env, keys?.converterFor);
     try {

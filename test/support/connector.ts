@@ -291,9 +291,9 @@ export class TestConnector {
     return this.run(process.execPath, [BYOC, ...args]);
   }
 
-  /** The same without a key. */
-  byocKeyless(...args: string[]): Promise<CommandResult> {
-    return this.run(process.execPath, [BYOC, ...args], { BYOC_PAYLOAD_CODEC: 'off' });
+  /** The same with other settings. */
+  byocWith(env: Record<string, string>, ...args: string[]): Promise<CommandResult> {
+    return this.run(process.execPath, [BYOC, ...args], env);
   }
 
   /** Stops the worker and removes what the connector made. */

@@ -7,6 +7,7 @@ import { Agent, request } from 'undici';
 import { EncryptionCodec } from '../../client/data-converter/encryption-codec.ts';
 import { KeyRing } from '../../client/data-converter/key-ring.ts';
 import type { ConnectorClient, SubmittedPackage } from '../../client/connector-client.ts';
+import type { Step } from '../../domain/wpk.ts';
 import { TestConnector } from '../support/connector.ts';
 import { asyncErrorOf } from '../support/expect-code.ts';
 import { applyStep, configMap } from '../support/packages.ts';
@@ -18,6 +19,7 @@ import { callVault } from '../support/vault.ts';
 
 const CANARY = 'canary-8c5e1f02';
 const BOB = 'bob@example.com';
+const KEYLESS = { BYOC_PAYLOAD_CODEC: 'off' };
 
 describe('a connector that encrypts what it tells Temporal', () => {
   let connector: TestConnector;
@@ -110,6 +112,28 @@ describe('a connector that encrypts what it tells Temporal', () => {
       applicationFailureInfo: { type: 'PLAN_REJECTED' },
     });
     expect(await keyless.result(one.wpkId)).toMatchObject({ phase: 'failed', error: { code: 'PLAN_REJECTED' } });
+  });
+
+  it('tells of what it is at only to those with the key', async () => {
+    const wait: Step = {
+      id: 'wait',
+      action: 'wait',
+      target: { kind: 'ConfigMap', name: `never-${CANARY}`, namespace: connector.namespace },
+      for: { jsonPath: '$.data.never', equals: CANARY },
+      timeoutSeconds: 600,
+    };
+    const one = await connector.submitAndPlan({ steps: [wait] });
+    await approve(one, one.planDigest);
+    const view = await connector.untilView(one.wpkId, ({ progress }) => progress !== undefined);
+    expect(view).toMatchObject({ phase: 'executing', progress: { step: 'wait' } });
+    expect(await keyless.get(one.wpkId)).toMatchObject({ sealed: true, phase: 'executing' });
+    expect(await keyless.get(one.wpkId)).not.toHaveProperty('progress');
+    const { pendingActivities } = await service().describeWorkflowExecution(execution(one));
+    const [pending] = pendingActivities ?? [];
+    expect(pending?.heartbeatDetails?.payloads?.map(encodingOf)).toEqual(['binary/encrypted']);
+    // A stop is given although the command's Vault is away.
+    const stopped = await connector.byocWith({ VAULT_ADDR: 'https://127.0.0.1:1' }, 'stop', one.wpkId);
+    expect(stopped).toMatchObject({ code: 0, stdout: 'stopped\n' });
   });
 
   it('takes a package by POST /execute that Temporal never sees in clear', async () => {
@@ -209,10 +233,12 @@ describe('a connector that encrypts what it tells Temporal', () => {
     const one = await connector.submitAndPlan(told('command'));
     const sighted = await connector.byoc('show', one.wpkId);
     expect(sighted).toMatchObject({ code: 0, stdout: expect.stringContaining(one.planDigest) });
-    const blind = await connector.byocKeyless('show', one.wpkId);
+    const blind = await connector.byocWith(KEYLESS, 'show', one.wpkId);
     expect(blind).toMatchObject({ code: 0, stdout: expect.stringContaining('The rest is encrypted') });
     expect(blind.stdout).not.toContain(one.planDigest);
-    expect(await connector.byocKeyless('approve', one.wpkId, '--as', BOB, '--plan', one.planDigest)).toMatchObject({
+    expect(
+      await connector.byocWith(KEYLESS, 'approve', one.wpkId, '--as', BOB, '--plan', one.planDigest),
+    ).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('PAYLOAD_SEALED'),
     });

@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { ConnectorError, toProblem } from '../../domain/errors.ts';
 import type { Authenticate } from '../agent/caller.ts';
+import { toOurs } from '../agent/fastify-error.ts';
 import { networkOf, RateLimit } from '../agent/rate-limit.ts';
 import type { AgentServer } from '../agent/server.ts';
 import { readPayloads, writePayloads } from './payloads-json.ts';
@@ -131,13 +132,4 @@ export function createCodecApi(deps: CodecApiDeps): FastifyInstance {
   app.get('/health', (_request, reply) => reply.send({ status: 'ok' }));
 
   return app;
-}
-
-function toOurs(error: unknown): unknown {
-  if (error instanceof ConnectorError || typeof error !== 'object' || error === null) return error;
-  const { code, statusCode } = error as { readonly code?: unknown; readonly statusCode?: unknown };
-  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new ConnectorError('CALL_TOO_LARGE', '', { cause: error });
-  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new ConnectorError('CALL_UNSUPPORTED', '', { cause: error });
-  const isCallers = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500;
-  return isCallers ? new ConnectorError('CALL_MALFORMED', '', { cause: error }) : error;
 }

@@ -12,7 +12,7 @@ import type { VaultEvent } from '../../../activities/vault/vault.ts';
 import { get } from '../../../dev/servers/https.ts';
 import type { VaultService } from '../../../dev/servers/openbao.ts';
 import type { VaultRole } from '../../../domain/vault-setup.ts';
-import { ROLES, vaultNameOf, vaultSetup } from '../../../domain/vault-setup.ts';
+import { VAULT_LOGINS, vaultNameOf, vaultSetup } from '../../../domain/vault-setup.ts';
 import { setupScript } from '../../../domain/vault-setup-script.ts';
 import { loginOf } from '../../support/app-role.ts';
 import { asyncErrorOf } from '../../support/expect-code.ts';
@@ -69,7 +69,7 @@ describe('the roles that `byoc vault setup` makes', () => {
         await callVault(service, 'POST', `secret/data/byoc/${clusterId}/${key}`, { data: { pem: 'none' } });
       }
     }
-    for (const role of ROLES) {
+    for (const role of VAULT_LOGINS) {
       const { roleId: role_id, secretId: secret_id } = await loginOf(service, vaultNameOf(CLUSTER, role));
       const answer = await requests.post('auth/approle/login', { role_id, secret_id });
       tokens.set(role, (answer as { auth: { client_token: string } }).auth.client_token);
@@ -84,19 +84,21 @@ describe('the roles that `byoc vault setup` makes', () => {
     );
 
   it.each(
-    ROLES.flatMap((role) => OWNERS.map(([path, owners]) => [role, path, owners.includes(role) ? 200 : 403] as const)),
+    VAULT_LOGINS.flatMap((role) =>
+      OWNERS.map(([path, owners]) => [role, path, owners.includes(role) ? 200 : 403] as const),
+    ),
   )('%s reading %s is answered with %i', async (role, path, status) => {
     expect(await statusOf(role, path)).toBe(status);
   });
 
-  it.each(ROLES.flatMap((role) => FORBIDDEN.map((path) => [role, path] as const)))(
+  it.each(VAULT_LOGINS.flatMap((role) => FORBIDDEN.map((path) => [role, path] as const)))(
     '%s may not read %s',
     async (role, path) => {
       expect(await statusOf(role, path)).toBe(403);
     },
   );
 
-  it.each(ROLES)('%s may write nothing, and make no other token', async (role) => {
+  it.each(VAULT_LOGINS)('%s may write nothing, and make no other token', async (role) => {
     for (const path of [
       `${KEYS}/signing-keys/release`,
       `${KEYS}/approvers/mallory`,
