@@ -20,7 +20,9 @@ import { metricsQueueOf } from '../domain/names.ts';
 import { createRedactor } from '../domain/redact/redactor.ts';
 import type { MetricsSettings } from './config.ts';
 import { readPem } from './pem-file.ts';
+import type { RoleRun } from './roles/role.ts';
 import { metricsSchedules, reconcileSchedules } from './schedules.ts';
+import type { RoleWorkflows } from './workflows.ts';
 
 export interface MetricsOptions {
   readonly settings: MetricsSettings;
@@ -32,19 +34,18 @@ export interface MetricsOptions {
   readonly redactionKey: Uint8Array;
   readonly connection: NativeConnection;
   readonly namespace: string;
+  /** Where this process runs workflows, and those that it runs on the queue of the role. */
+  readonly workflowQueue: string;
+  readonly workflows: RoleWorkflows;
   readonly client: Client;
   readonly logger: Logger;
 }
 
-/** The stream of metrics from Prometheus to the Insight Engine: a worker on a queue of its own, and a schedule. */
-export interface MetricsStream {
-  run(): Promise<void>;
-  shutdown(): void;
-  close(): Promise<void>;
-}
-
-/** @throws {ConnectorError} CONFIG_INVALID, SPOOL_UNAVAILABLE */
-export async function createMetricsStream(options: MetricsOptions): Promise<MetricsStream> {
+/**
+ * Makes the stream of metrics from Prometheus to the Insight Engine: a worker on a queue of its own, and a schedule.
+ * @throws {ConnectorError} CONFIG_INVALID, SPOOL_UNAVAILABLE
+ */
+export async function createMetricsStream(options: MetricsOptions): Promise<RoleRun> {
   const { settings, clusterId, writer, connection, namespace, client, logger } = options;
   const now = () => new Date();
   const config = await loadMetricsConfig(settings.configPath);
@@ -62,13 +63,15 @@ export async function createMetricsStream(options: MetricsOptions): Promise<Metr
     connection,
     namespace,
     taskQueue: metricsQueueOf(clusterId, writer),
+    ...options.workflows,
     activities: tellTrouble(activities, logger),
     dataConverter,
     maxConcurrentActivityTaskExecutions: 2,
     shutdownGraceTime: '5s',
   });
-  await reconcileSchedules(client.schedule, metricsSchedules(clusterId, writer));
+  await reconcileSchedules(client.schedule, metricsSchedules(clusterId, writer, options.workflowQueue));
   return {
+    worker,
     run: () => worker.run(),
     shutdown: () => worker.shutdown(),
     async close() {

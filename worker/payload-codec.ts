@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import type { DataConverter } from '@temporalio/common';
 import type { Logger } from 'pino';
 import { loadPayloadKeys } from '../activities/vault/payload-keys.ts';
@@ -10,7 +9,7 @@ import type { Health } from '../domain/health.ts';
 import type { WorkerConfig } from './config.ts';
 
 export interface PayloadCodecOptions {
-  readonly config: Pick<WorkerConfig, 'clusterId' | 'payloadCodec' | 'workflowBundle'>;
+  readonly config: Pick<WorkerConfig, 'clusterId' | 'payloadCodec'>;
   /** The login of execution. */
   readonly vault: Vault | undefined;
   readonly namespace: string;
@@ -27,7 +26,6 @@ export async function openPayloadCodec(options: PayloadCodecOptions): Promise<Da
   const { config, vault, namespace, health, logger } = options;
   if (config.payloadCodec === 'off') return dataConverter;
   if (!vault) throw new ConnectorError('CONFIG_INVALID', 'BYOC_PAYLOAD_CODEC=vault needs VAULT_ADDR.');
-  await refuseTalkative(config.workflowBundle);
   const { clusterId } = config;
   let writing: string | undefined;
   const keys = new KeyRing({
@@ -46,13 +44,3 @@ export async function openPayloadCodec(options: PayloadCodecOptions): Promise<Da
   await keys.open();
   return encryptingConverter(keys, { clusterId, namespace });
 }
-
-/** A bundle that was made without the converter for failures would tell Temporal their messages in clear. */
-async function refuseTalkative(bundle: string | undefined): Promise<void> {
-  if (bundle === undefined) return;
-  if ((await readFile(bundle, 'utf8')).includes(FAILURE_CONVERTER)) return;
-  throw new ConnectorError('CONFIG_INVALID', 'The bundle of BYOC_WORKFLOW_BUNDLE was made for BYOC_PAYLOAD_CODEC=off.');
-}
-
-/** As the bundler names the module. */
-const FAILURE_CONVERTER = 'client/data-converter/failure-converter';

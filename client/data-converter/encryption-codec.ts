@@ -1,8 +1,9 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
-import type { Payload, PayloadCodec } from '@temporalio/common';
+import type { Payload, PayloadCodec, SerializationContext } from '@temporalio/common';
 import { defaultPayloadConverter } from '@temporalio/common';
 import protos from '@temporalio/proto';
 import { malformed } from '../../domain/malformed.ts';
+import { scheduleIdOf } from '../../domain/names.ts';
 import { ENCRYPTED_ENCODING, PAYLOAD_KEY_NAME, payloadKeyIdOf } from '../../domain/payload-key.ts';
 import type { HeldKey, KeyRing } from './key-ring.ts';
 
@@ -40,8 +41,8 @@ export class EncryptionCodec implements PayloadCodec {
   }
 
   /** @throws {ConnectorError} PAYLOAD_KEYS_UNAVAILABLE: nothing goes out in clear because there is no key */
-  async encode(payloads: Payload[]): Promise<Payload[]> {
-    if (payloads.length === 0) return payloads;
+  async encode(payloads: Payload[], context?: SerializationContext): Promise<Payload[]> {
+    if (payloads.length === 0 || this.#isHousekeeping(context)) return payloads;
     const key = await this.#keys.writing();
     return payloads.map((payload) => this.#seal(payload, key));
   }
@@ -51,8 +52,20 @@ export class EncryptionCodec implements PayloadCodec {
    * @throws {ConnectorError} PAYLOAD_KEYS_UNAVAILABLE where nobody can tell: the same payload must not be one thing now
    *   and, in a replay, another
    */
-  async decode(payloads: Payload[]): Promise<Payload[]> {
-    return Promise.all(payloads.map((payload) => (isEncrypted(payload) ? this.#open(payload) : payload)));
+  async decode(payloads: Payload[], context?: SerializationContext): Promise<Payload[]> {
+    const isHousekeeping = this.#isHousekeeping(context);
+    const open = (payload: Payload) =>
+      isHousekeeping ? undecodable('nothing is encrypted here') : this.#open(payload);
+    return Promise.all(payloads.map((payload) => (isEncrypted(payload) ? open(payload) : payload)));
+  }
+
+  /**
+   * The connector's own runs go through processes that have no key: heartbeats, uploads, alerts on their way to the control
+   * plane. Nothing in them is encrypted, so nothing is decrypted there either: under such an id anybody could have what is
+   * decrypted said again in clear.
+   */
+  #isHousekeeping(context: SerializationContext | undefined): boolean {
+    return context?.workflowId?.startsWith(scheduleIdOf(this.#scope.clusterId, '')) === true;
   }
 
   #seal(payload: Payload, { name, secret }: HeldKey): Payload {
