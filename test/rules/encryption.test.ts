@@ -122,6 +122,19 @@ describe('an encrypted payload', () => {
     expect(valueOf(await codec.decode([payloadOf('plain')]))).toBe('plain');
   });
 
+  it("is neither made nor read in the connector's own runs, which go through processes without a key", async () => {
+    const own = {
+      type: 'workflow',
+      namespace: 'acme',
+      workflowId: 'byoc/prod-eu-1/heartbeat-2026-12-01T00:00:00Z',
+    } as const;
+    const [plain] = await codec.encode([payloadOf('text')], own);
+    expect(plain).toEqual(payloadOf('text'));
+    const copied = await codec.encode([payloadOf(CANARY)], { ...own, workflowId: 'wpk/prod-eu-1/01JD' });
+    expect(isMalformed(valueOf(await codec.decode(copied, { ...own, type: 'activity', isLocal: false })))).toBe(true);
+    expect(isMalformed(valueOf(await codec.decode(copied, own)))).toBe(true);
+  });
+
   it('is compressed before, and is malformed where it holds a bomb', async () => {
     const { payloadCodecs = [] } = encryptingConverter(ringOf(first), SCOPE);
     const [large] = await encode(payloadCodecs, [payloadOf('a'.repeat(MIB))]);

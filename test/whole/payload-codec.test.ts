@@ -9,6 +9,7 @@ import { KeyRing } from '../../client/data-converter/key-ring.ts';
 import type { ConnectorClient, SubmittedPackage } from '../../client/connector-client.ts';
 import type { Step } from '../../domain/wpk.ts';
 import { TestConnector } from '../support/connector.ts';
+import { scheduleIdOf, taskQueueOf } from '../../domain/names.ts';
 import { asyncErrorOf } from '../support/expect-code.ts';
 import { applyStep, configMap } from '../support/packages.ts';
 import { TokenIssuer } from '../support/token-issuer.ts';
@@ -160,6 +161,26 @@ describe('a connector that encrypts what it tells Temporal', () => {
     expect(encodingsOf(history)).toEqual(['binary/encrypted']);
     expect(tells(everythingIn(history), CANARY)).toBe(false);
     await connector.client.reject(id, { approver: BOB, planDigest, reason: 'no longer wanted' });
+  });
+
+  it('says nothing again in clear that somebody copies into a run whose payloads are plain', async () => {
+    const one = await connector.submitAndPlan(told('copied'));
+    const { events } = await rawHistory(one);
+    const input = events?.[0]?.workflowExecutionStartedEventAttributes?.input ?? null;
+    expect(input?.payloads?.map(encodingOf)).toEqual(['binary/encrypted']);
+    const workflowId = scheduleIdOf(connector.clusterId, 'copied');
+    const { runId } = await service().startWorkflowExecution({
+      namespace: connector.services.temporal.namespace,
+      requestId: workflowId,
+      workflowId,
+      workflowType: { name: 'executeWpk' },
+      taskQueue: { name: taskQueueOf(connector.clusterId, 'execution') },
+      input,
+    });
+    const handle = connector.client.client.workflow.getHandle(workflowId);
+    await expect(handle.result()).rejects.toMatchObject({ cause: { type: 'BUNDLE_MALFORMED' } });
+    expect(tells(everythingIn(await rawHistory({ wpkId: '', workflowId, runId: runId ?? '' })), CANARY)).toBe(false);
+    await connector.client.stop(one.wpkId);
   });
 
   it('lets a control plane without a key start, follow and stop packages, and vote', async () => {
