@@ -163,6 +163,18 @@ describe('a connector that encrypts what it tells Temporal', () => {
     await connector.client.reject(id, { approver: BOB, planDigest, reason: 'no longer wanted' });
   });
 
+  it("leaves the connector's own runs readable, which processes without a key take part in", async () => {
+    const schedule = scheduleIdOf(connector.clusterId, 'reconcile');
+    await connector.client.client.schedule.getHandle(schedule).trigger();
+    const run = await until('a run of the schedule', async () => {
+      const { recentActions } = (await connector.client.client.schedule.getHandle(schedule).describe()).info;
+      return recentActions.at(-1)?.action.workflow;
+    });
+    await connector.client.client.workflow.getHandle(run.workflowId).result();
+    const history = await rawHistory({ wpkId: '', workflowId: run.workflowId, runId: run.firstExecutionRunId });
+    expect(encodingsOf(history)).toEqual(['json/plain']);
+  });
+
   it('says nothing again in clear that somebody copies into a run whose payloads are plain', async () => {
     const one = await connector.submitAndPlan(told('copied'));
     const { events } = await rawHistory(one);
