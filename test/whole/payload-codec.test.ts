@@ -190,7 +190,7 @@ describe('a connector that encrypts what it tells Temporal', () => {
       input,
     });
     const handle = connector.client.client.workflow.getHandle(workflowId);
-    await expect(handle.result()).rejects.toMatchObject({ cause: { type: 'BUNDLE_MALFORMED' } });
+    await expect(handle.result()).rejects.toMatchObject({ cause: { type: 'CALLER_UNTRUSTED' } });
     expect(tells(everythingIn(await rawHistory({ wpkId: '', workflowId, runId: runId ?? '' })), CANARY)).toBe(false);
     await connector.client.stop(one.wpkId);
   });
