@@ -1,17 +1,16 @@
 import type { Command } from 'commander';
 import { say } from './output.ts';
+import type { ClusterOptions } from './settings.ts';
+import { clusterOf, withCluster } from './settings.ts';
 
-interface CodecServerOptions {
-  readonly cluster?: string;
+interface CodecServerOptions extends ClusterOptions {
   readonly port?: string;
 }
 
 /** `byoc codec-server`: shows what is encrypted in Temporal to those who may see it. */
 export function registerCodecServer(program: Command): void {
-  program
-    .command('codec-server')
+  withCluster(program.command('codec-server'))
     .description('decrypt payloads for the Temporal UI and the temporal command, for those who may see them')
-    .option('--cluster <id>', 'the cluster, as packages name it; BYOC_CLUSTER_ID')
     .option('--port <n>', 'where it listens; BYOC_CODEC_PORT, 8006')
     .addHelpText(
       'after',
@@ -19,7 +18,8 @@ export function registerCodecServer(program: Command): void {
         '\n  temporal workflow show --workflow-id wpk/prod-eu-1/01JD0000000000000000000000 --codec-endpoint http://127.0.0.1:8006' +
         '\n\nThe keys are read from Vault, with VAULT_ADDR and VAULT_TOKEN or an AppRole. All settings: docs/data-protection.md.',
     )
-    .action(async ({ cluster, port }: CodecServerOptions) => {
+    .action(async ({ port, ...options }: CodecServerOptions) => {
+      const cluster = clusterOf(options);
       // Loaded here, because the other commands need none of it.
       const [{ openCodecServer }, { readCodecServerConfig }, { createLogger }] = await Promise.all([
         import('../../worker/codec-server/codec-server.ts'),
@@ -28,11 +28,11 @@ export function registerCodecServer(program: Command): void {
       ]);
       const env = {
         ...process.env,
-        ...(cluster !== undefined && { BYOC_CLUSTER_ID: cluster }),
+        BYOC_CLUSTER_ID: cluster,
         ...(port !== undefined && { BYOC_CODEC_PORT: port }),
       };
       const config = readCodecServerConfig(env);
-      const server = await openCodecServer(config, env, createLogger('info', { cluster: config.clusterId }));
+      const server = await openCodecServer(config, env, createLogger('info', { cluster }));
       say(`Listening at ${server.url}; the audit log has who looks. It ends with Ctrl-C.`);
       await new Promise((resolve) => process.once('SIGTERM', resolve));
       await server.close();

@@ -31,13 +31,15 @@ export async function openCodecServer(
 ): Promise<CodecServer> {
   const { clusterId, jwt, host, port, tls, origins } = config;
   const vault = createVault(config.vault);
+  let isOpen = false;
   const ring = new KeyRing({
     load: () => loadPayloadKeys(vault, clusterId),
     onRead: (read) => {
-      if ('error' in read) logger.warn({ err: read.error }, 'the payload keys cannot be read');
+      if (isOpen && 'error' in read) logger.warn({ err: read.error }, 'the payload keys cannot be read');
     },
   });
   await ring.open();
+  isOpen = true;
   let namespace = '';
   const client = await ConnectorClient.connect(clusterId, env, (found) => {
     namespace = found;
