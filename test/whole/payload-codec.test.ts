@@ -12,6 +12,7 @@ import { TestConnector } from '../support/connector.ts';
 import { scheduleIdOf, taskQueueOf } from '../../domain/names.ts';
 import { asyncErrorOf } from '../support/expect-code.ts';
 import { applyStep, configMap } from '../support/packages.ts';
+import { ownStack, sharedServices } from '../support/stack.ts';
 import { TokenIssuer } from '../support/token-issuer.ts';
 import { until } from '../support/until.ts';
 import { callVault } from '../support/vault.ts';
@@ -315,6 +316,27 @@ describe('a connector that encrypts what it tells Temporal', () => {
     }
     await expect(connector.startWorker()).rejects.toThrow('PAYLOAD_KEYS_UNAVAILABLE');
   });
+});
+
+describe('a connector whose Vault goes away', () => {
+  it('goes on encrypting and decrypting with the keys that it has', async () => {
+    const own = await ownStack(['vault']);
+    const connector = await TestConnector.start({
+      encrypted: true,
+      services: { ...(await sharedServices()), vault: own.vault },
+    });
+    try {
+      const one = await connector.submitAndPlan();
+      await own.kill('openbao');
+      await connector.client.approve(one.wpkId, { approver: BOB, planDigest: one.planDigest });
+      expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded', approvers: [BOB] });
+      const { events } = await connector.client.client.workflow.getHandle(one.workflowId).fetchHistory();
+      expect(payloadsIn(events?.at(-1)).map(encodingOf)).toEqual(['binary/encrypted']);
+    } finally {
+      await connector.stop();
+      await own.stop();
+    }
+  }, 120_000);
 });
 
 describe('a connector whose workflows were bundled for plain payloads', () => {
