@@ -108,6 +108,7 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
     freeze: halting.freeze,
     audit,
     uploadAudit: audit.secure,
+    useOnce: audit.useOnce,
     onEnded: audit.uploadLater,
     witness,
     prove,
