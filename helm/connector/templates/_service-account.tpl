@@ -1,0 +1,3 @@
+{{- define "connector.serviceAccountName" -}}
+{{ include "connector.fullname" .root }}-{{ .role }}
+{{- end -}}
