@@ -123,7 +123,8 @@ const BESIDES: readonly AlertRule[] = [
     labels: { severity: 'critical' },
     annotations: {
       summary: 'No connector is seen by Prometheus.',
-      description: 'Either none runs, or the scrapes of port 8005 fail. No other alert of the connector works meanwhile.',
+      description:
+        'Either none runs, or the scrapes of port 8005 fail. No other alert of the connector works meanwhile.',
     },
   },
   {
@@ -183,7 +184,8 @@ const BESIDES: readonly AlertRule[] = [
     labels: { severity: 'warning' },
     annotations: {
       summary: 'Somebody tries to call port 8005 again and again without a proof.',
-      description: '{{ $value | humanize }} calls a second are refused. The audit log has their addresses (http.calls).',
+      description:
+        '{{ $value | humanize }} calls a second are refused. The audit log has their addresses (http.calls).',
     },
   },
   {
@@ -193,7 +195,8 @@ const BESIDES: readonly AlertRule[] = [
     labels: { severity: 'warning' },
     annotations: {
       summary: 'A certificate of the connector expires within two weeks.',
-      description: 'The certificate {{ $labels.certificate }} of {{ $labels.pod }} is good for {{ $value | humanize }} days.',
+      description:
+        'The certificate {{ $labels.certificate }} of {{ $labels.pod }} is good for {{ $value | humanize }} days.',
     },
   },
   {
@@ -203,7 +206,8 @@ const BESIDES: readonly AlertRule[] = [
     labels: { severity: 'critical' },
     annotations: {
       summary: 'A certificate of the connector expires within three days, or has expired.',
-      description: 'The certificate {{ $labels.certificate }} of {{ $labels.pod }} is good for {{ $value | humanize }} days.',
+      description:
+        'The certificate {{ $labels.certificate }} of {{ $labels.pod }} is good for {{ $value | humanize }} days.',
     },
   },
 ];

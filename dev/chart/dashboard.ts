@@ -144,10 +144,7 @@ const PANELS: readonly Panel[] = [
     type: 'timeseries',
     width: 8,
     targets: [
-      [
-        `sum by (route, status) (rate(${metric('byoc_agent_calls_total')}[$__rate_interval]))`,
-        '{{route}} {{status}}',
-      ],
+      [`sum by (route, status) (rate(${metric('byoc_agent_calls_total')}[$__rate_interval]))`, '{{route}} {{status}}'],
     ],
     unit: 'reqps',
   },
@@ -241,7 +238,10 @@ function panel(
           mode: 'absolute',
           steps:
             redBelow !== undefined
-              ? [{ color: 'red', value: null }, { color: 'green', value: redBelow }]
+              ? [
+                  { color: 'red', value: null },
+                  { color: 'green', value: redBelow },
+                ]
               : [{ color: 'green', value: null }, ...(redFrom === undefined ? [] : [{ color: 'red', value: redFrom }])],
         },
       },
