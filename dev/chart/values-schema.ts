@@ -9,7 +9,7 @@ interface Schema {
 const OPEN = { type: 'object', additionalProperties: true };
 
 /** JSON Schema (draft 7, which Helm reads) for the values: a name that is not among them is an error, as is another type. */
-export function schemaOf(values: readonly Value[]): Schema {
+export function schemaOf(values: readonly Value[], policy: Schema): Schema {
   const root: Schema = {
     $schema: 'http://json-schema.org/draft-07/schema#',
     title: 'Values of the connector',
@@ -22,9 +22,18 @@ export function schemaOf(values: readonly Value[]): Schema {
     for (const name of names) at = (at.properties ??= {})[name] ??= group();
     (at.properties ??= {})[String(last)] = { description, ...typeOf(preset), ...schema };
   }
+  embedPolicy(root, policy);
   // Helm's own, and what a chart that has this one as a part may say to it.
   (root.properties ??= {})['global'] = OPEN;
   return root;
+}
+
+/** The policy is checked as the connector checks it: by its own schema, which is of a newer draft and uses nothing of it. */
+function embedPolicy(root: Schema, { $schema: _draft, $id: _id, ...policy }: Schema): void {
+  const group = root.properties?.['policy']?.properties;
+  const before = group?.['document'];
+  if (!group || !before) throw new Error('values.yaml has no policy.document.');
+  group['document'] = { ...policy, description: before['description'] };
 }
 
 function group(): Schema {

@@ -69,9 +69,9 @@ execution
 {{- default (printf "%s-policy" (include "connector.fullname" .)) .Values.policy.existingConfigMap -}}
 {{- end -}}
 
-{{/* The policy as the pods read it: the namespace of the release is protected, unless the policy has a list of its own. */}}
+{{/* The policy as the pods read it: the connector's own namespaces are protected, unless the policy has a list of its own. */}}
 {{- define "connector.policyDocument" -}}
-{{- $own := dict "protectedNamespaces" (list "kube-system" "kube-public" "kube-node-lease" .Release.Namespace) -}}
+{{- $own := dict "protectedNamespaces" (list "kube-system" "kube-public" "kube-node-lease" .Values.stateNamespace .Release.Namespace) -}}
 {{- toYaml (mergeOverwrite $own .Values.policy.document) -}}
 {{- end -}}
 
@@ -86,4 +86,8 @@ execution
 {{- $names = append $names (include "connector.agentName" (dict "root" $ "role" $role)) -}}
 {{- end -}}
 {{- join ", " $names -}}
+{{- end -}}
+
+{{- define "connector.serviceAccountName" -}}
+{{ include "connector.fullname" .root }}-{{ .role }}
 {{- end -}}

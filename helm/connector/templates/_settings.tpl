@@ -28,6 +28,9 @@
 {{- if $missing -}}
 {{- fail (printf "\n\nThese values are missing:\n  - %s\n" (join "\n  - " $missing)) -}}
 {{- end -}}
+{{- if eq $v.stateNamespace .Release.Namespace -}}
+{{- fail (printf "\n\nThe release is installed into %s, which is stateNamespace: install it into another one, with --namespace." .Release.Namespace) -}}
+{{- end -}}
 {{- if and (eq $v.temporal.payloadCodec "vault") (not $v.vault.address) -}}
 {{- fail "\n\ntemporal.payloadCodec is vault, and vault.address is not set: say where the key is, or set it to \"off\"." -}}
 {{- end -}}
@@ -51,6 +54,8 @@
 - { name: BYOC_AGENT_PORT, value: '8005' }
 - { name: BYOC_AGENT_TLS_CERT, value: /etc/byoc/agent-tls/tls.crt }
 - { name: BYOC_AGENT_TLS_KEY, value: /etc/byoc/agent-tls/tls.key }
+- { name: BYOC_STATE_NAMESPACE, value: {{ $v.stateNamespace }} }
+- { name: BYOC_HEADS_NAMESPACE, value: {{ .root.Release.Namespace }} }
 - { name: LOG_LEVEL, value: {{ $v.logLevel }} }
 - { name: HOME, value: /tmp }
 - name: BYOC_WRITER
@@ -112,6 +117,9 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- if eq .role "execution" }}
+- { name: BYOC_APPLY_SERVICE_ACCOUNT, value: {{ printf "%s/%s-apply" .root.Release.Namespace (include "connector.fullname" .root) }} }
 {{- end }}
 {{- include (printf "connector.env.%s" .role) $v }}
 {{- with $mine.extraEnv }}

@@ -1,3 +1,0 @@
-{{- define "connector.serviceAccountName" -}}
-{{ include "connector.fullname" .root }}-{{ .role }}
-{{- end -}}
