@@ -212,7 +212,7 @@ const COLUMNS = 24;
 const HEIGHTS = { stat: 4, timeseries: 8, table: 8 } as const;
 
 function panel(
-  { title, description, type, width, targets, unit, redFrom, redBelow }: Panel,
+  { title, description, type, targets, unit, redFrom, redBelow }: Panel,
   index: number,
   all: readonly Panel[],
 ): object {
