@@ -37,11 +37,36 @@
 {{- if and $v.temporal.apiKey.existingSecret $v.temporal.tls.existingSecret -}}
 {{- fail "\n\ntemporal.apiKey and temporal.tls.existingSecret are two ways to log in to Temporal: set one." -}}
 {{- end -}}
-{{- range $what, $ca := dict "temporal.tls.ca" $v.temporal.tls.ca "vault.ca" $v.vault.ca "controlPlane.ca" $v.controlPlane.ca "prometheus.ca" $v.prometheus.ca "insight.ca" $v.insight.ca -}}
+{{- range $what, $ca := dict "temporal.tls.ca" $v.temporal.tls.ca "vault.ca" $v.vault.ca "controlPlane.ca" $v.controlPlane.ca "prometheus.ca" $v.prometheus.ca "insight.ca" $v.insight.ca "s3.ca" $v.s3.ca "agent.jwt.ca" $v.agent.jwt.ca -}}
 {{- if and $ca.existingSecret $ca.existingConfigMap -}}
 {{- fail (printf "\n\n%s names a Secret and a ConfigMap: set one." $what) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/*
+Whom the pods of a role talk to by TLS: by what each is verified, and what we show it (docs/tls.md). Takes root and role.
+*/}}
+{{- define "connector.services" -}}
+{{- $v := .root.Values -}}
+services:
+  - { name: temporal, ca: {{ toJson $v.temporal.tls.ca }}, cert: {{ $v.temporal.tls.existingSecret | quote }}, env: [TEMPORAL_TLS_SERVER_CA_CERT_PATH, TEMPORAL_TLS_CLIENT_CERT_PATH, TEMPORAL_TLS_CLIENT_KEY_PATH] }
+{{- if $v.vault.address }}
+  - { name: vault, ca: {{ toJson $v.vault.ca }}, cert: {{ $v.vault.clientCertificateSecret | quote }}, env: [VAULT_CACERT, VAULT_CLIENT_CERT, VAULT_CLIENT_KEY] }
+{{- end }}
+{{- if $v.s3.bucket }}
+  - { name: s3, ca: {{ toJson $v.s3.ca }}, cert: {{ $v.s3.clientCertificateSecret | quote }}, env: [AWS_CA_BUNDLE, BYOC_S3_CERT, BYOC_S3_KEY] }
+{{- end }}
+{{- if eq .role "execution" }}
+{{- if $v.agent.jwt.keysUrl }}
+  - { name: agent-keys, ca: {{ toJson $v.agent.jwt.ca }}, cert: {{ $v.agent.jwt.clientCertificateSecret | quote }}, env: [BYOC_AGENT_JWT_CA, BYOC_AGENT_JWT_CLIENT_CERT, BYOC_AGENT_JWT_CLIENT_KEY] }
+{{- end }}
+{{- else if eq .role "registration" }}
+  - { name: control-plane, ca: {{ toJson $v.controlPlane.ca }}, cert: {{ $v.controlPlane.clientCertificateSecret | quote }}, env: [BYOC_CONTROL_PLANE_CA, BYOC_CONTROL_PLANE_CERT, BYOC_CONTROL_PLANE_KEY] }
+{{- else }}
+  - { name: prometheus, ca: {{ toJson $v.prometheus.ca }}, cert: {{ $v.prometheus.clientCertificateSecret | quote }}, env: [BYOC_PROM_CA, BYOC_PROM_CERT, BYOC_PROM_KEY] }
+  - { name: insight, ca: {{ toJson $v.insight.ca }}, cert: {{ $v.insight.clientCertificateSecret | quote }}, env: [BYOC_INSIGHT_CA, BYOC_INSIGHT_CERT, BYOC_INSIGHT_KEY] }
+{{- end }}
 {{- end -}}
 
 {{/* Environment of a worker. Takes root and role. */}}
@@ -65,17 +90,8 @@
 - { name: TEMPORAL_ADDRESS, value: {{ $v.temporal.address | quote }} }
 - { name: TEMPORAL_NAMESPACE, value: {{ $v.temporal.namespace | quote }} }
 - { name: TEMPORAL_TLS, value: 'true' }
-{{- with $v.temporal.tls }}
-{{- if .existingSecret }}
-- { name: TEMPORAL_TLS_CLIENT_CERT_PATH, value: /etc/byoc/temporal-tls/tls.crt }
-- { name: TEMPORAL_TLS_CLIENT_KEY_PATH, value: /etc/byoc/temporal-tls/tls.key }
-{{- end }}
-{{- if include "connector.hasCa" .ca }}
-- { name: TEMPORAL_TLS_SERVER_CA_CERT_PATH, value: /etc/byoc/temporal-ca/ca.crt }
-{{- end }}
-{{- with .serverName }}
+{{- with $v.temporal.tls.serverName }}
 - { name: TEMPORAL_TLS_SERVER_NAME, value: {{ . | quote }} }
-{{- end }}
 {{- end }}
 {{- with $v.temporal.apiKey }}
 {{- if .existingSecret }}
@@ -93,8 +109,14 @@
 {{- with $v.vault.namespace }}
 - { name: VAULT_NAMESPACE, value: {{ . | quote }} }
 {{- end }}
-{{- if include "connector.hasCa" $v.vault.ca }}
-- { name: VAULT_CACERT, value: /etc/byoc/vault-ca/ca.crt }
+{{- end }}
+{{- range (include "connector.services" . | fromYaml).services }}
+{{- if or .ca.existingSecret .ca.existingConfigMap }}
+- { name: {{ index .env 0 }}, value: /etc/byoc/{{ .name }}-ca/ca.crt }
+{{- end }}
+{{- if .cert }}
+- { name: {{ index .env 1 }}, value: /etc/byoc/{{ .name }}-tls/tls.crt }
+- { name: {{ index .env 2 }}, value: /etc/byoc/{{ .name }}-tls/tls.key }
 {{- end }}
 {{- end }}
 {{- with $v.s3 }}
@@ -157,9 +179,6 @@
 {{- define "connector.env.registration" }}
 - { name: CONTROL_PLANE_URL, value: {{ .controlPlane.url | quote }} }
 - { name: BYOC_CONTROL_PLANE_LOST_SECONDS, value: {{ .controlPlane.lostSeconds | quote }} }
-{{- if include "connector.hasCa" .controlPlane.ca }}
-- { name: BYOC_CONTROL_PLANE_CA, value: /etc/byoc/control-plane-ca/ca.crt }
-{{- end }}
 {{- with .clusterLabels }}
 {{- $labels := list }}
 {{- range $name, $value := . }}{{ $labels = append $labels (printf "%s=%s" $name (toString $value)) }}{{ end }}
@@ -179,39 +198,19 @@
 - name: PROM_PASSWORD
   valueFrom: { secretKeyRef: { name: {{ .prometheus.existingSecret }}, key: password } }
 {{- end }}
-{{- if .prometheus.clientCertificateSecret }}
-- { name: BYOC_PROM_CERT, value: /etc/byoc/prometheus-tls/tls.crt }
-- { name: BYOC_PROM_KEY, value: /etc/byoc/prometheus-tls/tls.key }
-{{- end }}
-{{- if include "connector.hasCa" .prometheus.ca }}
-- { name: BYOC_PROM_CA, value: /etc/byoc/prometheus-ca/ca.crt }
-{{- end }}
-{{- if include "connector.hasCa" .insight.ca }}
-- { name: BYOC_INSIGHT_CA, value: /etc/byoc/insight-ca/ca.crt }
-{{- end }}
 {{- if .prometheus.queries }}
 - { name: BYOC_METRICS, value: /etc/byoc/queries/metrics.yaml }
 {{- end }}
-{{- end -}}
-
-{{/* Whether an authority is given. */}}
-{{- define "connector.hasCa" -}}
-{{- if or .existingSecret .existingConfigMap }}yes{{ end -}}
 {{- end -}}
 
 {{/* What the pods of a role read from files: a list of name, and secret or configMap, with the keys and their file names. */}}
 {{- define "connector.files" -}}
 {{- $v := .root.Values -}}
 {{- $mine := index $v .role -}}
-{{- $cas := dict "temporal-ca" $v.temporal.tls.ca -}}
 {{- $files := list -}}
 {{- $files = append $files (dict "name" "policy" "configMap" (include "connector.policyConfigMap" .root) "items" (dict "policy.yaml" "policy.yaml")) -}}
 {{- $files = append $files (dict "name" "agent-tls" "secret" $v.agent.tls.existingSecret "items" (dict "tls.crt" "tls.crt" "tls.key" "tls.key")) -}}
-{{- if $v.temporal.tls.existingSecret -}}
-{{- $files = append $files (dict "name" "temporal-tls" "secret" $v.temporal.tls.existingSecret "items" (dict "tls.crt" "tls.crt" "tls.key" "tls.key")) -}}
-{{- end -}}
 {{- if $v.vault.address -}}
-{{- $_ := set $cas "vault-ca" $v.vault.ca -}}
 {{- $files = append $files (dict "name" "vault-login" "secret" $mine.vault.existingSecret "items" (dict "secret-id" "secret-id")) -}}
 {{- end -}}
 {{- if eq .role "execution" -}}
@@ -226,18 +225,16 @@
 {{- end -}}
 {{- with $v.agent.clients.existingSecret -}}{{- $files = append $files (dict "name" "agent-clients" "secret" . "items" (dict "ca.crt" "ca.crt")) -}}{{- end -}}
 {{- end -}}
-{{- if eq .role "registration" -}}
-{{- $_ := set $cas "control-plane-ca" $v.controlPlane.ca -}}
-{{- end -}}
 {{- if eq .role "metrics" -}}
-{{- $_ := set $cas "prometheus-ca" $v.prometheus.ca -}}
-{{- $_ := set $cas "insight-ca" $v.insight.ca -}}
-{{- with $v.prometheus.clientCertificateSecret -}}{{- $files = append $files (dict "name" "prometheus-tls" "secret" . "items" (dict "tls.crt" "tls.crt" "tls.key" "tls.key")) -}}{{- end -}}
 {{- if $v.prometheus.queries -}}{{- $files = append $files (dict "name" "queries" "configMap" (printf "%s-queries" (include "connector.fullname" .root)) "items" (dict "metrics.yaml" "metrics.yaml")) -}}{{- end -}}
 {{- end -}}
-{{- range $name, $ca := $cas -}}
-{{- if $ca.existingSecret -}}{{- $files = append $files (dict "name" $name "secret" $ca.existingSecret "items" (dict $ca.key "ca.crt")) -}}
-{{- else if $ca.existingConfigMap -}}{{- $files = append $files (dict "name" $name "configMap" $ca.existingConfigMap "items" (dict $ca.key "ca.crt")) -}}{{- end -}}
+{{- range (include "connector.services" . | fromYaml).services -}}
+{{- $items := dict .ca.key "ca.crt" -}}
+{{- $name := printf "%s-ca" .name -}}
+{{- with .ca.existingSecret -}}{{- $files = append $files (dict "name" $name "secret" . "items" $items) -}}{{- end -}}
+{{- with .ca.existingConfigMap -}}{{- $files = append $files (dict "name" $name "configMap" . "items" $items) -}}{{- end -}}
+{{- $name = printf "%s-tls" .name -}}
+{{- with .cert -}}{{- $files = append $files (dict "name" $name "secret" . "items" (dict "tls.crt" "tls.crt" "tls.key" "tls.key")) -}}{{- end -}}
 {{- end -}}
 {{- toYaml (dict "files" $files) -}}
 {{- end -}}
