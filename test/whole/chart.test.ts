@@ -229,6 +229,7 @@ describe('the chart, in a namespace that enforces pod security restricted', () =
           .map(({ role, account }) => [role, account])
           .sort(),
       ).toEqual([
+        ['codec-server', 'default'],
         ...[1, 2, 3].map(() => ['execution', 'byoc-connector-execution']),
         ['metrics', 'byoc-connector-metrics'],
         ['registration', 'byoc-connector-registration'],

@@ -154,10 +154,7 @@ described('the image', () => {
       expect(statusCode).toBe(200);
       const { wpkId, workflowId, planDigest } = await connector.submitAndPlan();
       await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
-      const { phase } = await connector.untilView(
-        wpkId,
-        ({ phase }) => ENDS.includes(phase),
-      );
+      const { phase } = await connector.untilView(wpkId, ({ phase }) => ENDS.includes(phase));
       expect(phase).toBe('succeeded');
     });
 

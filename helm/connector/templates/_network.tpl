@@ -2,10 +2,12 @@
 {{- define "connector.destinations" -}}
 {{- $v := .root.Values -}}
 {{- $any := eq .role "*" -}}
-{{- $to := list "dns" "kubernetesApi" "temporal" -}}
+{{- $to := list "dns" "temporal" -}}
+{{- if ne .role "codecServer" -}}{{- $to = append $to "kubernetesApi" -}}{{- end -}}
 {{- if $v.vault.address -}}{{- $to = append $to "vault" -}}{{- end -}}
-{{- if $v.s3.bucket -}}{{- $to = append $to "s3" -}}{{- end -}}
+{{- if and $v.s3.bucket (ne .role "codecServer") -}}{{- $to = append $to "s3" -}}{{- end -}}
 {{- if and (or $any (eq .role "execution")) $v.agent.jwt.keysUrl -}}{{- $to = append $to "agentKeys" -}}{{- end -}}
+{{- if and (or $any (eq .role "codecServer")) $v.codecServer.enabled -}}{{- $to = append $to "readerKeys" -}}{{- end -}}
 {{- if and (or $any (eq .role "registration")) $v.controlPlane.url -}}{{- $to = append $to "controlPlane" -}}{{- end -}}
 {{- if and (or $any (eq .role "metrics")) $v.prometheus.url -}}{{- $to = append (append $to "prometheus") "insight" -}}{{- end -}}
 {{- join " " $to -}}

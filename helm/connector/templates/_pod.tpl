@@ -88,19 +88,5 @@ spec:
     # What counts is in the bucket before it counts; this may vanish with the pod.
     - { name: data, emptyDir: { sizeLimit: 256Mi } }
     {{- end }}
-    {{- range $file := $files }}
-    - name: {{ $file.name }}
-      {{- if $file.secret }}
-      secret:
-        secretName: {{ $file.secret }}
-      {{- else }}
-      configMap:
-        name: {{ $file.configMap }}
-      {{- end }}
-        defaultMode: 0440
-        items:
-          {{- range $key, $path := $file.items }}
-          - { key: {{ $key | quote }}, path: {{ $path }} }
-          {{- end }}
-    {{- end }}
+    {{- include "connector.volumes" $files | trim | nindent 4 }}
 {{- end -}}

@@ -11,7 +11,7 @@
 {{- if and $v.prometheus.url (not $v.insight.url) -}}{{- $missing = append $missing "insight.url: where the metrics of prometheus.url go" -}}{{- end -}}
 {{- if and (ne $v.prometheus.auth "none") (not $v.prometheus.existingSecret) -}}{{- $missing = append $missing "prometheus.existingSecret: the login that prometheus.auth speaks of" -}}{{- end -}}
 {{- if $v.vault.address -}}
-{{- range $role := splitList " " (include "connector.roles" .) -}}
+{{- range $role := concat (splitList " " (include "connector.roles" .)) (ternary (list "codecServer") list $v.codecServer.enabled) -}}
 {{- $login := (index $v $role).vault -}}
 {{- if not (and $login.roleId $login.existingSecret) -}}{{- $missing = append $missing (printf "%s.vault.roleId and .existingSecret: the AppRole of this role" $role) -}}{{- end -}}
 {{- end -}}
@@ -23,6 +23,14 @@
 {{- if not (or $to.cidrs $to.selectors (and (not (has $name (list "dns" "kubernetesApi"))) (or $gateway.cidrs $gateway.selectors))) -}}
 {{- $missing = append $missing (printf "networkPolicy.%s.cidrs or .selectors: nothing that is not named is reached (any address: [0.0.0.0/0])" $name) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with $v.codecServer -}}
+{{- if .enabled -}}
+{{- if not .tls.existingSecret -}}{{- $missing = append $missing "codecServer.tls.existingSecret: a Secret with tls.crt and tls.key for the name that browsers call it by" -}}{{- end -}}
+{{- if not .origins -}}{{- $missing = append $missing "codecServer.origins: where the Temporal UI is" -}}{{- end -}}
+{{- if not (and .jwt.issuer .jwt.keysUrl) -}}{{- $missing = append $missing "codecServer.jwt.issuer and .keysUrl: whose tokens may read" -}}{{- end -}}
+{{- if not $v.vault.address -}}{{- $missing = append $missing "vault.address: where the key of the payloads is" -}}{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if $missing -}}
@@ -54,13 +62,15 @@ services:
 {{- if $v.vault.address }}
   - { name: vault, ca: {{ toJson $v.vault.ca }}, cert: {{ $v.vault.clientCertificateSecret | quote }}, env: [VAULT_CACERT, VAULT_CLIENT_CERT, VAULT_CLIENT_KEY] }
 {{- end }}
-{{- if $v.s3.bucket }}
+{{- if and $v.s3.bucket (ne .role "codecServer") }}
   - { name: s3, ca: {{ toJson $v.s3.ca }}, cert: {{ $v.s3.clientCertificateSecret | quote }}, env: [AWS_CA_BUNDLE, BYOC_S3_CERT, BYOC_S3_KEY] }
 {{- end }}
 {{- if eq .role "execution" }}
 {{- if $v.agent.jwt.keysUrl }}
   - { name: agent-keys, ca: {{ toJson $v.agent.jwt.ca }}, cert: {{ $v.agent.jwt.clientCertificateSecret | quote }}, env: [BYOC_AGENT_JWT_CA, BYOC_AGENT_JWT_CLIENT_CERT, BYOC_AGENT_JWT_CLIENT_KEY] }
 {{- end }}
+{{- else if eq .role "codecServer" }}
+  - { name: reader-keys, ca: {{ toJson $v.codecServer.jwt.ca }}, cert: "", env: [BYOC_CODEC_JWT_CA] }
 {{- else if eq .role "registration" }}
   - { name: control-plane, ca: {{ toJson $v.controlPlane.ca }}, cert: {{ $v.controlPlane.clientCertificateSecret | quote }}, env: [BYOC_CONTROL_PLANE_CA, BYOC_CONTROL_PLANE_CERT, BYOC_CONTROL_PLANE_KEY] }
 {{- else }}
@@ -81,12 +91,49 @@ services:
 - { name: BYOC_AGENT_TLS_KEY, value: /etc/byoc/agent-tls/tls.key }
 - { name: BYOC_STATE_NAMESPACE, value: {{ $v.stateNamespace }} }
 - { name: BYOC_HEADS_NAMESPACE, value: {{ .root.Release.Namespace }} }
+# Nothing here is a simulation, whatever else is set.
+- { name: SIMULATION, value: 'false' }
 - { name: LOG_LEVEL, value: {{ $v.logLevel }} }
 - { name: HOME, value: /tmp }
 - name: BYOC_WRITER
   valueFrom: { fieldRef: { fieldPath: metadata.name } }
 - name: NODE_NAME
   valueFrom: { fieldRef: { fieldPath: spec.nodeName } }
+{{ include "connector.env.connections" . }}
+{{- with $v.s3 }}
+{{- if .bucket }}
+- { name: S3_BUCKET, value: {{ .bucket | quote }} }
+- { name: AWS_REGION, value: {{ .region | quote }} }
+{{- with .endpoint }}
+- { name: AWS_ENDPOINT_URL_S3, value: {{ . | quote }} }
+{{- end }}
+{{- with .encryption }}
+- { name: BYOC_S3_SSE, value: {{ . | quote }} }
+{{- end }}
+{{- with .kmsKeyId }}
+- { name: BYOC_S3_KMS_KEY_ID, value: {{ . | quote }} }
+{{- end }}
+{{- if .existingSecret }}
+{{- range $key := list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
+- name: {{ $key }}
+  valueFrom: { secretKeyRef: { name: {{ $v.s3.existingSecret }}, key: {{ $key }} } }
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if eq .role "execution" }}
+- { name: BYOC_APPLY_SERVICE_ACCOUNT, value: {{ printf "%s/%s-apply" .root.Release.Namespace (include "connector.fullname" .root) }} }
+{{- end }}
+{{- include (printf "connector.env.%s" .role) $v }}
+{{- with $mine.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* How Temporal and Vault are reached, and by what each service is verified. */}}
+{{- define "connector.env.connections" -}}
+{{- $v := .root.Values -}}
+{{- $mine := index $v .role -}}
 - { name: TEMPORAL_ADDRESS, value: {{ $v.temporal.address | quote }} }
 - { name: TEMPORAL_NAMESPACE, value: {{ $v.temporal.namespace | quote }} }
 - { name: TEMPORAL_TLS, value: 'true' }
@@ -118,34 +165,6 @@ services:
 - { name: {{ index .env 1 }}, value: /etc/byoc/{{ .name }}-tls/tls.crt }
 - { name: {{ index .env 2 }}, value: /etc/byoc/{{ .name }}-tls/tls.key }
 {{- end }}
-{{- end }}
-{{- with $v.s3 }}
-{{- if .bucket }}
-- { name: S3_BUCKET, value: {{ .bucket | quote }} }
-- { name: AWS_REGION, value: {{ .region | quote }} }
-{{- with .endpoint }}
-- { name: AWS_ENDPOINT_URL_S3, value: {{ . | quote }} }
-{{- end }}
-{{- with .encryption }}
-- { name: BYOC_S3_SSE, value: {{ . | quote }} }
-{{- end }}
-{{- with .kmsKeyId }}
-- { name: BYOC_S3_KMS_KEY_ID, value: {{ . | quote }} }
-{{- end }}
-{{- if .existingSecret }}
-{{- range $key := list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
-- name: {{ $key }}
-  valueFrom: { secretKeyRef: { name: {{ $v.s3.existingSecret }}, key: {{ $key }} } }
-{{- end }}
-{{- end }}
-{{- end }}
-{{- end }}
-{{- if eq .role "execution" }}
-- { name: BYOC_APPLY_SERVICE_ACCOUNT, value: {{ printf "%s/%s-apply" .root.Release.Namespace (include "connector.fullname" .root) }} }
-{{- end }}
-{{- include (printf "connector.env.%s" .role) $v }}
-{{- with $mine.extraEnv }}
-{{ toYaml . }}
 {{- end }}
 {{- end -}}
 
@@ -228,6 +247,13 @@ services:
 {{- if eq .role "metrics" -}}
 {{- if $v.prometheus.queries -}}{{- $files = append $files (dict "name" "queries" "configMap" (printf "%s-queries" (include "connector.fullname" .root)) "items" (dict "metrics.yaml" "metrics.yaml")) -}}{{- end -}}
 {{- end -}}
+{{- $files = concat $files (include "connector.serviceFiles" . | fromYaml).files -}}
+{{- toYaml (dict "files" $files) -}}
+{{- end -}}
+
+{{/* Of them, what is for TLS with whom the pods talk to. */}}
+{{- define "connector.serviceFiles" -}}
+{{- $files := list -}}
 {{- range (include "connector.services" . | fromYaml).services -}}
 {{- $items := dict .ca.key "ca.crt" -}}
 {{- $name := printf "%s-ca" .name -}}
@@ -237,4 +263,23 @@ services:
 {{- with .cert -}}{{- $files = append $files (dict "name" $name "secret" . "items" (dict "tls.crt" "tls.crt" "tls.key" "tls.key")) -}}{{- end -}}
 {{- end -}}
 {{- toYaml (dict "files" $files) -}}
+{{- end -}}
+
+{{/* Volumes of such a list. */}}
+{{- define "connector.volumes" -}}
+{{- range . }}
+- name: {{ .name }}
+  {{- if .secret }}
+  secret:
+    secretName: {{ .secret }}
+  {{- else }}
+  configMap:
+    name: {{ .configMap }}
+  {{- end }}
+    defaultMode: 0440
+    items:
+      {{- range $key, $path := .items }}
+      - { key: {{ $key | quote }}, path: {{ $path }} }
+      {{- end }}
+{{- end }}
 {{- end -}}

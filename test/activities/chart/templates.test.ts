@@ -74,6 +74,8 @@ describe('values', () => {
     [{ controlPlane: { url: 'https://c' } }, 'registration.vault.roleId'],
     [{ s3: { bucket: 'b' } }, 'networkPolicy.s3.cidrs'],
     [{ stateNamespace: 'byoc' }, 'install it into another one'],
+    [{ codecServer: { enabled: true } }, 'codecServer.origins'],
+    [{ codecServer: { enabled: true } }, 'codecServer.vault.roleId'],
     [
       { networkPolicy: { vault: { cidrs: ['169.254.169.254/32'] } } },
       'networkPolicy.vault: 169.254.169.254/32 lies in 169.254.0.0/16',
@@ -115,7 +117,8 @@ describe.each(VALUES)('with the %s values', (name) => {
   });
 
   it('pods have time to drain, and their probes go by TLS to 8005, which is all that listens', async () => {
-    for (const one of workloads(await render(name))) {
+    const workers = workloads(await render(name)).filter(({ metadata }) => !metadata.name.endsWith('codec-server'));
+    for (const one of workers) {
       expect(at(one, 'spec', 'template', 'spec', 'terminationGracePeriodSeconds')).toBeGreaterThan(20 + 10); // drain, then upload
       const [container, ...others] = containersOf(one);
       expect(others).toEqual([]);
@@ -170,6 +173,7 @@ describe('roles', () => {
       at(spec, 'replicas'),
     ]);
     expect(full.sort()).toEqual([
+      ['Deployment', 'byoc-connector-codec-server', 1],
       ['Deployment', 'byoc-connector-metrics', 1],
       ['Deployment', 'byoc-connector-registration', 1],
       ['StatefulSet', 'byoc-connector-execution', 3],
@@ -178,6 +182,13 @@ describe('roles', () => {
     const data = listAt(daemon, 'spec', 'template', 'spec', 'volumes').find((volume) => at(volume, 'name') === 'data');
     expect(at(data, 'emptyDir')).toBeDefined();
     expect(listAt(workload(await render('full'), 'execution'), 'spec', 'volumeClaimTemplates')).toHaveLength(1);
+  });
+});
+
+describe('simulation', () => {
+  it('is off in every worker, and no value turns it on', async () => {
+    for (const role of ROLES) expect(envOf(await render('full'), role)['SIMULATION']).toBe('false');
+    expect((await readValues()).filter(({ path }) => /simulat/i.test(path))).toEqual([]);
   });
 });
 
@@ -226,8 +237,8 @@ describe('network policies', () => {
   };
   const COMMON = [
     'kube-system 53/TCP 53/UDP',
-    '10.0.0.1/32 10.0.0.2/32 6443/TCP',
     'egress 443/TCP', // Temporal has no address here: it is reached through the gateway
+    '10.0.0.1/32 10.0.0.2/32 6443/TCP',
     'vault 8200/TCP',
     '0.0.0.0/0 ::/0 443/TCP', // S3
   ];
@@ -240,6 +251,10 @@ describe('network policies', () => {
     expect(await egressOf(role)).toEqual(expected);
   });
 
+  it('let the codec server ask nobody but Temporal, Vault and the keys of its readers', async () => {
+    expect(await egressOf('codec-server')).toEqual([...COMMON.slice(0, 2), 'vault 8200/TCP', 'egress 443/TCP']);
+  });
+
   it('let nothing in but 8005, and deny the rest to every pod of the release', async () => {
     const policies = (await render('full')).filter(({ kind }) => kind === 'NetworkPolicy');
     const all = policies.find(({ metadata }) => metadata.name === 'byoc-connector-default-deny');
@@ -250,7 +265,7 @@ describe('network policies', () => {
     const ports = policies.flatMap((policy) =>
       listAt(policy, 'spec', 'ingress').flatMap((rule) => listAt(rule, 'ports')),
     );
-    expect(ports).toEqual(ROLES.map(() => ({ port: 8005, protocol: 'TCP' })));
+    expect(ports.map((port) => at(port, 'port')).sort()).toEqual([...ROLES.map(() => 8005), 8006]); // 8006: the codec server
     for (const policy of policies) expect(listAt(policy, 'spec', 'policyTypes')).toEqual(['Ingress', 'Egress']);
   });
 
