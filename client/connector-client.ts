@@ -2,7 +2,6 @@ import { Client, Connection, WorkflowFailedError, WorkflowNotFoundError } from '
 import type { ConnectionLike, WorkflowExecutionInfo, WorkflowHandle } from '@temporalio/client';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-workflow/index.js';
-import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { ulid } from 'ulid';
 import type { Approve, Reject } from '../domain/approvals.ts';
 import type { AuditRead } from '../domain/audit-read.ts';
@@ -21,6 +20,7 @@ import type { PackageResult, PackageStatus, RollbackOutcome, RollbackRequest, St
 import { isEnd } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { dataConverter } from './data-converter/index.ts';
+import { followConnection } from './following-connection.ts';
 import { inBatches } from './in-batches.ts';
 import { isDeadlineExceeded, toConnectorError } from './errors.ts';
 import type { PackageView, RollbackView, Work } from './package-view.ts';
@@ -85,18 +85,18 @@ export class ConnectorClient {
     this.clusterId = clusterId;
   }
 
-  /** Connects as every Temporal client does: `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, TLS and API-key settings, profiles. */
+  /**
+   * Connects as every Temporal client does: `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, TLS and API-key settings, profiles. When
+   * the certificates change on disk, a new connection takes over.
+   * @throws {ConnectorError} CONFIG_INVALID, TEMPORAL_UNAVAILABLE
+   */
   static async connect(clusterId: string, env: Record<string, string | undefined>): Promise<ConnectorClient> {
-    const set = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined);
-    const { connectionOptions, namespace } = loadClientConnectConfig({ overrideEnvVars: Object.fromEntries(set) });
-    try {
-      const connection = await Connection.connect(connectionOptions);
-      return new ConnectorClient({ connection, namespace: namespace ?? 'default', clusterId });
-    } catch (cause) {
-      throw new ConnectorError('TEMPORAL_UNAVAILABLE', `Tried ${connectionOptions.address ?? 'localhost:7233'}.`, {
-        cause,
-      });
-    }
+    const { connection, settings } = await followConnection({
+      env,
+      connect: ({ connectionOptions }) => Connection.connect(connectionOptions),
+      prototype: Connection.prototype,
+    });
+    return new ConnectorClient({ connection, namespace: settings.namespace, clusterId });
   }
 
   /**

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { Client } from '@temporalio/client';
-import type { NativeConnection } from '@temporalio/worker';
-import { Worker } from '@temporalio/worker';
+import type { NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import type { AuditReadActivities, AuditUpkeepActivities } from '../activities/audit/upkeep.ts';
 import { toApplicationFailure } from '../activities/failure.ts';
@@ -13,6 +12,7 @@ import { ConnectorError } from '../domain/errors.ts';
 import { auditQueueOf } from '../domain/names.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import { auditSchedules, reconcileSchedules, removeSchedules, writerScheduleIds } from './schedules.ts';
+import { createWorker } from './temporal.ts';
 
 /** A writer that has been silent for so long is gone: nothing is scheduled for it any more. */
 const GONE_AFTER_MS = 24 * 3_600_000;
@@ -35,7 +35,7 @@ export interface AuditUpkeepOptions {
 /** The worker of this writer's own queue, and its schedules. */
 export async function createAuditUpkeep(options: AuditUpkeepOptions): Promise<Worker> {
   const { clusterId, writer, connection, namespace, client } = options;
-  const worker = await Worker.create({
+  const worker = await createWorker({
     connection,
     namespace,
     taskQueue: auditQueueOf(clusterId, writer),

@@ -17,7 +17,7 @@ export interface Supervision {
 
 /** Opens it once the roles stand. */
 export async function openSupervision(
-  { config, temporal, client, audit, health, metrics, logger }: Foundation,
+  { config, temporal, client, audit, health, metrics, certificates, logger }: Foundation,
   roles: readonly RoleRun[],
 ): Promise<Supervision> {
   const { clusterId, writer } = config;
@@ -65,6 +65,7 @@ export async function openSupervision(
     healthReport: report,
     isDraining: () => states().some((state) => !['INITIALIZED', 'RUNNING'].includes(state)),
     metrics,
+    certificates,
     logger,
     intake: intake && { ...intake, client: new ConnectorClient({ ...temporal, clusterId }) },
   });

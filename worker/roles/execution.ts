@@ -1,4 +1,3 @@
-import { Worker } from '@temporalio/worker';
 import { createActivities } from '../../activities/index.ts';
 import { createMask } from '../../activities/kubernetes/mask.ts';
 import { createPlanner } from '../../activities/kubernetes/planner.ts';
@@ -38,6 +37,7 @@ import { clusterSchedules, reconcileSchedules } from '../schedules.ts';
 import { registeredSearchAttributes } from '../temporal.ts';
 import { executionWorkflows } from '../workflows.ts';
 import type { RoleRun } from './role.ts';
+import { createWorker } from '../temporal.ts';
 
 /** The Secret with the key that values of Secrets are masked with. */
 const MASKING_KEY = 'byoc-masking-key';
@@ -124,7 +124,7 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
     },
   });
 
-  const worker = await Worker.create({
+  const worker = await createWorker({
     ...temporal,
     taskQueue,
     activities: { ...activities, ...createReadActivities(audit) },

@@ -115,7 +115,10 @@ describe('the roles that `byoc vault setup` makes', () => {
       const events: VaultEvent[] = [];
       const { address, caFile } = service;
       const auth = { method: 'approle', roleId, secretId: { value: secretId } } as const;
-      const vault = createVault({ address, caFile, auth }, { onEvent: async (event) => void events.push(event) });
+      const vault = createVault(
+        { address, tls: { ca: caFile }, auth },
+        { onEvent: async (event) => void events.push(event) },
+      );
       return { vault, events };
     };
     afterEach(() => {
@@ -209,7 +212,7 @@ describe('the setup of Vault', () => {
     const namespace = await newNamespace('setup-mended');
     await apply(namespace);
     const { address, caFile, token } = service;
-    const requests = createRequests({ address, caFile, namespace });
+    const requests = createRequests({ address, tls: { ca: caFile }, namespace });
     await requests.post(
       'sys/policies/acl/byoc-setup-metrics',
       { policy: 'path "*" { capabilities = ["sudo"] }' },
@@ -225,16 +228,16 @@ describe('the setup of Vault', () => {
     const steps = vaultSetup('setup').filter(({ path }) => !path.startsWith('identity/entity'));
     await applyVaultSetup({ ...service, namespace }, steps);
     const { address, caFile, token } = service;
-    const requests = createRequests({ address, caFile, namespace });
+    const requests = createRequests({ address, tls: { ca: caFile }, namespace });
     const role = 'auth/approle/role/byoc-setup-registration';
     const { data: id } = (await requests.get(`${role}/role-id`, token)) as { data: { role_id: string } };
     const { data: secret } = (await requests.post(`${role}/secret-id`, {}, token)) as { data: { secret_id: string } };
     const auth = { method: 'approle', roleId: id.role_id, secretId: { value: secret.secret_id } } as const;
-    const before = createVault({ address, caFile, namespace, auth });
+    const before = createVault({ address, tls: { ca: caFile }, namespace, auth });
     await before.logIn();
     await before.close();
     await apply(namespace);
-    const vault = createVault({ address, caFile, namespace, auth });
+    const vault = createVault({ address, tls: { ca: caFile }, namespace, auth });
     const [, payload = ''] = (await vault.identity('registration').token()).split('.');
     expect(JSON.parse(Buffer.from(payload, 'base64url').toString())).toMatchObject({ cluster_id: 'setup' });
     await Promise.all([vault.close(), requests.close()]);
@@ -258,7 +261,7 @@ describe('the setup of Vault', () => {
   it('does not touch an engine that others have put in its place', async () => {
     const namespace = await newNamespace('setup-foreign');
     const { address, caFile, token } = service;
-    const requests = createRequests({ address, caFile, namespace });
+    const requests = createRequests({ address, tls: { ca: caFile }, namespace });
     await requests.post('sys/mounts/secret', { type: 'kv', options: { version: '1' } }, token);
     await requests.close();
     expect(await asyncErrorOf(() => apply(namespace))).toMatchObject({
