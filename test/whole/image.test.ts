@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Agent, request } from 'undici';
+import { createAuthority } from '../../dev/authority.ts';
+import type { Authority } from '../../dev/authority.ts';
 import { buildIntoFolder } from '../../dev/image/folder-build.ts';
 import type { FolderImage } from '../../dev/image/folder-build.ts';
 import { launchImage } from '../../dev/image/run.ts';
@@ -10,7 +12,6 @@ import { canIsolate } from '../../dev/image/sandbox.ts';
 import { Program } from '../../dev/process.ts';
 import { freePorts } from '../../dev/ports.ts';
 import { devSettings } from '../../dev/settings.ts';
-import { TestAuthority } from '../support/certificates.ts';
 import { TestConnector } from '../support/connector.ts';
 import { runTool } from '../support/tools.ts';
 import { until } from '../support/until.ts';
@@ -80,11 +81,11 @@ described('the image', () => {
     let connector: TestConnector;
     let worker: Program;
     let port: number;
-    let authority: TestAuthority;
+    let authority: Authority;
 
     beforeAll(async () => {
-      authority = await TestAuthority.create();
-      const { cert, key } = await authority.issue({ use: 'server', names: [{ type: 'ip', value: '127.0.0.1' }] });
+      authority = await createAuthority();
+      const { cert, key } = await authority.issue('agent');
       ({ port } = await freePorts(['port']));
       connector = await TestConnector.start();
       await connector.stopWorker();
