@@ -48,6 +48,10 @@ function rule(
 
 const state = (name: MetricName, selector: string): string => `max ${CLUSTER} (${metric(name, selector)}) == 1`;
 
+const DAYS_LEFT = `(${metric('byoc_certificate_expires_timestamp_seconds')} - time()) / 86400`;
+const CERTIFICATE =
+  'For {{ $labels.pod }} the certificate of {{ $labels.part }} ({{ $labels.kind }}) is good for {{ $value | humanize }} days.';
+
 /** One rule for each type of alert. What lasts is told as long as it lasts, what happened for a quarter of an hour. */
 const BY_TYPE: Readonly<Record<AlertType, AlertRule>> = {
   'authentication-failed': rule(
@@ -77,6 +81,10 @@ const BY_TYPE: Readonly<Record<AlertType, AlertRule>> = {
     'For {{ $labels.pod }} the part {{ $labels.component }} is down. /health has the code.',
     { expr: `${metric('byoc_component_state', '{state="down"}')} == 1`, hold: '5m' },
   ),
+  'certificate-expiring': rule('certificate-expiring', 'ByocCertificateExpiresSoon', CERTIFICATE, {
+    expr: `${DAYS_LEFT} < 14`,
+    hold: '1h',
+  }),
   frozen: rule('frozen', 'ByocFrozen', 'Somebody pulled the emergency stop. Nothing is written until it is lifted.', {
     expr: state('byoc_freeze_state', '{state="frozen"}'),
   }),
@@ -189,25 +197,13 @@ const BESIDES: readonly AlertRule[] = [
     },
   },
   {
-    alert: 'ByocCertificateExpiresSoon',
-    expr: `(${metric('byoc_certificate_expires_timestamp_seconds')} - time()) / 86400 < 14`,
-    for: '1h',
-    labels: { severity: 'warning' },
-    annotations: {
-      summary: 'A certificate of the connector expires within two weeks.',
-      description:
-        'The certificate {{ $labels.certificate }} of {{ $labels.pod }} is good for {{ $value | humanize }} days.',
-    },
-  },
-  {
     alert: 'ByocCertificateExpiresNow',
-    expr: `(${metric('byoc_certificate_expires_timestamp_seconds')} - time()) / 86400 < 3`,
+    expr: `${DAYS_LEFT} < 3`,
     for: '10m',
     labels: { severity: 'critical' },
     annotations: {
       summary: 'A certificate of the connector expires within three days, or has expired.',
-      description:
-        'The certificate {{ $labels.certificate }} of {{ $labels.pod }} is good for {{ $value | humanize }} days.',
+      description: CERTIFICATE,
     },
   },
 ];

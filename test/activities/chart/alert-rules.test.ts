@@ -146,7 +146,7 @@ const CASES: readonly Case[] = [
   {
     alert: 'ByocCertificateExpiresSoon',
     name: 'fires two weeks before, if it is so for an hour',
-    series: { [`byoc_certificate_expires_timestamp_seconds{certificate="agent",${POD}}`]: `${13 * 86_400}x90` },
+    series: { [`byoc_certificate_expires_timestamp_seconds{part="agent",kind="server",${POD}}`]: `${13 * 86_400}x90` },
     firesAt: ['61m'],
     quietAt: ['30m'],
   },
@@ -154,7 +154,7 @@ const CASES: readonly Case[] = [
     alert: 'ByocCertificateExpiresNow',
     name: 'fires three days before',
     series: {
-      [`byoc_certificate_expires_timestamp_seconds{certificate="agent",${POD}}`]: `${2 * 86_400}x90`,
+      [`byoc_certificate_expires_timestamp_seconds{part="agent",kind="server",${POD}}`]: `${2 * 86_400}x90`,
     },
     firesAt: ['11m'],
     quietAt: ['5m'],
