@@ -301,6 +301,10 @@ export const AUDIT_CATALOGUE = {
     source: text,
     filter: text,
   }),
+  'payload.read': event(
+    'Somebody looks at what is encrypted in Temporal through the codec server, as that says; covers five minutes.',
+    { namespace: text },
+  ),
 } as const satisfies Record<string, EventKind>;
 
 export type AuditEventType = keyof typeof AUDIT_CATALOGUE;

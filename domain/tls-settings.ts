@@ -19,6 +19,8 @@ export const TLS_SETTINGS = {
   insight: { ca: 'BYOC_INSIGHT_CA', cert: 'BYOC_INSIGHT_CERT', key: 'BYOC_INSIGHT_KEY' },
   // BYOC_AGENT_JWT_KEYS says where the keys of callers are.
   'caller-keys': { ca: 'BYOC_AGENT_JWT_CA', cert: 'BYOC_AGENT_JWT_CLIENT_CERT', key: 'BYOC_AGENT_JWT_CLIENT_KEY' },
+  // BYOC_CODEC_JWT_KEYS says where the keys of those are who may read payloads.
+  'reader-keys': { ca: 'BYOC_CODEC_JWT_CA', cert: 'BYOC_CODEC_JWT_CLIENT_CERT', key: 'BYOC_CODEC_JWT_CLIENT_KEY' },
 } as const satisfies Record<string, { readonly ca: string; readonly cert: string; readonly key: string }>;
 
 /** Paths of files in PEM. */

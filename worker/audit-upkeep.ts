@@ -7,7 +7,7 @@ import type { AuditReadActivities, AuditUpkeepActivities } from '../activities/a
 import { toApplicationFailure } from '../activities/failure.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
 import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
-import { auditReadSchema } from '../domain/audit-read.ts';
+import { auditReadSchema, payloadReadSchema } from '../domain/audit-read.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { auditQueueOf } from '../domain/names.ts';
 import type { AuditTrail } from './audit-trail.ts';
@@ -77,6 +77,15 @@ export function createReadActivities(audit: Pick<AuditTrail, 'append'>): AuditRe
         const eventId = `audit.read/${Context.current().info.workflowExecution?.runId ?? randomUUID()}`;
         const actor = { id: reader.toWellFormed(), proof: 'asserted' } as const;
         await audit.append({ eventId, type: 'audit.read', actor, outcome: 'succeeded', detail });
+      }),
+    recordPayloadRead: (read) =>
+      translated(async () => {
+        const parsed = payloadReadSchema.safeParse(read);
+        if (!parsed.success) throw new ConnectorError('USAGE', 'The reading does not have the form that it must have.');
+        const { reader, ...detail } = parsed.data;
+        const eventId = `payload.read/${Context.current().info.workflowExecution?.runId ?? randomUUID()}`;
+        const actor = { id: reader.toWellFormed(), proof: 'asserted' } as const;
+        await audit.append({ eventId, type: 'payload.read', actor, outcome: 'succeeded', detail });
       }),
   };
 }

@@ -76,6 +76,8 @@ const settingsSchema = z
     /** How long metrics wait on the disk for the Insight Engine, and how much of it they may take. */
     BYOC_METRICS_KEEP_SECONDS: z.coerce.number().int().min(1).max(3_600).default(3_600),
     BYOC_METRICS_LOCAL_MIB: z.coerce.number().min(0.01).max(64).default(24),
+    /** How payloads go to Temporal: encrypted with a key from Vault, or plain, which is for development. */
+    BYOC_PAYLOAD_CODEC: z.enum(['vault', 'off']).default('off'),
     /** Where claims, locks, the freeze and keys are, and where audit heads are published. */
     BYOC_STATE_NAMESPACE: z.string().regex(NAMESPACE, 'must be the name of a namespace').default(STATE_NAMESPACE),
     BYOC_HEADS_NAMESPACE: z.string().regex(NAMESPACE, 'must be the name of a namespace').optional(),
@@ -100,6 +102,10 @@ const settingsSchema = z
   .refine((settings) => !rolesOf(settings).includes('execution') || settings.COSIGN_KEY || settings.VAULT_ADDR, {
     path: ['VAULT_ADDR'],
     message: 'is missing, and so is COSIGN_KEY: one of them must say where the signing keys are',
+  })
+  .refine(({ BYOC_PAYLOAD_CODEC, VAULT_ADDR }) => BYOC_PAYLOAD_CODEC === 'off' || VAULT_ADDR !== undefined, {
+    path: ['BYOC_PAYLOAD_CODEC'],
+    message: 'is vault; VAULT_ADDR must be set too',
   })
   .refine(({ BYOC_ROLES, CONTROL_PLANE_URL }) => !BYOC_ROLES?.includes('registration') || CONTROL_PLANE_URL, {
     path: ['CONTROL_PLANE_URL'],
@@ -162,6 +168,7 @@ export interface WorkerConfig {
   readonly metrics: MetricsSettings | undefined;
   /** The login by which the Insight Engine knows the cluster. */
   readonly metricsVault: VaultSettings | undefined;
+  readonly payloadCodec: 'vault' | 'off';
   readonly kubeContext: string | undefined;
   readonly stateNamespace: string;
   readonly headsNamespace: string;
@@ -238,6 +245,7 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
     registrationVault: loginOf('registration'),
     relaysAlerts: settings.BYOC_ROLES !== undefined && controlPlane === undefined,
     agent: agentConfigOf(settings, settings.BYOC_CLUSTER_ID, tlsFilesOf(given, 'caller-keys')),
+    payloadCodec: settings.BYOC_PAYLOAD_CODEC,
     metrics,
     metricsVault: loginOf('metrics'),
     kubeContext: settings.BYOC_KUBE_CONTEXT,

@@ -33,6 +33,7 @@ export interface Foundation {
   /** With the rights of the account that this process runs as. */
   readonly api: KubeApi;
   readonly temporal: TemporalAccess;
+  /** What it sends is not encrypted: other processes, which have no key, take it in. */
   readonly client: Client;
   readonly policy: PolicySource;
   readonly audit: AuditTrail;

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import type { VaultSettings } from '../activities/vault/vault.ts';
 import { ConnectorError } from '../domain/errors.ts';
-import type { Role } from '../domain/names.ts';
 import { isPrivateAddress } from '../domain/private-address.ts';
 import { refuseUnverified, tlsFilesOf } from '../domain/tls-settings.ts';
+import type { VaultRole } from '../domain/vault-setup.ts';
 
 /** How to reach Vault, for every role. */
 const addressSchema = z.object({
@@ -22,7 +22,7 @@ const LOGIN = ['VAULT_ROLE_ID', 'VAULT_SECRET_ID', 'VAULT_SECRET_ID_FILE', 'VAUL
  */
 export function readVaultSettings(
   env: Readonly<Record<string, string | undefined>>,
-  role: Role,
+  role: VaultRole,
 ): VaultSettings | undefined {
   refuseUnverified(env);
   if (!env['VAULT_ADDR']) return undefined;
@@ -39,7 +39,7 @@ export function readVaultSettings(
   };
 }
 
-function authOf(env: Readonly<Record<string, string | undefined>>, role: Role): VaultSettings['auth'] {
+function authOf(env: Readonly<Record<string, string | undefined>>, role: VaultRole): VaultSettings['auth'] {
   const ofRole = `_${role.toUpperCase()}`;
   const suffix = LOGIN.some((name) => env[name + ofRole]) ? ofRole : '';
   const [roleId, value, file, wrappedAt] = LOGIN.map((name) => env[name + suffix]);

@@ -50,7 +50,8 @@ export async function openAgent(config: AgentConfig | undefined, deps: AgentDeps
   };
   const keys = config.jwt && createKeySet(config.jwt.keys, onKeysRead);
   const isProvable = keys !== undefined || config.clientNames !== undefined;
-  if (deps.intake && !isProvable) logger.warn('POST /execute is off: neither BYOC_AGENT_JWT_ISSUER nor BYOC_AGENT_CLIENT_CA is set');
+  if (deps.intake && !isProvable)
+    logger.warn('POST /execute is off: neither BYOC_AGENT_JWT_ISSUER nor BYOC_AGENT_CLIENT_CA is set');
   const authenticate = createAuthenticate({ config, keys, isCurrent: (socket) => server.isCurrent(socket) });
   const accessLog = new AccessLog({ writer, audit, logger });
   const api = createApi({

@@ -1,4 +1,3 @@
-import { ConnectorClient } from '../../client/connector-client.ts';
 import type { HealthReport } from '../../domain/agent-api.ts';
 import type { FreezeState } from '../../domain/freeze.ts';
 import { overallOf } from '../../domain/health.ts';
@@ -67,7 +66,7 @@ export async function openSupervision(
     metrics,
     certificates,
     logger,
-    intake: intake && { ...intake, client: new ConnectorClient({ ...temporal, clusterId }) },
+    intake,
   });
   return {
     async close() {
