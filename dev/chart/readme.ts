@@ -24,7 +24,8 @@ that is misspelt is an error.
 | registration | Deployment with one pod, where there is a control plane | one heartbeat a cluster: Temporal starts each once, so a second pod would only wait |
 | metrics | Deployment with one pod, never two, where there is a Prometheus | each pod would send the cluster's metrics again |
 
-Each role has a service account, a login in Vault, a NetworkPolicy, a Service (port 8005) and a PodDisruptionBudget of its own.
+Each role has a service account, a login in Vault, a NetworkPolicy and a Service (port 8005) of its own,
+and a PodDisruptionBudget but for the DaemonSet, whose pods drains leave alone.
 The pods meet pod security *restricted*: \`kubectl label namespace byoc pod-security.kubernetes.io/enforce=restricted\`.
 
 **Secrets** are made by you, before: the chart takes names of Secrets only, so that none is in values, in releases or in git.

@@ -185,6 +185,15 @@ describe('roles', () => {
   });
 });
 
+describe('a drain', () => {
+  it('is told how many pods of a role may be away, but for a DaemonSet, which the API server cannot count', async () => {
+    const budgets = (manifests: readonly Manifest[]) =>
+      manifests.flatMap(({ kind, metadata }) => (kind === 'PodDisruptionBudget' ? [metadata.name] : [])).sort();
+    expect(budgets(await render('full'))).toEqual([...ROLES].sort().map((role) => `byoc-connector-${role}`));
+    expect(budgets(await render('minimal'))).toEqual([]);
+  });
+});
+
 describe('simulation', () => {
   it('is off in every worker, and no value turns it on', async () => {
     for (const role of ROLES) expect(envOf(await render('full'), role)['SIMULATION']).toBe('false');
