@@ -168,9 +168,15 @@ async function runStep(command: string, state: StageState, cacheDir: string): Pr
     root: state.root,
     binds: [...binds, ...registry.binds],
     env: { ...registry.env, PATH: `${TOOLS}/bin:/usr/bin:/bin`, HOME: '/tmp', ...state.args, ...state.env },
-    command: ['/bin/sh', '-ec', `cd '${state.cwd}'; ${command}`],
+    // What it prints is for whoever looks for the cause, wherever it prints it.
+    command: ['/bin/sh', '-ec', `exec 1>&2; cd '${state.cwd}'; ${command}`],
   });
-  await run(launch.command, launch.args, { env: launch.env });
+  try {
+    await run(launch.command, launch.args, { env: launch.env });
+  } catch (error) {
+    const [, said = String(error)] = /: ((?:exit code|ended by)[\s\S]*)$/.exec(String(error)) ?? [];
+    throw new Error(`RUN ${command}\n${said}`, { cause: error });
+  }
   if (isInstall) await keep(folder, kept);
 }
 

@@ -89,7 +89,8 @@ described('the image', () => {
       ({ port } = await freePorts(['port']));
       connector = await TestConnector.start();
       await connector.stopWorker();
-      const { BYOC_WORKFLOW_BUNDLE: _, ...settings } = connector.prepared.env;
+      const settings = { ...connector.prepared.env };
+      delete settings['BYOC_WORKFLOW_BUNDLE']; // the image has its own
       const env = {
         ...settings,
         BYOC_DATA_DIR: '/var/lib/byoc',
