@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { ALERTS } from '../../domain/alerts.ts';
 import type { AuditEvent } from '../../domain/audit.ts';
 import type { ErrorCode } from '../../domain/errors.ts';
 import { isErrorCode } from '../../domain/errors.ts';
@@ -118,6 +119,8 @@ export function createMetrics(): Metrics {
   const runs = counter('byoc_schedule_runs_total');
   const lastSuccess = gauge('byoc_schedule_last_success_timestamp_seconds');
   const alerts = counter('byoc_alerts_total');
+  // A counter that appears with its first event has not increased for Prometheus.
+  for (const type of Object.keys(ALERTS)) alerts.inc({ type }, 0);
 
   return {
     onRecorded: (event) => count(event, counted),
