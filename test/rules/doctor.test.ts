@@ -201,6 +201,22 @@ describe('settings', () => {
     expect(codesOf(await look(GOOD, '22.4.0'))[0]).toBe('NODE_TOO_OLD');
   });
 
+  it('that are wrong or do not go together are set aside, and the rest is looked at', async () => {
+    const { findings } = await examine({
+      env: {
+        ...GOOD,
+        COSIGN_KEY: generateKeyPair().publicKeyPem,
+        BYOC_PROM_CERT: '/x',
+        PROM_URL: 'https://p.example.com',
+      },
+      nodeVersion: '24.0.0',
+      expectsWorker: false,
+      now: () => NOW,
+    });
+    expect(findings.filter(({ check }) => check === 'settings')).toHaveLength(3);
+    expect(findings.find(({ check }) => check === 'signing-keys')).toMatchObject({ status: 'ok' });
+  });
+
   it('that say too little leave the parts alone, and the exit code is 1', async () => {
     const { clusterId, findings } = await examine({
       env: { BYOC_CLUSTER_ID: 'prod' },

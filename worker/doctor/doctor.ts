@@ -82,8 +82,11 @@ function bestConfig(env: NodeJS.ProcessEnv): {
 } {
   const first = checkConfig(env);
   if ('config' in first) return { config: first.config, problems: [] };
-  const wrong = new Set(first.problems.map(({ setting }) => setting));
-  const rest = checkConfig(Object.fromEntries(Object.entries(env).filter(([name]) => !wrong.has(name))));
+  // Of settings that do not go together all go, because leaving one out would be as wrong.
+  const known = settingNames();
+  const wrong = first.problems.flatMap(({ says }) => says.match(/\b[A-Z][A-Z0-9_]+\b/g) ?? []);
+  const aside = new Set(wrong.filter((name) => known.includes(name)));
+  const rest = checkConfig(Object.fromEntries(Object.entries(env).filter(([name]) => !aside.has(name))));
   return { config: 'config' in rest ? rest.config : undefined, problems: first.problems };
 }
 
