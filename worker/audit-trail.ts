@@ -288,7 +288,7 @@ function headIn(lease: HeadLease | undefined, { key, base, logger }: Expected): 
   return undefined;
 }
 
-function prefixOf({ clusterId }: WorkerConfig): string {
+export function prefixOf({ clusterId }: Pick<WorkerConfig, 'clusterId'>): string {
   return `byoc/${clusterId}`;
 }
 
