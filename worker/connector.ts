@@ -41,8 +41,10 @@ import { createControlPlaneLink } from './control-plane-link.ts';
 import { openHalting } from './halting.ts';
 import { reportKeys } from './health-watch.ts';
 import { createMetrics } from './metrics/registry.ts';
+import { watchParts } from './part-news.ts';
 import { createPolicyNews } from './policy-news.ts';
 import { watchPolicy } from './policy-watch.ts';
+import { releaseOf } from './release.ts';
 import { clusterSchedules, metricsSchedules, reconcileSchedules, removeSchedules } from './schedules.ts';
 import { connectTemporal, registeredSearchAttributes } from './temporal.ts';
 import type { TemporalAccess } from './temporal.ts';
@@ -90,11 +92,13 @@ export async function createConnector(
     writer: config.writer,
     folder: config.controlPlane && join(config.dataDir, 'alerts'),
     count: metrics.onAlert,
+    onCounts: metrics.setAlerts,
     logger,
   });
   const { raise } = alerts;
-  const audit = await openAuditTrail({ config, version: VERSION, api, watchers: [metrics, alerts], raise, logger });
+  // First what may be away: a start that comes to nothing is none that the audit log would have to tell of.
   const temporal = await connectTemporal(env);
+  const audit = await openAuditTrail({ config, version: VERSION, api, watchers: [metrics, alerts], raise, logger });
   const { connection, namespace } = temporal;
   const client = new Client({ connection, namespace, dataConverter });
   const searchAttributes = await registeredSearchAttributes(temporal);
@@ -181,6 +185,7 @@ export async function createConnector(
     activities: { ...activities, ...createReadActivities(audit) },
     dataConverter,
     ...(await workflows(config)),
+    workerDeploymentOptions: releaseOf(clusterId),
     // A stop is heard with a heartbeat's answer: send each one.
     maxHeartbeatThrottleInterval: '200ms',
     defaultHeartbeatThrottleInterval: '200ms',
@@ -242,6 +247,9 @@ export async function createConnector(
       connection,
       namespace,
       client,
+      health,
+      metrics,
+      audit,
       logger,
     }));
   if (!metricsStream) {
@@ -260,10 +268,12 @@ export async function createConnector(
     policy,
     freeze: halting.freeze,
     audit,
+    vault,
     health,
     metrics,
     logger,
   });
+  const parts = watchParts(health, { audit, logger });
   logger.info({ taskQueue, namespace, searchAttributes }, 'ready');
 
   return {
@@ -273,6 +283,7 @@ export async function createConnector(
       try {
         await Promise.all([worker.run(), upkeep.run(), link?.run(), metricsStream?.run()]);
       } finally {
+        parts.close();
         await supervision.close();
         await policyWatch.close();
         await halting.close();

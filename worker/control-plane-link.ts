@@ -15,19 +15,16 @@ import type { PolicySource } from '../activities/policy/load-policy.ts';
 import { countPhases } from '../activities/temporal/phase-counts.ts';
 import type { Identity } from '../activities/vault/identity.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
-import { ALERTS, alertTypeOf } from '../domain/alerts.ts';
 import type { Health } from '../domain/health.ts';
 import type { Role } from '../domain/names.ts';
 import { scheduleIdOf, taskQueueOf, VERSION } from '../domain/names.ts';
 import type { Alerts } from './alerts.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import type { ControlPlaneSettings } from './config.ts';
-import type { LinkNews } from './link-watch.ts';
 import { LinkWatch, warningIn } from './link-watch.ts';
 import type { Metrics } from './metrics/registry.ts';
 import { readPem } from './pem-file.ts';
-import type { PartNews } from './part-watch.ts';
-import { PartWatch } from './part-watch.ts';
+import { createNews } from './part-news.ts';
 import { linkSchedules, reconcileSchedules } from './schedules.ts';
 
 export interface LinkOptions {
@@ -62,7 +59,6 @@ export interface ControlPlaneLink {
 
 /** A clock that is this far off makes tokens invalid sooner or later. */
 const CLOCK_WARNING_MS = 30_000;
-const LOOK_AT_PARTS_EVERY_MS = 10_000;
 /** By which schedule each is called. */
 const SCHEDULES = { registerCluster: 'registration', sendHeartbeat: 'heartbeat' } as const;
 
@@ -72,7 +68,6 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Cont
   const ca = settings.caPath === undefined ? undefined : await readPem('BYOC_CONTROL_PLANE_CA', settings.caPath);
   const controlPlane = createControlPlane({ url: settings.url, ca, identity: options.identity });
   const watch = new LinkWatch(settings.lostAfterMs);
-  const parts = new PartWatch();
   const versions = { connector: VERSION, node: process.versions.node };
   const components = () => health.components();
   const report = (activity: keyof LinkActivities, outcome: 'succeeded' | 'failed') => {
@@ -81,18 +76,7 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Cont
     metrics.onScheduleRun(SCHEDULES[activity], outcome);
   };
 
-  const tell = async ({ type, detail }: LinkNews | PartNews) => {
-    const alert = alertTypeOf({ type, detail });
-    if (alert) logger.error({ alert, ...detail }, ALERTS[alert].summary);
-    else logger.info({ type, ...detail }, 'it is well again');
-    const outcome = alert ? 'failed' : 'succeeded';
-    await audit.record(type, detail, { outcome });
-  };
-  const tellAll = (news: readonly (LinkNews | PartNews)[]) => {
-    Promise.all(news.map(tell)).catch((error: unknown) =>
-      logger.error({ err: error }, 'news of the link cannot be recorded'),
-    );
-  };
+  const tellAll = createNews({ audit, logger });
   const warn = onceEach((warning) => logger.warn({ alert: 'control-plane-warning' }, warning));
 
   const worker = await Worker.create({
@@ -147,7 +131,6 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Cont
   });
   await reconcileSchedules(client.schedule, linkSchedules(clusterId));
   alerts.deliverThrough(controlPlane);
-  const looking = setInterval(() => tellAll(parts.look(components())), LOOK_AT_PARTS_EVERY_MS).unref();
 
   return {
     async run() {
@@ -156,10 +139,7 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Cont
       await running;
     },
     shutdown: () => worker.shutdown(),
-    async close() {
-      clearInterval(looking);
-      await controlPlane.close();
-    },
+    close: () => controlPlane.close(),
   };
 }
 

@@ -3,15 +3,18 @@ import type { KeySource } from '../activities/sigstore/keys.ts';
 import type { PolicySource } from '../activities/policy/load-policy.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { FreezeState } from '../domain/freeze.ts';
-import type { Finding, Health } from '../domain/health.ts';
-import type { AuditState } from './audit-trail.ts';
+import type { Finding, Health, PartName } from '../domain/health.ts';
+import type { Vault } from '../activities/vault/vault.ts';
+import type { AuditTrail } from './audit-trail.ts';
+import { lookAtDisk, lookAtVault } from './part-looks.ts';
 
 export interface HealthSources {
   readonly client: Client;
   readonly keys: KeySource;
   readonly policy: PolicySource;
   readonly freeze: () => FreezeState;
-  readonly audit: () => AuditState;
+  readonly audit: Pick<AuditTrail, 'state' | 'hasRoom'>;
+  readonly vault: Pick<Vault, 'check'> | undefined;
 }
 
 export interface HealthWatch {
@@ -19,6 +22,8 @@ export interface HealthWatch {
 }
 
 const EVERY_MS = 5_000;
+/** Of what costs a request and is needed now and then. */
+const SELDOM_MS = 15_000;
 /** Keys are secrets that are read, and each reading is an entry of the audit log: whoever needs them reads them anyway. */
 const KEYS_EVERY_MS = 5 * 60_000;
 /** Of a part that is not well, at the latest: it should not be believed to be ill for longer than it is. */
@@ -32,16 +37,17 @@ interface Look {
 
 /** Looks now and then at the parts that nothing else reports on. Each look is on its own: one that hangs holds up no other. */
 export async function watchHealth(health: Health, sources: HealthSources): Promise<HealthWatch> {
-  const timers = new Map<string, NodeJS.Timeout>();
+  const timers = new Map<PartName, NodeJS.Timeout>();
   let isClosed = false;
-  const lookAt = async (name: string, one: Look): Promise<void> => {
+  const lookAt = async (name: PartName, one: Look): Promise<void> => {
     const finding = await one.look().catch(findingOf);
     health.report(name, finding);
     if (isClosed) return;
     const waitMs = finding.state === 'ok' ? one.everyMs : Math.min(one.everyMs, AGAIN_WITHIN_MS);
     timers.set(name, setTimeout(() => void lookAt(name, one), waitMs).unref());
   };
-  await Promise.all(Object.entries(looks(sources)).map(([name, one]) => lookAt(name, one)));
+  const all = Object.entries(looks(sources)) as [PartName, Look][]; // which is what it has
+  await Promise.all(all.map(([name, one]) => lookAt(name, one)));
   return {
     close() {
       isClosed = true;
@@ -50,7 +56,8 @@ export async function watchHealth(health: Health, sources: HealthSources): Promi
   };
 }
 
-function looks({ client, keys, policy, freeze, audit }: HealthSources): Record<string, Look> {
+function looks(sources: HealthSources): Partial<Record<PartName, Look>> {
+  const { client, keys, policy, freeze, audit, vault } = sources;
   const often = (look: () => Promise<Finding>): Look => ({ everyMs: EVERY_MS, look });
   return {
     temporal: often(async () => {
@@ -84,9 +91,11 @@ function looks({ client, keys, policy, freeze, audit }: HealthSources): Record<s
       const { approvals } = (await policy()).policy;
       return approvals.acceptAsserted ? { state: 'degraded', sentence: UNPROVEN_VOTES } : OK;
     }),
-    'audit-log': often(async () => (audit().isWritten ? OK : { state: 'down', code: 'AUDIT_UNAVAILABLE' })),
+    'audit-log': often(async () => (audit.state().isWritten ? OK : { state: 'down', code: 'AUDIT_UNAVAILABLE' })),
+    ...(vault && { vault: { everyMs: SELDOM_MS, look: () => lookAtVault(vault) } }),
+    disk: { everyMs: SELDOM_MS, look: () => lookAtDisk(audit) },
     'audit-bucket': often(async () => {
-      const { bucket } = audit();
+      const { bucket } = audit.state();
       if (!bucket) return { state: 'degraded', sentence: 'No bucket is set: the audit log is on one disk only.' };
       if (bucket.failingSince !== undefined) return { state: 'degraded', code: 'S3_UNAVAILABLE' };
       if (bucket.objectLock === false) return { state: 'degraded', sentence: 'The audit bucket has no Object Lock.' };

@@ -1,7 +1,12 @@
 import { createRemoteJWKSet, customFetch, errors, jwtVerify } from 'jose';
 import type { FetchImplementation, JWTPayload } from 'jose';
 import { Agent, fetch as fetchThrough } from 'undici';
-import { CLUSTER_CLAIM, CONTROL_PLANE_AUDIENCE, INSIGHT_AUDIENCE } from '../../domain/control-plane.ts';
+import {
+  ALERTS_AUDIENCE,
+  CLUSTER_CLAIM,
+  CONTROL_PLANE_AUDIENCE,
+  INSIGHT_AUDIENCE,
+} from '../../domain/control-plane.ts';
 import { Refusal } from './refusal.ts';
 
 export interface TokenOptions {
@@ -49,7 +54,7 @@ export function createTokenVerifier(options: TokenOptions) {
     const payload = await verified(() =>
       jwtVerify(token, keys, {
         issuer,
-        audience: [CONTROL_PLANE_AUDIENCE, INSIGHT_AUDIENCE],
+        audience: [CONTROL_PLANE_AUDIENCE, INSIGHT_AUDIENCE, ALERTS_AUDIENCE],
         algorithms: ALGORITHMS,
         clockTolerance: clockToleranceSeconds,
         requiredClaims: ['exp', 'iat', 'sub'],

@@ -5,6 +5,7 @@ import type { Admission } from '../../activities/package/admission.ts';
 import type { Claims } from '../../activities/package/claims.ts';
 import type { PolicySource } from '../../activities/policy/load-policy.ts';
 import type { KeySource } from '../../activities/sigstore/keys.ts';
+import type { Vault } from '../../activities/vault/vault.ts';
 import { ConnectorClient } from '../../client/connector-client.ts';
 import type { HealthReport } from '../../domain/agent-api.ts';
 import type { FreezeState } from '../../domain/freeze.ts';
@@ -29,6 +30,8 @@ export interface SupervisionDeps {
   readonly policy: PolicySource;
   readonly freeze: () => FreezeState;
   readonly audit: AuditTrail;
+  /** Absent where the keys are in a file. */
+  readonly vault: Pick<Vault, 'check'> | undefined;
   readonly health: Health;
   readonly metrics: Metrics;
   readonly logger: Logger;
@@ -45,7 +48,7 @@ export async function openSupervision(deps: SupervisionDeps): Promise<Supervisio
   const { clusterId, writer } = config;
   const now = () => new Date();
   const startedAt = now().toISOString();
-  const watch = await watchHealth(health, { ...deps, audit: () => audit.state() });
+  const watch = await watchHealth(health, deps);
   const isReady = () => worker.getState() === 'RUNNING' && overallOf(health.components()) !== 'down';
 
   const report = (): HealthReport => {

@@ -1,0 +1,309 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { createAuthority } from '../../dev/authority.ts';
+import { post } from '../../dev/servers/https.ts';
+import type { Stack } from '../../dev/stack.ts';
+import type { AuditEntry } from '../../domain/audit.ts';
+import type { ComponentState, PartName } from '../../domain/health.ts';
+import type { TestServer } from '../support/http-server.ts';
+import { startServer, status } from '../support/http-server.ts';
+import { applyStep, configMap } from '../support/packages.ts';
+import { trustingPolicy } from '../support/policies.ts';
+import { describeOnSmallDisk, SmallDisk } from '../support/small-disk.ts';
+import { ownStack } from '../support/stack.ts';
+import { until } from '../support/until.ts';
+import { WatchedConnector } from '../support/watched-connector.ts';
+
+// R24, R25: each row of the table in docs/degraded.md, by taking the real part away and giving it back.
+
+const BOB = 'bob@example.com';
+const METRICS = 'queries: [{ name: up, promql: up }]\n';
+/** A part that is back is found to be, at the latest, with the second look after it. */
+const BACK_WITHIN_MS = 60_000;
+
+let uses = 0;
+const another = ({ connector }: WatchedConnector) => `degraded-${(uses += 1)}-${connector.namespace}`.slice(0, 60);
+
+async function submitAndApprove(watched: WatchedConnector) {
+  const { connector } = watched;
+  const name = another(watched);
+  const one = await connector.submitAndPlan({ steps: [applyStep(configMap(name, connector.namespace, {}))] });
+  await connector.signal(one.workflowId, 'approve', { approver: BOB, planDigest: one.planDigest });
+  return { ...one, name };
+}
+
+/** In this order; each test leaves the parts as it found them. */
+describe('without one of its parts a connector says so, keeps what it can do, and recovers by itself:', () => {
+  let stack: Stack;
+  let insight: TestServer;
+  let watched: WatchedConnector;
+
+  beforeAll(async () => {
+    const services = ['temporal', 'vault', 's3', 'kubernetes', 'controlPlane', 'prometheus'] as const;
+    stack = await ownStack(services, { persist: true });
+    const authority = await createAuthority();
+    insight = await startServer(status(202), await authority.issue('insight'));
+    const { address, ca, username, password } = stack.prometheus;
+    watched = await WatchedConnector.start(stack, {
+      policy: trustingPolicy(),
+      files: { 'prom-ca.pem': ca, 'insight-ca.pem': authority.ca, 'metrics.yaml': METRICS },
+      env: {
+        PROM_URL: address,
+        PROM_USERNAME: username,
+        PROM_PASSWORD: password,
+        BYOC_PROM_CA: 'prom-ca.pem',
+        BYOC_METRICS: 'metrics.yaml',
+        INSIGHT_URL: insight.address,
+        BYOC_INSIGHT_CA: 'insight-ca.pem',
+        BYOC_METRICS_KEEP_SECONDS: '3',
+        BYOC_AUDIT_UPLOAD_ALERT_SECONDS: '1',
+        BYOC_CONTROL_PLANE_LOST_SECONDS: '1',
+      },
+    });
+  }, 180_000);
+  afterAll(async () => {
+    await watched.connector.stop();
+    await insight.close();
+    await stack.stop();
+  });
+  afterEach(async () => {
+    // What is not NEEDED may be away for a moment longer; what is, must be back.
+    await until('the connector to be ready', async () => (await watched.health()).ready, BACK_WITHIN_MS);
+  }, 90_000);
+
+  /** What other tests left in the log tells nothing of this one. */
+  let begunAt = 0;
+  beforeEach(() => void (begunAt = Date.now()));
+  const isOf = (part: PartName) => (entry: AuditEntry) =>
+    entry.detail['part'] === part && Date.parse(entry.time) >= begunAt;
+  /** What is told of a part that is down: in health, metric, audit log and at the control plane. */
+  async function toldDown(part: PartName, code: string, overall: ComponentState) {
+    expect(await watched.untilPart(part, 'down')).toMatchObject({ code, sentence: expect.stringMatching(/\.$/) });
+    const { status: told, ready } = await watched.health();
+    expect({ told, ready }).toEqual({ told: overall, ready: overall !== 'down' });
+    expect(await watched.metric(`byoc_component_state{component="${part}",state="down"}`)).toBe(1);
+    const { entry } = await watched.untilAlert('part-unhealthy', 'part.unhealthy', isOf(part));
+    expect(entry.detail).toMatchObject({ part, state: 'down', code });
+  }
+  async function comesBack(part: PartName, since = Date.now()) {
+    await watched.untilPart(part, 'ok', BACK_WITHIN_MS);
+    console.log(`${part} was found to be back after ${((Date.now() - since) / 1_000).toFixed(1)} s`);
+  }
+  async function toldRecovered(part: PartName) {
+    const recovered = async () =>
+      (await watched.connector.audit()).some((entry) => entry.type === 'part.recovered' && isOf(part)(entry));
+    await until('the recovery to be recorded', recovered, BACK_WITHIN_MS);
+  }
+
+  it('Prometheus: packages run as ever', async () => {
+    await stack.kill('prometheus');
+    await until('metrics to be asked for', async () => {
+      await watched.trigger('metrics', 'worker-0');
+      await sleep(500);
+      return (await watched.health()).components.some(({ name, state }) => name === 'prometheus' && state === 'down');
+    });
+    await toldDown('prometheus', 'PROMETHEUS_UNAVAILABLE', 'degraded');
+    expect(
+      await watched.metric('byoc_schedule_runs_total{schedule="metrics-collection",outcome="failed"}'),
+    ).toBeGreaterThan(0);
+    const { wpkId } = await submitAndApprove(watched);
+    expect(await watched.connector.client.result(wpkId)).toMatchObject({ phase: 'succeeded' });
+
+    await stack.restart('prometheus');
+    const since = Date.now();
+    await watched.trigger('metrics', 'worker-0');
+    await comesBack('prometheus', since);
+    await toldRecovered('prometheus');
+  }, 240_000);
+
+  it('the Insight Engine: metrics wait, and what is given up is told', async () => {
+    insight.answer = (_, response) => response.destroy();
+    await until(
+      'batches to be given up',
+      async () => {
+        await watched.trigger('metrics', 'worker-0');
+        await sleep(1_000);
+        return ((await watched.metric('byoc_metrics_dropped_batches_total{reason="age"}')) ?? 0) > 0;
+      },
+      90_000,
+    );
+    await toldDown('insight-engine', 'INSIGHT_UNAVAILABLE', 'degraded');
+    const { alert, entry } = await watched.untilAlert('metrics-dropped', 'metrics.dropped');
+    expect(alert.severity).toBe('warning');
+    expect(entry.detail['batches']).toMatchObject({ age: expect.any(Number), size: 0, refused: 0 });
+    expect(await watched.metric('byoc_metrics_waiting_batches')).toBeGreaterThan(0);
+
+    insight.answer = status(202);
+    const since = Date.now();
+    await watched.trigger('metrics', 'worker-0');
+    await comesBack('insight-engine', since);
+    await until('all to be delivered', async () => (await watched.metric('byoc_metrics_waiting_batches')) === 0);
+    const told = (await watched.connector.audit()).filter(({ type }) => type === 'metrics.dropped');
+    expect(told).toHaveLength(1); // however often the schedule came round
+  }, 240_000);
+
+  it('the control plane: packages run as ever, and alerts wait', async () => {
+    await stack.kill('control-plane');
+    await until(
+      'beats to fail for long enough',
+      async () => {
+        await watched.trigger('heartbeat');
+        await sleep(500);
+        return (await watched.metric('byoc_control_plane_lost')) === 1;
+      },
+      60_000,
+    );
+    expect(await watched.untilPart('control-plane', 'down')).toMatchObject({ code: 'CONTROL_PLANE_UNAVAILABLE' });
+    expect(await watched.health()).toMatchObject({ status: 'degraded', ready: true });
+    const { wpkId } = await submitAndApprove(watched);
+    expect(await watched.connector.client.result(wpkId)).toMatchObject({ phase: 'succeeded' });
+
+    await stack.restart('control-plane');
+    const backAt = Date.now();
+    await watched.trigger('heartbeat');
+    await comesBack('control-plane', backAt);
+    const isNew = (entry: AuditEntry) => Date.parse(entry.time) >= begunAt;
+    await watched.untilAlert('control-plane-lost', 'link.lost', isNew, 90_000);
+    expect((await watched.connector.audit()).filter(({ type }) => type === 'link.restored')).not.toEqual([]);
+  }, 240_000);
+
+  it('S3: packages are planned and wait before their first write', async () => {
+    await stack.kill('seaweedfs');
+    const { wpkId, name } = await submitAndApprove(watched);
+    expect(await watched.untilPart('audit-bucket', 'degraded')).toMatchObject({ code: 'S3_UNAVAILABLE' });
+    expect(await watched.health()).toMatchObject({ status: 'degraded', ready: true });
+    const { entry } = await watched.untilAlert('audit-not-uploaded', 'audit.upload-late');
+    expect(entry.detail).toMatchObject({ code: 'S3_UNAVAILABLE', waiting: expect.any(Number) });
+    expect(await watched.metric('byoc_audit_upload_failing_seconds')).toBeGreaterThan(0);
+    expect(await watched.metric('byoc_audit_unuploaded_entries')).toBeGreaterThan(0);
+    expect(await watched.connector.client.get(wpkId)).toMatchObject({ phase: 'executing' });
+    expect(await watched.connector.dataOf(name)).toBeUndefined();
+
+    await stack.restart('seaweedfs');
+    const since = Date.now();
+    expect(await watched.connector.client.result(wpkId)).toMatchObject({ phase: 'succeeded' });
+    await comesBack('audit-bucket', since);
+    await until(
+      'the rest to be uploaded',
+      async () => ((await watched.metric('byoc_audit_unuploaded_entries')) ?? 9) < 5,
+    );
+  }, 240_000);
+
+  it('Vault: packages run for 30 s after its keys were last read, then wait', async () => {
+    const { connector } = watched;
+    await submitAndApprove(watched); // for which the keys are read
+    const readAt = Date.now();
+    await stack.kill('openbao');
+    const { wpkId } = await submitAndApprove(watched);
+    const { phase } = await connector.client.result(wpkId);
+    // On a machine so busy that this took longer the keys are rightly gone.
+    if (Date.now() - readAt < 25_000) expect(phase).toBe('succeeded');
+    await toldDown('vault', 'VAULT_UNAVAILABLE', 'degraded');
+    await sleep(Math.max(0, readAt + 32_000 - Date.now()));
+    const late = await connector.submit({ steps: [applyStep(configMap(another(watched), connector.namespace, {}))] });
+    expect(await watched.untilPart('signing-keys', 'down')).toMatchObject({ code: 'KEYS_UNAVAILABLE' });
+    expect(await watched.health()).toMatchObject({ status: 'down', ready: false });
+    const { waiting } = await connector.untilView(late.wpkId, (view) => view.waiting !== undefined);
+    expect(waiting?.failure).toContain('KEYS_UNAVAILABLE');
+
+    await stack.restart('openbao');
+    const since = Date.now();
+    await connector.untilWaiting(late);
+    console.log(
+      `a package that waited for its keys was planned ${((Date.now() - since) / 1_000).toFixed(1)} s after Vault was back`,
+    );
+    await comesBack('vault', since);
+    await comesBack('signing-keys', since);
+    await toldRecovered('vault');
+  }, 240_000);
+
+  it('a Vault that is sealed: as without it, and the log says that it is', async () => {
+    const { address, caFile, token } = stack.vault;
+    const sealed = await post(`${address}/v1/sys/seal`, {}, { ca: await readFile(caFile, 'utf8'), token });
+    expect(sealed.ok).toBe(true);
+    await toldDown('vault', 'VAULT_UNAVAILABLE', 'degraded');
+    await stack.restart('openbao'); // which unseals it
+    await comesBack('vault');
+  }, 240_000);
+
+  it('the API server: nothing is verified or written, and the alert goes out', async () => {
+    await stack.kill('kube-apiserver');
+    await toldDown('kubernetes', 'KUBERNETES_UNAVAILABLE', 'down');
+    expect(await watched.untilPart('freeze', 'degraded')).toMatchObject({ code: 'FREEZE_UNKNOWN' });
+    await stack.restart('kube-apiserver');
+    const since = Date.now();
+    await comesBack('kubernetes', since);
+    await comesBack('freeze', since);
+    const { wpkId } = await submitAndApprove(watched);
+    expect(await watched.connector.client.result(wpkId)).toMatchObject({ phase: 'succeeded' });
+  }, 240_000);
+
+  it('Temporal: nothing runs, waiting packages stay, and the alert goes out all the same', async () => {
+    const { connector } = watched;
+    const name = another(watched);
+    const one = await connector.submitAndPlan({ steps: [applyStep(configMap(name, connector.namespace, {}))] });
+    await stack.kill('temporal');
+    await toldDown('temporal', 'TEMPORAL_UNAVAILABLE', 'down');
+    await stack.restart('temporal');
+    const since = Date.now();
+    await comesBack('temporal', since);
+    await until('the package to take a vote', async () => {
+      const { workflowId, planDigest } = one;
+      return connector.signal(workflowId, 'approve', { approver: BOB, planDigest }).then(
+        () => true,
+        () => false,
+      );
+    });
+    expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });
+    console.log(
+      `a package that waited for people had run ${((Date.now() - since) / 1_000).toFixed(1)} s after Temporal was back`,
+    );
+    await toldRecovered('temporal');
+  }, 240_000);
+
+  it('and afterwards the audit log verifies, with nothing lost', async () => {
+    expect(await watched.connector.byoc('audit', 'verify', watched.connector.prepared.auditDir)).toMatchObject({
+      code: 0,
+    });
+  }, 60_000);
+});
+
+describeOnSmallDisk('a disk that is almost full', () => {
+  it('is down in health and an alert before a package finds it out, and is well again when there is room', async () => {
+    const disk = new SmallDisk(8 * 1024);
+    const stack = await ownStack(['temporal', 'vault', 's3', 'kubernetes', 'controlPlane']);
+    const watched = await WatchedConnector.start(stack, { env: { BYOC_DATA_DIR: disk.path } });
+    try {
+      const filler = join(disk.path, 'filler');
+      await writeFile(filler, Buffer.alloc(5 * 1024 * 1024));
+      expect(await watched.untilPart('disk', 'down')).toMatchObject({ sentence: expect.stringContaining('no room') });
+      expect(await watched.health()).toMatchObject({ status: 'degraded', ready: true });
+      await watched.untilAlert('part-unhealthy', 'part.unhealthy', ({ detail }) => detail['part'] === 'disk');
+
+      // To the last byte: then nothing can be recorded either.
+      const rest = join(disk.path, 'rest');
+      await writeFile(rest, Buffer.alloc(4 * 1024 * 1024)).catch(() => undefined);
+      await watched.connector.submit();
+      expect(await watched.untilPart('audit-log', 'down')).toMatchObject({ code: 'AUDIT_UNAVAILABLE' });
+      expect(await watched.health()).toMatchObject({ status: 'down', ready: false });
+      await until(
+        'the alert',
+        async () => (await watched.alerts()).some(({ type }) => type === 'audit-unavailable'),
+        60_000,
+      );
+
+      await rm(rest);
+      await rm(filler);
+      const since = Date.now();
+      await watched.untilPart('disk', 'ok');
+      await watched.untilPart('audit-log', 'ok', 90_000);
+      console.log(`the disk was found to have room after ${((Date.now() - since) / 1_000).toFixed(1)} s`);
+    } finally {
+      await watched.connector.stop();
+      await stack.stop();
+      disk.unmount();
+    }
+  }, 300_000);
+});
