@@ -34,18 +34,24 @@ export const probeSchema = z.object({ status: state });
 
 /** What those may read who prove who they are. */
 export const healthSchema = z.object({
-  status: state.describe('down: packages cannot be taken in; degraded: something does not work as it should'),
+  status: state.describe(
+    'down: a role cannot do its work, such as take packages in; degraded: something does not work as it should',
+  ),
   ready: z.boolean().describe('false where status is down, and while the worker begins or ends'),
   clusterId: z.string(),
   writer: z.string().describe('the process that answers'),
+  roles: z.array(z.enum(['registration', 'metrics', 'execution'])).describe('what it does'),
   version: z.string(),
   startedAt: z.iso.datetime(),
-  freeze: z.object({
-    state: z.enum(['open', 'frozen', 'unknown']),
-    since: z.string().optional(),
-    by: z.string().optional(),
-    reason: z.string().optional(),
-  }),
+  freeze: z
+    .object({
+      state: z.enum(['open', 'frozen', 'unknown']),
+      since: z.string().optional(),
+      by: z.string().optional(),
+      reason: z.string().optional(),
+    })
+    .optional()
+    .describe('absent where the process does not have the role execution'),
   components: z.array(
     z.object({
       name: z.string(),

@@ -21,10 +21,12 @@ import { scheduleIdOf, taskQueueOf, VERSION } from '../domain/names.ts';
 import type { Alerts } from './alerts.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import type { ControlPlaneSettings } from './config.ts';
+import type { Foundation } from './foundation.ts';
 import { LinkWatch, warningIn } from './link-watch.ts';
 import type { Metrics } from './metrics/registry.ts';
 import { readPem } from './pem-file.ts';
 import { createNews } from './part-news.ts';
+import type { RoleRun } from './roles/role.ts';
 import { linkSchedules, reconcileSchedules } from './schedules.ts';
 
 export interface LinkOptions {
@@ -47,14 +49,8 @@ export interface LinkOptions {
   /** Where the control plane is reported on as a part among others; heartbeats carry all of them. */
   readonly health: Health;
   readonly metrics: Pick<Metrics, 'setControlPlaneLost' | 'onScheduleRun'>;
+  readonly closeLast: Foundation['closeLast'];
   readonly logger: Logger;
-}
-
-/** The link to the control plane: registration and heartbeats by schedule, and alerts. */
-export interface ControlPlaneLink {
-  run(): Promise<void>;
-  shutdown(): void;
-  close(): Promise<void>;
 }
 
 /** A clock that is this far off makes tokens invalid sooner or later. */
@@ -62,8 +58,11 @@ const CLOCK_WARNING_MS = 30_000;
 /** By which schedule each is called. */
 const SCHEDULES = { registerCluster: 'registration', sendHeartbeat: 'heartbeat' } as const;
 
-/** Makes the link, its worker and its schedules, and registers the cluster as soon as it runs. */
-export async function createControlPlaneLink(options: LinkOptions): Promise<ControlPlaneLink> {
+/**
+ * Makes the link to the control plane: registration and heartbeats by schedule, and alerts. The cluster is registered as
+ * soon as it runs.
+ */
+export async function createControlPlaneLink(options: LinkOptions): Promise<RoleRun> {
   const { settings, clusterId, writer, client, audit, alerts, health, metrics, logger } = options;
   const ca = settings.caPath === undefined ? undefined : await readPem('BYOC_CONTROL_PLANE_CA', settings.caPath);
   const controlPlane = createControlPlane({ url: settings.url, ca, identity: options.identity });
@@ -131,15 +130,17 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Cont
   });
   await reconcileSchedules(client.schedule, linkSchedules(clusterId));
   alerts.deliverThrough(controlPlane);
+  options.closeLast(() => controlPlane.close()); // alerts go through it to the end
 
   return {
+    worker,
     async run() {
       const running = worker.run();
       await registerNow(options);
       await running;
     },
     shutdown: () => worker.shutdown(),
-    close: () => controlPlane.close(),
+    close: () => Promise.resolve(),
   };
 }
 

@@ -4,17 +4,19 @@ import type { PolicySource } from '../activities/policy/load-policy.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { FreezeState } from '../domain/freeze.ts';
 import type { Finding, Health, PartName } from '../domain/health.ts';
-import type { Vault } from '../activities/vault/vault.ts';
-import type { AuditTrail } from './audit-trail.ts';
-import { lookAtDisk, lookAtVault } from './part-looks.ts';
+import type { AuditState } from './audit-trail.ts';
 
 export interface HealthSources {
   readonly client: Client;
+  readonly audit: () => AuditState;
+  /** Reads something of the connector's own from the API server. */
+  readonly askKubernetes: () => Promise<unknown>;
+}
+
+export interface ExecutionHealthSources {
   readonly keys: KeySource;
   readonly policy: PolicySource;
   readonly freeze: () => FreezeState;
-  readonly audit: Pick<AuditTrail, 'state' | 'hasRoom'>;
-  readonly vault: Pick<Vault, 'check'> | undefined;
 }
 
 export interface HealthWatch {
@@ -22,21 +24,22 @@ export interface HealthWatch {
 }
 
 const EVERY_MS = 5_000;
-/** Of what costs a request and is needed now and then. */
-const SELDOM_MS = 15_000;
 /** Keys are secrets that are read, and each reading is an entry of the audit log: whoever needs them reads them anyway. */
 const KEYS_EVERY_MS = 5 * 60_000;
 /** Of a part that is not well, at the latest: it should not be believed to be ill for longer than it is. */
 const AGAIN_WITHIN_MS = 30_000;
 const ANSWERED_WITHIN_MS = 3_000;
 
-interface Look {
+export interface Look {
   readonly everyMs: number;
   readonly look: () => Promise<Finding>;
 }
 
+/** By the name of the part. */
+export type Looks = Readonly<Partial<Record<PartName, Look>>>;
+
 /** Looks now and then at the parts that nothing else reports on. Each look is on its own: one that hangs holds up no other. */
-export async function watchHealth(health: Health, sources: HealthSources): Promise<HealthWatch> {
+export async function watchHealth(health: Health, looks: Looks): Promise<HealthWatch> {
   const timers = new Map<PartName, NodeJS.Timeout>();
   let isClosed = false;
   const lookAt = async (name: PartName, one: Look): Promise<void> => {
@@ -46,7 +49,7 @@ export async function watchHealth(health: Health, sources: HealthSources): Promi
     const waitMs = finding.state === 'ok' ? one.everyMs : Math.min(one.everyMs, AGAIN_WITHIN_MS);
     timers.set(name, setTimeout(() => void lookAt(name, one), waitMs).unref());
   };
-  const all = Object.entries(looks(sources)) as [PartName, Look][]; // which is what it has
+  const all = Object.entries(looks) as [PartName, Look][]; // which is what it has
   await Promise.all(all.map(([name, one]) => lookAt(name, one)));
   return {
     close() {
@@ -56,9 +59,8 @@ export async function watchHealth(health: Health, sources: HealthSources): Promi
   };
 }
 
-function looks(sources: HealthSources): Partial<Record<PartName, Look>> {
-  const { client, keys, policy, freeze, audit, vault } = sources;
-  const often = (look: () => Promise<Finding>): Look => ({ everyMs: EVERY_MS, look });
+/** What every worker stands on. */
+export function commonLooks({ client, audit, askKubernetes }: HealthSources): Looks {
   return {
     temporal: often(async () => {
       const ask = () => client.connection.workflowService.getSystemInfo({});
@@ -67,6 +69,24 @@ function looks(sources: HealthSources): Partial<Record<PartName, Look>> {
       });
       return OK;
     }),
+    kubernetes: often(async () => {
+      await askKubernetes();
+      return OK;
+    }),
+    'audit-log': often(async () => (audit().isWritten ? OK : { state: 'down', code: 'AUDIT_UNAVAILABLE' })),
+    'audit-bucket': often(async () => {
+      const { bucket } = audit();
+      if (!bucket) return { state: 'degraded', sentence: 'No bucket is set: the audit log is on one disk only.' };
+      if (bucket.failingSince !== undefined) return { state: 'degraded', code: 'S3_UNAVAILABLE' };
+      if (bucket.objectLock === false) return { state: 'degraded', sentence: 'The audit bucket has no Object Lock.' };
+      return OK;
+    }),
+  };
+}
+
+/** What packages are executed with. */
+export function executionLooks({ keys, policy, freeze }: ExecutionHealthSources): Looks {
+  return {
     // The watch of the freeze asks the API server all the time.
     kubernetes: often(async () =>
       freeze().state === 'unknown' ? { state: 'down', code: 'KUBERNETES_UNAVAILABLE' } : OK,
@@ -91,17 +111,11 @@ function looks(sources: HealthSources): Partial<Record<PartName, Look>> {
       const { approvals } = (await policy()).policy;
       return approvals.acceptAsserted ? { state: 'degraded', sentence: UNPROVEN_VOTES } : OK;
     }),
-    'audit-log': often(async () => (audit.state().isWritten ? OK : { state: 'down', code: 'AUDIT_UNAVAILABLE' })),
-    ...(vault && { vault: { everyMs: SELDOM_MS, look: () => lookAtVault(vault) } }),
-    disk: { everyMs: SELDOM_MS, look: () => lookAtDisk(audit) },
-    'audit-bucket': often(async () => {
-      const { bucket } = audit.state();
-      if (!bucket) return { state: 'degraded', sentence: 'No bucket is set: the audit log is on one disk only.' };
-      if (bucket.failingSince !== undefined) return { state: 'degraded', code: 'S3_UNAVAILABLE' };
-      if (bucket.objectLock === false) return { state: 'degraded', sentence: 'The audit bucket has no Object Lock.' };
-      return OK;
-    }),
   };
+}
+
+function often(look: () => Promise<Finding>): Look {
+  return { everyMs: EVERY_MS, look };
 }
 
 const OK: Finding = { state: 'ok' };

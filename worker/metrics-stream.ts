@@ -18,6 +18,7 @@ import type { MetricsSettings } from './config.ts';
 import type { MetricsWatchOptions } from './metrics-watch.ts';
 import { watchMetrics } from './metrics-watch.ts';
 import { readPem } from './pem-file.ts';
+import type { RoleRun } from './roles/role.ts';
 import { metricsSchedules, reconcileSchedules } from './schedules.ts';
 
 export interface MetricsOptions {
@@ -37,15 +38,11 @@ export interface MetricsOptions {
   readonly logger: Logger;
 }
 
-/** The stream of metrics from Prometheus to the Insight Engine: a worker on a queue of its own, and a schedule. */
-export interface MetricsStream {
-  run(): Promise<void>;
-  shutdown(): void;
-  close(): Promise<void>;
-}
-
-/** @throws {ConnectorError} CONFIG_INVALID, SPOOL_UNAVAILABLE */
-export async function createMetricsStream(options: MetricsOptions): Promise<MetricsStream> {
+/**
+ * Makes the stream of metrics from Prometheus to the Insight Engine: a worker on a queue of its own, and a schedule.
+ * @throws {ConnectorError} CONFIG_INVALID, SPOOL_UNAVAILABLE
+ */
+export async function createMetricsStream(options: MetricsOptions): Promise<RoleRun> {
   const { settings, clusterId, writer, connection, namespace, client, health, metrics, logger } = options;
   const now = () => new Date();
   const config = await loadMetricsConfig(settings.configPath);
@@ -70,6 +67,7 @@ export async function createMetricsStream(options: MetricsOptions): Promise<Metr
   });
   await reconcileSchedules(client.schedule, metricsSchedules(clusterId, writer));
   return {
+    worker,
     run: () => worker.run(),
     shutdown: () => worker.shutdown(),
     async close() {

@@ -1,5 +1,8 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { request } from 'undici';
+import { startWorker } from '../../dev/connector.ts';
+import { clusterAt } from '../../dev/servers/control-plane.ts';
 import type { Stack } from '../../dev/stack.ts';
 import { generateKeyPair } from '../../client/sign.ts';
 import type { Step } from '../../domain/wpk.ts';
@@ -127,5 +130,33 @@ describe('an alert moves its metric, is an entry of the audit log, and reaches t
     expect(alerts.map(({ at }) => at)).toEqual(alerts.map(({ at }) => at).toSorted());
     expect(new Set(alerts.map(({ id }) => id)).size).toBe(alerts.length);
     expect(await watched.metric('byoc_alerts_dropped_total')).toBe(0);
+  }, 180_000);
+});
+
+describe('a worker that executes, and does not register,', () => {
+  it('brings its alerts to the control plane itself, with a token that is good for nothing else', async () => {
+    const stack = await ownStack(['temporal', 'vault', 's3', 'kubernetes', 'controlPlane']);
+    const watched = await WatchedConnector.start(stack, { env: { BYOC_ROLES: 'execution' } });
+    const { connector } = watched;
+    const folder = join(connector.prepared.folder, 'registers');
+    const env = {
+      BYOC_ROLES: 'registration',
+      BYOC_WRITER: 'registers',
+      BYOC_DATA_DIR: join(folder, 'data'),
+      BYOC_AGENT_PORT: '',
+    };
+    const other = await startWorker({ ...connector.prepared, folder, env: { ...connector.prepared.env, ...env } });
+    try {
+      await until('the cluster to be registered', () => clusterAt(stack.controlPlane, connector.clusterId));
+      const { workflowId } = await connector.submit({ clusterId: 'another-cluster' });
+      const { alert } = await watched.untilAlert('package-denied', 'package.denied');
+      expect(alert).toMatchObject({ workflowId, writer: 'worker-0' });
+      const issued = (await connector.audit()).filter(({ type }) => type === 'vault.token-issued');
+      expect(issued.map(({ detail }) => detail['role'])).toContain('alerts');
+    } finally {
+      await other.stop();
+      await connector.stop();
+      await stack.stop();
+    }
   }, 180_000);
 });

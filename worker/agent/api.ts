@@ -16,11 +16,13 @@ import type { ExecuteDeps } from './execute.ts';
 import { networkOf, RateLimit } from './rate-limit.ts';
 import type { AgentServer } from './server.ts';
 
-export interface ApiDeps extends ExecuteDeps {
+export interface ApiDeps {
+  /** What packages are taken in with; a process without the role takes none. */
+  readonly intake: ExecuteDeps | undefined;
   readonly server: AgentServer;
   readonly authenticate: Authenticate;
   /** Whether anybody can prove who they are; without that nobody sends packages here. */
-  readonly isOpen: boolean;
+  readonly isProvable: boolean;
   /** Whether this process ends: others take packages in. */
   readonly isDraining: () => boolean;
   readonly packagesPerMinute: number;
@@ -97,7 +99,7 @@ export function createApi(deps: ApiDeps): FastifyInstance {
 
   async function letIn(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const state = stateOf(request);
-    if (!deps.isOpen) throw new ConnectorError('ROUTE_OFF');
+    if (!deps.intake || !deps.isProvable) throw new ConnectorError('ROUTE_OFF');
     if (deps.isDraining()) throw new ConnectorError('WORKER_DRAINING');
     const caller = await callerOf(request, state);
     if (!caller) throw new ConnectorError('CALLER_UNAUTHENTICATED');
@@ -160,7 +162,8 @@ export function createApi(deps: ApiDeps): FastifyInstance {
     const signed = readSigned(request.body);
     const digest = payloadDigest(signed, sha256);
     if (digest) state.about = { wpkDigest: digest };
-    const { wpkDigest, ...submitted } = await acceptPackage(signed, deps);
+    if (!deps.intake) throw new ConnectorError('ROUTE_OFF');
+    const { wpkDigest, ...submitted } = await acceptPackage(signed, deps.intake);
     const { wpkId: wpk, workflowId, runId } = submitted;
     state.about = { wpk, wpkDigest, workflowId, runId };
     if (state.caller) await accessLog.record(describeCall(request, 202), state.caller, state.about);
@@ -181,7 +184,7 @@ export function createApi(deps: ApiDeps): FastifyInstance {
   /** A proof that does not hold tells nothing, like none; it is only counted. */
   async function isAuthenticated(request: FastifyRequest): Promise<boolean> {
     const state = stateOf(request);
-    if (!deps.isOpen) return false;
+    if (!deps.isProvable) return false;
     try {
       return (await callerOf(request, state)) !== undefined;
     } catch (error) {

@@ -14,9 +14,11 @@ import { METRICS } from './catalogue.ts';
 export interface MetricSources {
   isReady(): boolean;
   components(): readonly ComponentHealth[];
-  freeze(): FreezeState;
+  /** Undefined where the process does not know of it. */
+  readonly freeze: (() => FreezeState) | undefined;
   audit(): AuditState;
-  worker(): { readonly numInFlightActivities: number; readonly numCachedWorkflows: number };
+  /** One of each role. */
+  workers(): readonly { readonly numInFlightActivities: number; readonly numCachedWorkflows: number }[];
   now(): Date;
 }
 
@@ -77,7 +79,8 @@ export function createMetrics(): Metrics {
     }
   });
   gauge('byoc_freeze_state', function () {
-    const state = sources?.freeze().state ?? 'unknown';
+    const state = sources?.freeze?.().state;
+    if (state === undefined) return this.reset(); // rather than a state that nobody knows
     for (const one of ['open', 'frozen', 'unknown']) this.set({ state: one }, one === state ? 1 : 0);
   });
   gauge('byoc_audit_unuploaded_entries', function () {
@@ -92,10 +95,10 @@ export function createMetrics(): Metrics {
     this.set(failingSince === undefined ? 0 : (sources.now().getTime() - Date.parse(failingSince)) / 1000);
   });
   gauge('byoc_worker_activities_in_flight', function () {
-    this.set(sources?.worker().numInFlightActivities ?? 0);
+    this.set(sum(sources?.workers().map(({ numInFlightActivities }) => numInFlightActivities)));
   });
   gauge('byoc_worker_workflows_cached', function () {
-    this.set(sources?.worker().numCachedWorkflows ?? 0);
+    this.set(sum(sources?.workers().map(({ numCachedWorkflows }) => numCachedWorkflows)));
   });
 
   const counted = {
@@ -164,6 +167,10 @@ function risingTo(counter: Counter): (labels: Record<string, string>, count: num
     counter.inc(labels, Math.max(0, count - (known.get(id) ?? 0)));
     known.set(id, count);
   };
+}
+
+function sum(counts: readonly number[] = []): number {
+  return counts.reduce((total, count) => total + count, 0);
 }
 
 interface Counted {

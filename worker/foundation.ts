@@ -1,0 +1,113 @@
+import { join } from 'node:path';
+import { Client } from '@temporalio/client';
+import { KubeConfig } from '@kubernetes/client-node';
+import type { Logger } from 'pino';
+import type { KubeAccess } from '../activities/kubernetes/credentials.ts';
+import type { KubeApi } from '../activities/kubernetes/kube-api.ts';
+import { createKubeApi } from '../activities/kubernetes/kube-api.ts';
+import { sharedKey } from '../activities/kubernetes/writer.ts';
+import type { PolicySource } from '../activities/policy/load-policy.ts';
+import { policySource } from '../activities/policy/load-policy.ts';
+import type { Vault, VaultSettings } from '../activities/vault/vault.ts';
+import { dataConverter } from '../client/data-converter/index.ts';
+import { sha256 } from '../client/sha256.ts';
+import { Health } from '../domain/health.ts';
+import type { Role } from '../domain/names.ts';
+import { STATE_NAMESPACE, VERSION } from '../domain/names.ts';
+import type { Alerts } from './alerts.ts';
+import { openAlerts } from './alerts.ts';
+import type { AuditTrail } from './audit-trail.ts';
+import { openAuditTrail } from './audit-trail.ts';
+import type { WorkerConfig } from './config.ts';
+import type { Metrics } from './metrics/registry.ts';
+import { createMetrics } from './metrics/registry.ts';
+import type { TemporalAccess } from './temporal.ts';
+import { connectTemporal } from './temporal.ts';
+import { openVault } from './vault.ts';
+
+/** What every worker stands on, whichever roles it has. */
+export interface Foundation {
+  readonly config: WorkerConfig;
+  readonly kube: KubeAccess;
+  /** With the rights of the account that this process runs as. */
+  readonly api: KubeApi;
+  readonly temporal: TemporalAccess;
+  readonly client: Client;
+  readonly policy: PolicySource;
+  readonly audit: AuditTrail;
+  readonly alerts: Alerts;
+  readonly health: Health;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** The logins that were made until now. */
+  readonly vaults: readonly Vault[];
+  /** Reads a key of the connector's own that all its workers share; that it was read is in the audit log. */
+  readKey(name: string): Promise<Buffer>;
+  /** Logs in to Vault as a role, with that role's own login. It is closed with the rest. */
+  openVault(role: Role, settings: VaultSettings): Vault;
+  /** For what is needed until all that is to be told is told. */
+  closeLast(close: () => Promise<void>): void;
+  close(): Promise<void>;
+}
+
+/** Opens everything; nothing works yet. */
+export async function openFoundation(
+  config: WorkerConfig,
+  env: NodeJS.ProcessEnv,
+  logger: Logger,
+): Promise<Foundation> {
+  const kube = kubeConfigOf(config);
+  const api = createKubeApi(kube);
+  const metrics = createMetrics();
+  const alerts = await openAlerts({
+    clusterId: config.clusterId,
+    writer: config.writer,
+    folder: config.controlPlane && join(config.dataDir, 'alerts'),
+    count: metrics.onAlert,
+    onCounts: metrics.setAlerts,
+    logger,
+  });
+  const { raise } = alerts;
+  // First what may be away: a start that comes to nothing is none that the audit log would have to tell of.
+  const temporal = await connectTemporal(env);
+  const audit = await openAuditTrail({ config, version: VERSION, api, watchers: [metrics, alerts], raise, logger });
+  const vaults: Vault[] = [];
+  const last: (() => Promise<void>)[] = [];
+  return {
+    config,
+    kube,
+    api,
+    temporal,
+    client: new Client({ ...temporal, dataConverter }),
+    policy: policySource(config.policyPath, sha256),
+    audit,
+    alerts,
+    health: new Health(() => new Date()),
+    metrics,
+    logger,
+    vaults,
+    async readKey(name) {
+      await audit.record('secret.read', { store: 'kubernetes', paths: [`${STATE_NAMESPACE}/${name}`] });
+      return sharedKey(api, name);
+    },
+    openVault(role, settings) {
+      const vault = openVault({ settings, role, record: audit.record, logger });
+      vaults.push(vault);
+      return vault;
+    },
+    closeLast: (close) => void last.push(close),
+    async close() {
+      await audit.close();
+      await alerts.close();
+      await Promise.all(last.map((close) => close()));
+      await Promise.all([...vaults.map((one) => one.close()), api.close(), temporal.connection.close()]);
+    },
+  };
+}
+
+function kubeConfigOf({ kubeContext }: WorkerConfig): KubeConfig {
+  const kubeConfig = new KubeConfig();
+  kubeConfig.loadFromDefault();
+  if (kubeContext) kubeConfig.setCurrentContext(kubeContext);
+  return kubeConfig;
+}
