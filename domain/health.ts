@@ -40,6 +40,8 @@ export const PARTS = [
   'audit-log',
   'disk',
   'audit-bucket',
+  'agent-certificate',
+  'caller-keys',
   'control-plane',
   'prometheus',
   'insight-engine',

@@ -49,8 +49,13 @@ if (missing.length > 0) {
       },
     });
     for (const [name, run] of missing) {
-      await save({ connector, stack }, name, await run({ connector, stack }));
-      process.stdout.write(`${name}: recorded\n`);
+      try {
+        await save({ connector, stack }, name, await run({ connector, stack }));
+        process.stdout.write(`${name}: recorded\n`);
+      } catch (error) {
+        process.stderr.write(`${name}: ${String(error)}\n`);
+        process.exitCode = 1;
+      }
     }
     await connector.stop();
   } finally {

@@ -34,7 +34,7 @@ export const RUNS: Readonly<Record<string, Run>> = {
   },
   'executeWpk-signed-vote': async ({ connector }) => {
     const one = await planned(connector);
-    const key = ['--as', BOB, '--key', connector.prepared.approverKeyPath, '--yes'];
+    const key = ['--as', BOB, '--key', connector.prepared.approverKeyPath, '--plan', one.planDigest];
     const { code, stderr } = await connector.byoc('approve', one.wpkId, ...key);
     if (code !== 0) throw new Error(stderr);
     return ended(connector, one);
