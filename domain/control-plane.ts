@@ -16,9 +16,6 @@ export const CONTROL_PLANE_AUDIENCE = 'neuralops-control-plane';
 /** The audience of those that come with metrics: they may go to another service, which then can do no more with them. */
 export const INSIGHT_AUDIENCE = 'neuralops-insight';
 
-/** The audience of those by which a process that is not the one that registers brings alerts, and may do nothing else. */
-export const ALERTS_AUDIENCE = 'neuralops-alerts';
-
 /** The claim that says for which cluster a JWT was issued: Vault fills it from the entity's metadata. */
 export const CLUSTER_CLAIM = 'cluster_id';
 

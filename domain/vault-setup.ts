@@ -1,4 +1,3 @@
-import { ALERTS_AUDIENCE } from './control-plane.ts';
 import type { Role } from './names.ts';
 
 /**
@@ -17,8 +16,6 @@ const HOUR_S = 3_600;
 interface RoleRights {
   /** The service that the role's JWTs are for (`aud`); no JWT where there is none. */
   readonly audience?: string;
-  /** Whether it may bring alerts to the control plane, with JWTs that are good for nothing else. */
-  readonly alerts?: true;
   /** What it may do with which path; `CLUSTER` stands for the cluster's id. */
   readonly paths: readonly { readonly path: string; readonly capability: 'read' | 'list' | 'update' }[];
 }
@@ -30,8 +27,8 @@ const folderOf = (name: string): RoleRights['paths'] => [
 
 export const VAULT_ROLES: Readonly<Record<Role, RoleRights>> = {
   registration: { audience: 'neuralops-control-plane', paths: [] },
-  metrics: { audience: 'neuralops-insight', alerts: true, paths: [] },
-  execution: { alerts: true, paths: [...folderOf('signing-keys'), ...folderOf('approvers')] },
+  metrics: { audience: 'neuralops-insight', paths: [] },
+  execution: { paths: [...folderOf('signing-keys'), ...folderOf('approvers')] },
 };
 
 export const ROLES = Object.keys(VAULT_ROLES) as Role[]; // the table's own keys
@@ -48,12 +45,9 @@ export function vaultNameOf(clusterId: string, role: Role): string {
   return `byoc-${clusterId}-${role}`;
 }
 
-/** What a JWT is for: a role's own service, or alerts. */
-export type IdentityUse = Role | 'alerts';
-
-/** Name of the role of the identity engine that issues JWTs for a use. */
-export function identityRoleOf(use: IdentityUse): string {
-  return `byoc-${use}`;
+/** Name of the role of the identity engine that issues a role's JWTs. */
+export function identityRoleOf(role: Role): string {
+  return `byoc-${role}`;
 }
 
 /** Something that Vault itself chose, read when it is needed. */
@@ -103,21 +97,21 @@ export function vaultSetup(clusterId: string): SetupStep[] {
         algorithm: 'ES256',
         rotation_period: 24 * HOUR_S,
         verification_ttl: 24 * HOUR_S,
-        allowed_client_ids: [...ROLES.flatMap((role) => VAULT_ROLES[role].audience ?? []), ALERTS_AUDIENCE],
+        allowed_client_ids: ROLES.flatMap((role) => VAULT_ROLES[role].audience ?? []),
       },
     },
-    ...ROLES.flatMap((role) => identityStep(role, VAULT_ROLES[role].audience)),
-    ...identityStep('alerts', ALERTS_AUDIENCE),
+    ...ROLES.flatMap(identityStep),
     ...ROLES.flatMap((role) => roleSteps(clusterId, role)),
   ];
 }
 
-function identityStep(use: IdentityUse, audience: string | undefined): SetupStep[] {
+function identityStep(role: Role): SetupStep[] {
+  const { audience } = VAULT_ROLES[role];
   if (audience === undefined) return [];
   return [
     {
-      why: `JWTs of ${use}: for ${audience}, and they say which cluster and role they are for.`,
-      path: `identity/oidc/role/${identityRoleOf(use)}`,
+      why: `JWTs of ${role}: for ${audience}, and they say which cluster and role they are for.`,
+      path: `identity/oidc/role/${identityRoleOf(role)}`,
       data: {
         key: IDENTITY_KEY,
         client_id: audience,
@@ -169,10 +163,9 @@ function roleSteps(clusterId: string, role: Role): SetupStep[] {
 
 /** A role's policy in HCL. */
 export function policyOf(clusterId: string, role: Role): string {
-  const { audience, alerts, paths } = VAULT_ROLES[role];
-  const uses: IdentityUse[] = [...(audience === undefined ? [] : [role]), ...(alerts ? (['alerts'] as const) : [])];
-  const tokens = uses.map((use) => ({ path: `identity/oidc/token/${identityRoleOf(use)}`, capability: 'read' }));
-  return [...paths, ...tokens, ...OWN_TOKEN]
+  const { audience, paths } = VAULT_ROLES[role];
+  const token = { path: `identity/oidc/token/${identityRoleOf(role)}`, capability: 'read' } as const;
+  return [...paths, ...(audience === undefined ? [] : [token]), ...OWN_TOKEN]
     .map(
       ({ path, capability }) => `path "${path.replace('CLUSTER', clusterId)}" { capabilities = ["${capability}"] }\n`,
     )

@@ -203,7 +203,7 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   const settings = parsed.data;
   const roles = rolesOf(settings);
   const loginOf = (role: Role) => (roles.includes(role) ? readVaultSettings(given, role) : undefined);
-  const controlPlane = controlPlaneSettings(settings);
+  const controlPlane = roles.includes('registration') ? controlPlaneSettings(settings) : undefined;
   const metrics = roles.includes('metrics') ? metricsSettings(settings) : undefined;
   return {
     clusterId: settings.BYOC_CLUSTER_ID,

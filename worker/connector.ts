@@ -1,13 +1,11 @@
 import type { Logger } from 'pino';
 import type { FreezeState } from '../domain/freeze.ts';
 import { taskQueueOf } from '../domain/names.ts';
-import { openAlertChannel } from './alert-channel.ts';
 import { openSupervision } from './agent/supervision.ts';
 import { createAuditUpkeep } from './audit-upkeep.ts';
 import type { WorkerConfig } from './config.ts';
 import type { Foundation } from './foundation.ts';
 import { openFoundation } from './foundation.ts';
-import { watchParts } from './part-news.ts';
 import type { RoleRun } from './roles/role.ts';
 import { metricsSchedules, removeSchedules } from './schedules.ts';
 import type { TemporalAccess } from './temporal.ts';
@@ -28,12 +26,10 @@ export async function createConnector(
 ): Promise<Connector> {
   const { clusterId, writer } = config;
   const foundation = await openFoundation(config, env, logger);
-  const { temporal, client, audit, health } = foundation;
+  const { temporal, client, audit } = foundation;
   const roles = await startRoles(foundation);
   const upkeep = await createAuditUpkeep({ ...temporal, clusterId, writer, client, audit, logger });
   const supervision = await openSupervision(foundation, roles);
-  const parts = watchParts(health, { audit, logger });
-  await openAlertChannel(foundation);
   const taskQueues = config.roles.map((role) => taskQueueOf(clusterId, role));
   logger.info({ roles: config.roles, taskQueues, namespace: temporal.namespace }, 'ready');
 
@@ -43,7 +39,6 @@ export async function createConnector(
       try {
         await Promise.all([...roles.map((role) => role.run()), upkeep.run()]);
       } finally {
-        parts.close();
         await supervision.close();
         for (const role of roles) await role.close();
         await foundation.close();

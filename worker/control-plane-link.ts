@@ -25,7 +25,7 @@ import type { Foundation } from './foundation.ts';
 import { LinkWatch, warningIn } from './link-watch.ts';
 import type { Metrics } from './metrics/registry.ts';
 import { readPem } from './pem-file.ts';
-import { createNews } from './part-news.ts';
+import { createNewsTeller } from './news.ts';
 import type { RoleRun } from './roles/role.ts';
 import { linkSchedules, reconcileSchedules } from './schedules.ts';
 
@@ -75,7 +75,7 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Role
     metrics.onScheduleRun(SCHEDULES[activity], outcome);
   };
 
-  const tellAll = createNews({ audit, logger });
+  const tellAll = createNewsTeller({ audit, logger });
   const warn = onceEach((warning) => logger.warn({ alert: 'control-plane-warning' }, warning));
 
   const worker = await Worker.create({

@@ -1,5 +1,5 @@
 import { ConnectorError } from '../../domain/errors.ts';
-import type { IdentityUse } from '../../domain/vault-setup.ts';
+import type { Role } from '../../domain/names.ts';
 import { identityRoleOf } from '../../domain/vault-setup.ts';
 import { createIdentity } from './identity.ts';
 import type { Identity, IssuedToken } from './identity.ts';
@@ -27,8 +27,8 @@ export type VaultAuth =
 /** What happened between us and Vault; nothing in it is a secret. */
 export type VaultEvent =
   | SessionEvent
-  | { readonly kind: 'token-issued'; readonly role: IdentityUse; readonly ttlMs: number }
-  | { readonly kind: 'token-refused'; readonly role: IdentityUse; readonly said: string };
+  | { readonly kind: 'token-issued'; readonly role: Role; readonly ttlMs: number }
+  | { readonly kind: 'token-refused'; readonly role: Role; readonly said: string };
 
 export interface VaultOptions {
   /** Is told what happens; a token counts once this has resolved. */
@@ -45,8 +45,8 @@ export interface Vault {
   readSecret(mount: string, path: string): Promise<Readonly<Record<string, unknown>> | undefined>;
   /** The names of the secrets directly below a path; empty where there is nothing. */
   listSecrets(mount: string, path: string): Promise<string[]>;
-  /** Who this cluster and role are towards services outside; the use is the role whose login this is, or `alerts`. */
-  identity(use: IdentityUse): Identity;
+  /** Who this cluster and role are towards services outside; `role` is the one whose login this is. */
+  identity(role: Role): Identity;
   close(): Promise<void>;
 }
 
@@ -82,7 +82,7 @@ export function createVault(settings: VaultSettings, { onEvent = async () => und
       }),
     );
 
-  async function issue(role: IdentityUse): Promise<IssuedToken> {
+  async function issue(role: Role): Promise<IssuedToken> {
     const path = `identity/oidc/token/${identityRoleOf(role)}`;
     const answer = member(await ask(`Asking for a token of ${role}`, (token) => requests.get(path, token)), 'data');
     const [token, ttl] = [member(answer, 'token'), member(answer, 'ttl')];
@@ -95,7 +95,7 @@ export function createVault(settings: VaultSettings, { onEvent = async () => und
   }
 
   /** Issues and tells; the same failure again is no news. */
-  function issuerOf(role: IdentityUse): () => Promise<IssuedToken> {
+  function issuerOf(role: Role): () => Promise<IssuedToken> {
     let told: string | undefined;
     return async () => {
       try {

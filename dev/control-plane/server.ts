@@ -4,7 +4,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import {
-  ALERTS_AUDIENCE,
   CONTROL_PLANE_AUDIENCE,
   heartbeatSchema,
   idempotencyKeyOf,
@@ -106,7 +105,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 
     'POST /signals': async (request, caller) => {
       const { value, digest } = await readBody<Signal>(request, signalSchema);
-      registered(store, caller, value.clusterId, CONTROL_PLANE_AUDIENCE, AUDIENCES[value.kind]);
+      registered(store, caller, value.clusterId, ...(value.kind === 'metrics' ? AUDIENCES : [CONTROL_PLANE_AUDIENCE]));
       const key = idempotencyKeyOf(value);
       if (request.headers['idempotency-key'] !== key) {
         throw new Refusal('malformed', 'Idempotency-Key is not the id of what is sent');
@@ -188,8 +187,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
 }
 
 /** Metrics may go to a service of their own; this one takes them too. */
-/** Tokens that are good for one kind of signal, and for nothing else. */
-const AUDIENCES = { metrics: INSIGHT_AUDIENCE, alert: ALERTS_AUDIENCE } as const;
+const AUDIENCES = [CONTROL_PLANE_AUDIENCE, INSIGHT_AUDIENCE];
 
 function assertOwn(caller: Caller, clusterId: string, ...audiences: readonly string[]): void {
   if (caller.clusterId !== clusterId) throw new Refusal('forbidden', `the token is for ${caller.clusterId}`);

@@ -1,12 +1,7 @@
 import { createRemoteJWKSet, customFetch, errors, jwtVerify } from 'jose';
 import type { FetchImplementation, JWTPayload } from 'jose';
 import { Agent, fetch as fetchThrough } from 'undici';
-import {
-  ALERTS_AUDIENCE,
-  CLUSTER_CLAIM,
-  CONTROL_PLANE_AUDIENCE,
-  INSIGHT_AUDIENCE,
-} from '../../domain/control-plane.ts';
+import { CLUSTER_CLAIM, CONTROL_PLANE_AUDIENCE, INSIGHT_AUDIENCE } from '../../domain/control-plane.ts';
 import { Refusal } from './refusal.ts';
 
 export interface TokenOptions {
@@ -54,7 +49,7 @@ export function createTokenVerifier(options: TokenOptions) {
     const payload = await verified(() =>
       jwtVerify(token, keys, {
         issuer,
-        audience: [CONTROL_PLANE_AUDIENCE, INSIGHT_AUDIENCE, ALERTS_AUDIENCE],
+        audience: [CONTROL_PLANE_AUDIENCE, INSIGHT_AUDIENCE],
         algorithms: ALGORITHMS,
         clockTolerance: clockToleranceSeconds,
         requiredClaims: ['exp', 'iat', 'sub'],

@@ -11,7 +11,6 @@ import type { Services } from '../../../dev/stack.ts';
 import type { AuditHead } from '../../../domain/audit.ts';
 import { signHead } from '../../../domain/audit-head.ts';
 import type { HeadKey } from '../../../domain/audit-head.ts';
-import type { Signal } from '../../../domain/control-plane.ts';
 import { CLUSTER_CLAIM, CONTROL_PLANE_AUDIENCE } from '../../../domain/control-plane.ts';
 import { asyncErrorOf } from '../../support/expect-code.ts';
 import {
@@ -125,29 +124,15 @@ describe('a token', () => {
     expect(await denied(await identity.token(), 'another-cluster')).toContain('403');
   });
 
-  it('for another service is refused with 401, and one for metrics or alerts with 403', async () => {
+  it('for another service is refused with 401, and one for metrics with 403', async () => {
     for (const [audience, status] of [
       ['somebody-else', '401'],
       ['neuralops-insight', '403'],
-      ['neuralops-alerts', '403'],
     ] as const) {
       const { clusterId } = await newCluster(services.vault);
       const token = await tokenFor(services.vault, { clusterId, audience });
       expect(await denied(token, clusterId)).toContain(status);
     }
-  });
-
-  it('for alerts brings alerts, of a cluster that is registered, and no metrics', async () => {
-    const { clusterId, identity } = await newCluster(services.vault);
-    const token = await tokenFor(services.vault, { clusterId, audience: 'neuralops-alerts' });
-    const client = connect({ token: () => Promise.resolve(token) });
-    const alert = alertSignal(clusterId, 'an-alert');
-    const codeOf = async (signal: Signal) => (await asyncErrorOf(() => client.signal(signal))).code;
-    expect(await codeOf(alert)).toBe('CONTROL_PLANE_NOT_REGISTERED');
-    await connect(identity).register(registrationOf(clusterId));
-    await client.signal(alert);
-    const batch = { id: 'a-batch', collectedAt: new Date().toISOString(), series: [] };
-    expect(await codeOf({ clusterId, kind: 'metrics', batch })).toBe('CONTROL_PLANE_DENIED');
   });
 
   it('is taken until it expires, and then refused', async () => {
