@@ -9,6 +9,7 @@ import { describeHeartbeat } from '../activities/control-plane/heartbeat.ts';
 import type { LinkActivities } from '../activities/control-plane/link.ts';
 import { createLinkActivities } from '../activities/control-plane/link.ts';
 import { describeRegistration } from '../activities/control-plane/registration.ts';
+import { createRelayActivities } from '../activities/control-plane/relay.ts';
 import { clusterFacts } from '../activities/kubernetes/cluster-facts.ts';
 import type { KubeReader } from '../activities/kubernetes/kube-api.ts';
 import type { PolicySource } from '../activities/policy/load-policy.ts';
@@ -24,28 +25,32 @@ import type { ControlPlaneSettings } from './config.ts';
 import type { Foundation } from './foundation.ts';
 import { LinkWatch, warningIn } from './link-watch.ts';
 import type { Metrics } from './metrics/registry.ts';
-import { readPem } from './pem-file.ts';
 import { createNewsTeller } from './news.ts';
+import { readPem } from './pem-file.ts';
 import type { RoleRun } from './roles/role.ts';
 import { linkSchedules, reconcileSchedules } from './schedules.ts';
+import type { RoleWorkflows } from './workflows.ts';
 
 export interface LinkOptions {
   readonly settings: ControlPlaneSettings;
   readonly clusterId: string;
   readonly writer: string;
-  /** What this process runs. */
-  readonly roles: readonly Role[];
+  /** What the cluster's processes do. */
+  readonly roles: () => Promise<readonly Role[]>;
   readonly identity: Identity;
   readonly connection: NativeConnection;
   readonly namespace: string;
+  /** Where this process runs workflows, and those that it runs on the queue of the role. */
+  readonly workflowQueue: string;
+  readonly workflows: RoleWorkflows;
   readonly client: Client;
   readonly searchAttributes: readonly string[];
   readonly api: KubeReader;
   readonly policy: PolicySource;
   readonly audit: Pick<AuditTrail, 'record' | 'leases' | 'publicKeyPem'>;
   readonly alerts: Alerts;
-  /** The emergency stop as this process knows it. */
-  readonly freeze?: HeartbeatDeps['freeze'];
+  /** The emergency stop. */
+  readonly freeze: HeartbeatDeps['freeze'];
   /** Where the control plane is reported on as a part among others; heartbeats carry all of them. */
   readonly health: Health;
   readonly metrics: Pick<Metrics, 'setControlPlaneLost' | 'onScheduleRun'>;
@@ -82,53 +87,58 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Role
     connection: options.connection,
     namespace: options.namespace,
     taskQueue: taskQueueOf(clusterId, 'registration'),
-    activities: createLinkActivities({
-      controlPlane,
-      describeRegistration: () =>
-        describeRegistration({
-          clusterId,
-          hostname: hostname(),
-          labels: settings.labels,
-          roles: options.roles,
-          versions,
-          auditKeys: [audit.publicKeyPem],
-          cluster: clusterFacts(options.api),
-          policy: options.policy,
-        }),
-      describeHeartbeat: () =>
-        describeHeartbeat({
-          clusterId,
-          writer,
-          versions,
-          now: () => new Date(),
-          countPackages: () => countPhases(client.workflow, clusterId, options.searchAttributes, new Date()),
-          leases: audit.leases,
-          policy: options.policy,
-          freeze: options.freeze ?? (() => undefined),
-          components,
-          clockOffsetMs: controlPlane.clockOffsetMs,
-          alerts: () => alerts.counts,
-        }),
-      onAnswer(activity, answer) {
-        tellAll(watch.answered());
-        report(activity, 'succeeded');
-        alerts.deliverSoon();
-        const offsetMs = controlPlane.clockOffsetMs() ?? 0;
-        if (Math.abs(offsetMs) > CLOCK_WARNING_MS) warn("This machine's clock and the control plane's are far apart.");
-        const warning = warningIn(answer, VERSION);
-        if (warning !== undefined) warn(warning);
-      },
-      onFailure(activity, error) {
-        logger.warn({ activity, err: error }, 'the control plane could not be told');
-        tellAll(watch.failed(error, Date.now()));
-        report(activity, 'failed');
-      },
-    }),
+    ...options.workflows,
+    activities: {
+      ...createRelayActivities({ clusterId, controlPlane, publicKeyPem: audit.publicKeyPem }),
+      ...createLinkActivities({
+        controlPlane,
+        describeRegistration: async () =>
+          describeRegistration({
+            clusterId,
+            hostname: hostname(),
+            labels: settings.labels,
+            roles: await options.roles(),
+            versions,
+            auditKeys: [audit.publicKeyPem],
+            cluster: clusterFacts(options.api),
+            policy: options.policy,
+          }),
+        describeHeartbeat: () =>
+          describeHeartbeat({
+            clusterId,
+            writer,
+            versions,
+            now: () => new Date(),
+            countPackages: () => countPhases(client.workflow, clusterId, options.searchAttributes, new Date()),
+            leases: audit.leases,
+            policy: options.policy,
+            freeze: options.freeze,
+            components,
+            clockOffsetMs: controlPlane.clockOffsetMs,
+            alerts: () => alerts.counts,
+          }),
+        onAnswer(activity, answer) {
+          tellAll(watch.answered());
+          report(activity, 'succeeded');
+          alerts.deliverSoon();
+          const offsetMs = controlPlane.clockOffsetMs() ?? 0;
+          if (Math.abs(offsetMs) > CLOCK_WARNING_MS)
+            warn("This machine's clock and the control plane's are far apart.");
+          const warning = warningIn(answer, VERSION);
+          if (warning !== undefined) warn(warning);
+        },
+        onFailure(activity, error) {
+          logger.warn({ activity, err: error }, 'the control plane could not be told');
+          tellAll(watch.failed(error, Date.now()));
+          report(activity, 'failed');
+        },
+      }),
+    },
     dataConverter,
     maxConcurrentActivityTaskExecutions: 2,
     shutdownGraceTime: '5s',
   });
-  await reconcileSchedules(client.schedule, linkSchedules(clusterId));
+  await reconcileSchedules(client.schedule, linkSchedules(clusterId, options.workflowQueue));
   alerts.deliverThrough(controlPlane);
   options.closeLast(() => controlPlane.close()); // alerts go through it to the end
 

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { Client } from '@temporalio/client';
-import { KubeConfig } from '@kubernetes/client-node';
 import type { Logger } from 'pino';
 import type { KubeAccess } from '../activities/kubernetes/credentials.ts';
 import type { KubeApi } from '../activities/kubernetes/kube-api.ts';
 import { createKubeApi } from '../activities/kubernetes/kube-api.ts';
+import { kubeConfigOf } from '../activities/kubernetes/kubeconfig.ts';
 import { sharedKey } from '../activities/kubernetes/writer.ts';
 import type { PolicySource } from '../activities/policy/load-policy.ts';
 import { policySource } from '../activities/policy/load-policy.ts';
@@ -13,7 +13,7 @@ import { dataConverter } from '../client/data-converter/index.ts';
 import { sha256 } from '../client/sha256.ts';
 import { Health } from '../domain/health.ts';
 import type { Role } from '../domain/names.ts';
-import { STATE_NAMESPACE, VERSION } from '../domain/names.ts';
+import { VERSION } from '../domain/names.ts';
 import type { Alerts } from './alerts.ts';
 import { openAlerts } from './alerts.ts';
 import type { AuditTrail } from './audit-trail.ts';
@@ -56,13 +56,13 @@ export async function openFoundation(
   env: NodeJS.ProcessEnv,
   logger: Logger,
 ): Promise<Foundation> {
-  const kube = kubeConfigOf(config);
+  const kube = await kubeConfigOf(config.kubeContext, env);
   const api = createKubeApi(kube);
   const metrics = createMetrics();
   const alerts = await openAlerts({
     clusterId: config.clusterId,
     writer: config.writer,
-    folder: config.controlPlane && join(config.dataDir, 'alerts'),
+    folder: config.controlPlane || config.relaysAlerts ? join(config.dataDir, 'alerts') : undefined,
     count: metrics.onAlert,
     onCounts: metrics.setAlerts,
     logger,
@@ -79,7 +79,7 @@ export async function openFoundation(
     api,
     temporal,
     client: new Client({ ...temporal, dataConverter }),
-    policy: policySource(config.policyPath, sha256),
+    policy: policySource(config.policyPath, sha256, ownNamespaces(config)),
     audit,
     alerts,
     health: new Health(() => new Date()),
@@ -87,8 +87,8 @@ export async function openFoundation(
     logger,
     vaults,
     async readKey(name) {
-      await audit.record('secret.read', { store: 'kubernetes', paths: [`${STATE_NAMESPACE}/${name}`] });
-      return sharedKey(api, name);
+      await audit.record('secret.read', { store: 'kubernetes', paths: [`${config.stateNamespace}/${name}`] });
+      return sharedKey(api, name, config.stateNamespace);
     },
     openVault(role, settings) {
       const vault = openVault({ settings, role, record: audit.record, logger });
@@ -105,9 +105,7 @@ export async function openFoundation(
   };
 }
 
-function kubeConfigOf({ kubeContext }: WorkerConfig): KubeConfig {
-  const kubeConfig = new KubeConfig();
-  kubeConfig.loadFromDefault();
-  if (kubeContext) kubeConfig.setCurrentContext(kubeContext);
-  return kubeConfig;
+/** Where no package may write, whatever policy and votes say. */
+function ownNamespaces({ stateNamespace, headsNamespace, applyAccount }: WorkerConfig): string[] {
+  return [stateNamespace, headsNamespace, ...(applyAccount ? [applyAccount.namespace] : [])];
 }

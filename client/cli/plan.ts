@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Command } from 'commander';
 import { createKubeApi } from '../../activities/kubernetes/kube-api.ts';
+import { kubeConfigOf } from '../../activities/kubernetes/kubeconfig.ts';
 import { createMask } from '../../activities/kubernetes/mask.ts';
 import { createPlanner } from '../../activities/kubernetes/planner.ts';
 import { makePlan } from '../../activities/package/planning.ts';
@@ -10,7 +11,6 @@ import { printable } from '../../domain/printable.ts';
 import { digestOfSteps, policyDenials, requirementFor } from '../../domain/policy.ts';
 import { sha256 } from '../sha256.ts';
 import { inFile, readInput } from './files.ts';
-import { kubeConfigOf } from './kubeconfig.ts';
 import { printAs, say } from './output.ts';
 import { planLines } from './render.ts';
 import type { FormatOptions } from './settings.ts';
