@@ -94,22 +94,32 @@ export class WatchedConnector {
     is: (entry: AuditEntry) => boolean = () => true,
     timeoutMs = TOLD_WITHIN_MS,
   ): Promise<{ readonly alert: Alert; readonly entry: AuditEntry }> {
-    const entry = await until(
-      `an entry ${entryType}`,
-      async () => (await this.connector.audit()).findLast((one) => one.type === entryType && is(one)),
-      timeoutMs,
-    );
-    const alert = await until(
+    const entry = await this.untilRaised(type, entryType, is, timeoutMs);
+    return { entry, alert: await this.untilDelivered(type, entry, timeoutMs) };
+  }
+
+  /** Waits until an alert is raised: its metric is moved, and an entry is in the audit log. */
+  async untilRaised(
+    type: AlertType,
+    entryType: AuditEventType,
+    is: (entry: AuditEntry) => boolean = () => true,
+    timeoutMs = TOLD_WITHIN_MS,
+  ): Promise<AuditEntry> {
+    const find = async () => (await this.connector.audit()).findLast((one) => one.type === entryType && is(one));
+    const entry = await until(`an entry ${entryType}`, find, timeoutMs);
+    const series = `byoc_alerts_total{type="${type}"}`;
+    await until(series, async () => ((await this.metric(series)) ?? 0) > 0);
+    return entry;
+  }
+
+  /** Waits until the control plane has the alert that an entry raised. */
+  untilDelivered(type: AlertType, { time }: AuditEntry, timeoutMs = TOLD_WITHIN_MS): Promise<Alert> {
+    return until(
       `the alert ${type} at the control plane`,
-      // The entry's time is of its writing, and the alert is raised with that.
-      async () => (await this.alerts()).findLast((one) => one.type === type && one.at >= entry.time),
+      // It is raised with the writing of the entry.
+      async () => (await this.alerts()).find((one) => one.type === type && one.at >= time),
       timeoutMs,
     );
-    await until(
-      `byoc_alerts_total of ${type}`,
-      async () => (await this.metric(`byoc_alerts_total{type="${type}"}`)) ?? 0,
-    );
-    return { alert, entry };
   }
 
   /** Lets a schedule run now; one that is under way is not run again. */
