@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { generateKeyPair } from '../../client/sign.ts';
 import { scheduleIdOf, workflowIdOf } from '../../domain/names.ts';
@@ -8,6 +9,7 @@ import type { WpkOptions } from '../../test/support/packages.ts';
 import { applyStep, configMap, sign } from '../../test/support/packages.ts';
 import { trustingPolicy } from '../../test/support/policies.ts';
 import { until } from '../../test/support/until.ts';
+import { startWorker } from '../connector.ts';
 import { order } from '../servers/control-plane.ts';
 import type { Stack } from '../stack.ts';
 
@@ -130,6 +132,17 @@ export const RUNS: Readonly<Record<string, Run>> = {
     const { code, stderr } = await connector.byoc('audit', 'tail', '-n', '1', connector.prepared.auditDir);
     if (code !== 0) throw new Error(stderr);
     return newest(connector, 'auditRead');
+  },
+  'relayAlert-delivered': async ({ connector }) => {
+    const folder = join(connector.prepared.folder, 'relaying');
+    const BYOC_POLICY = await connector.save('broken.yaml', 'nonsense: true\n'); // of which it has an alert to bring
+    const own = { BYOC_ROLES: 'execution', BYOC_WRITER: 'relaying', BYOC_DATA_DIR: join(folder, 'data'), BYOC_POLICY };
+    const worker = await startWorker({ ...connector.prepared, folder, env: { ...connector.prepared.env, ...own } });
+    try {
+      return await newest(connector, 'relayAlert');
+    } finally {
+      await worker.stop();
+    }
   },
   'reconcile-looked': ({ connector }) => scheduled(connector, 'reconcile'),
 };

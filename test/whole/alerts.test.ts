@@ -134,7 +134,7 @@ describe('an alert moves its metric, is an entry of the audit log, and reaches t
 });
 
 describe('a worker that executes, and does not register,', () => {
-  it('brings its alerts to the control plane itself, with a token that is good for nothing else', async () => {
+  it('has its alerts brought to the control plane by one that does', async () => {
     const stack = await ownStack(['temporal', 'vault', 's3', 'kubernetes', 'controlPlane']);
     const watched = await WatchedConnector.start(stack, { env: { BYOC_ROLES: 'execution' } });
     const { connector } = watched;
@@ -151,8 +151,6 @@ describe('a worker that executes, and does not register,', () => {
       const { workflowId } = await connector.submit({ clusterId: 'another-cluster' });
       const { alert } = await watched.untilAlert('package-denied', 'package.denied');
       expect(alert).toMatchObject({ workflowId, writer: 'worker-0' });
-      const issued = (await connector.audit()).filter(({ type }) => type === 'vault.token-issued');
-      expect(issued.map(({ detail }) => detail['role'])).toContain('alerts');
     } finally {
       await other.stop();
       await connector.stop();
