@@ -33,6 +33,7 @@ export type Finding =
 export const PARTS = [
   'temporal',
   'kubernetes',
+  'applying-account',
   'vault',
   'signing-keys',
   'policy',
