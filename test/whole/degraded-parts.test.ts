@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createAuthority } from '../../dev/authority.ts';
 import { post } from '../../dev/servers/https.ts';
@@ -13,7 +12,6 @@ import type { TestServer } from '../support/http-server.ts';
 import { startServer, status } from '../support/http-server.ts';
 import { applyStep, configMap } from '../support/packages.ts';
 import { trustingPolicy } from '../support/policies.ts';
-import { describeOnSmallDisk, SmallDisk } from '../support/small-disk.ts';
 import { ownStack } from '../support/stack.ts';
 import { until } from '../support/until.ts';
 import { WatchedConnector } from '../support/watched-connector.ts';
@@ -286,42 +284,4 @@ describe('without one of its parts a connector says so, keeps what it can do, an
       code: 0,
     });
   }, 60_000);
-});
-
-describeOnSmallDisk('a disk that is almost full', () => {
-  it('is down in health and an alert before a package finds it out, and is well again when there is room', async () => {
-    const disk = new SmallDisk(8 * 1024);
-    const stack = await ownStack(['temporal', 'vault', 's3', 'kubernetes', 'controlPlane']);
-    const watched = await WatchedConnector.start(stack, { env: { BYOC_DATA_DIR: disk.path } });
-    try {
-      const filler = join(disk.path, 'filler');
-      await writeFile(filler, Buffer.alloc(5 * 1024 * 1024));
-      expect(await watched.untilPart('disk', 'down')).toMatchObject({ sentence: expect.stringContaining('no room') });
-      expect(await watched.health()).toMatchObject({ status: 'degraded', ready: true });
-      await watched.untilAlert('part-unhealthy', 'part.unhealthy', ({ detail }) => detail['part'] === 'disk');
-
-      // To the last byte: then nothing can be recorded either.
-      const rest = join(disk.path, 'rest');
-      await writeFile(rest, Buffer.alloc(4 * 1024 * 1024)).catch(() => undefined);
-      await watched.connector.submit();
-      expect(await watched.untilPart('audit-log', 'down')).toMatchObject({ code: 'AUDIT_UNAVAILABLE' });
-      expect(await watched.health()).toMatchObject({ status: 'down', ready: false });
-      await until(
-        'the alert',
-        async () => (await watched.alerts()).some(({ type }) => type === 'audit-unavailable'),
-        60_000,
-      );
-
-      await rm(rest);
-      await rm(filler);
-      const since = Date.now();
-      await watched.untilPart('disk', 'ok');
-      await watched.untilPart('audit-log', 'ok', 90_000);
-      console.log(`the disk was found to have room after ${((Date.now() - since) / 1_000).toFixed(1)} s`);
-    } finally {
-      await watched.connector.stop();
-      await stack.stop();
-      disk.unmount();
-    }
-  }, 300_000);
 });
