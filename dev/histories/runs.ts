@@ -133,6 +133,10 @@ export const RUNS: Readonly<Record<string, Run>> = {
     if (code !== 0) throw new Error(stderr);
     return newest(connector, 'auditRead');
   },
+  'payloadRead-recorded': async ({ connector }) => {
+    await connector.client.recordPayloadRead({ reader: BOB, namespace: 'default' });
+    return newest(connector, 'payloadRead');
+  },
   'relayAlert-delivered': async ({ connector }) => {
     const folder = join(connector.prepared.folder, 'relaying');
     const BYOC_POLICY = await connector.save('broken.yaml', 'nonsense: true\n'); // of which it has an alert to bring
