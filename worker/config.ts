@@ -9,8 +9,10 @@ import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { CLUSTER_ID } from '../domain/names.ts';
 import { isPrivateAddress } from '../domain/private-address.ts';
+import { SIMULATED_CLUSTER } from '../domain/simulation.ts';
 import type { AgentConfig } from './agent/settings.ts';
 import { AGENT_SETTINGS, agentConfigOf } from './agent/settings.ts';
+import { readSimulation, refuseOtherCluster } from './simulation/settings.ts';
 import { readVaultSettings } from './vault-settings.ts';
 
 /** Settings of the worker, all from the environment; `TEMPORAL_*` are read by @temporalio/envconfig. */
@@ -77,12 +79,14 @@ const settingsSchema = z
     BYOC_KUBE_CONTEXT: z.string().min(1).optional(),
     ...AGENT_SETTINGS,
     LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+    /** Set where readSimulation has let it pass. */
+    SIMULATION: z.literal('true').optional(),
   })
-  .refine(({ COSIGN_KEY, VAULT_ADDR }) => COSIGN_KEY ?? VAULT_ADDR, {
+  .refine(({ COSIGN_KEY, VAULT_ADDR, SIMULATION }) => COSIGN_KEY ?? VAULT_ADDR ?? SIMULATION, {
     path: ['VAULT_ADDR'],
     message: 'is missing, and so is COSIGN_KEY: one of them must say where the signing keys are',
   })
-  .refine(({ CONTROL_PLANE_URL, VAULT_ADDR }) => CONTROL_PLANE_URL === undefined || VAULT_ADDR !== undefined, {
+  .refine(({ CONTROL_PLANE_URL, VAULT_ADDR, SIMULATION }) => !CONTROL_PLANE_URL || (VAULT_ADDR ?? SIMULATION), {
     path: ['CONTROL_PLANE_URL'],
     message: 'is set; VAULT_ADDR must be too, because the control plane knows a cluster by what its Vault says',
   })
@@ -112,6 +116,8 @@ const settingsSchema = z
   });
 
 export interface WorkerConfig {
+  /** Whether nothing is real, see simulation/. */
+  readonly simulated: boolean;
   readonly clusterId: string;
   readonly dataDir: string;
   readonly policyPath: string | undefined;
@@ -174,7 +180,10 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   }
   // An empty variable is how shells and charts say "not set".
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
-  const parsed = settingsSchema.safeParse({ ...clusterOfNode(given), ...given });
+  const simulated = readSimulation(given);
+  const named = simulated ? { BYOC_CLUSTER_ID: SIMULATED_CLUSTER } : clusterOfNode(given);
+  const { SIMULATION: _, ...others } = given;
+  const parsed = settingsSchema.safeParse({ ...named, ...others, ...(simulated && { SIMULATION: 'true' }) });
   if (!parsed.success) {
     const wrong = parsed.error.issues.map(({ path, message, code }) => {
       const missing = code === 'invalid_type' && !(String(path[0]) in given);
@@ -183,7 +192,9 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
     throw new ConnectorError('CONFIG_INVALID', `${wrong.join('; ')}.`);
   }
   const settings = parsed.data;
+  refuseOtherCluster(settings.BYOC_CLUSTER_ID, simulated);
   return {
+    simulated,
     clusterId: settings.BYOC_CLUSTER_ID,
     dataDir: resolve(settings.BYOC_DATA_DIR),
     policyPath: settings.BYOC_POLICY,
