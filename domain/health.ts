@@ -1,5 +1,6 @@
 import type { ErrorCode } from './errors.ts';
 import { ERRORS } from './errors.ts';
+import type { Role } from './names.ts';
 
 /**
  * How the parts are that the connector stands on, as this process sees them. Whoever uses a part reports on it; `/health`,
@@ -25,14 +26,19 @@ export type Finding =
   | { readonly state: 'degraded' | 'down'; readonly code: ErrorCode }
   | { readonly state: 'degraded' | 'down'; readonly sentence: string };
 
-/** What a package cannot be taken in without. The rest delays it, or is missed by others. */
-export const NEEDED = ['temporal', 'kubernetes', 'signing-keys', 'policy', 'audit-log'] as const;
+/** What a role cannot do its work without. The rest delays it, or is missed by others. */
+export const NEEDED: Readonly<Record<Role, readonly string[]>> = {
+  registration: ['temporal', 'kubernetes', 'audit-log'],
+  metrics: ['temporal', 'audit-log'],
+  execution: ['temporal', 'kubernetes', 'signing-keys', 'policy', 'audit-log'],
+};
 
-/** `down`: packages cannot be taken in · `degraded`: something does not work as it should. */
-export function overallOf(components: readonly ComponentHealth[]): ComponentState {
+/** `down`: one of the roles cannot do its work, such as take packages in · `degraded`: something does not work as it should. */
+export function overallOf(components: readonly ComponentHealth[], roles: readonly Role[]): ComponentState {
   const found = new Map(components.map(({ name, state }) => [name, state]));
+  const needed = roles.flatMap((role) => NEEDED[role]);
   // A part that was never looked at is not known to work.
-  if (NEEDED.some((name) => (found.get(name) ?? 'down') === 'down')) return 'down';
+  if (needed.some((name) => (found.get(name) ?? 'down') === 'down')) return 'down';
   return components.some(({ state }) => state !== 'ok') ? 'degraded' : 'ok';
 }
 

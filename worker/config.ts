@@ -7,9 +7,11 @@ import type { VaultSettings } from '../activities/vault/vault.ts';
 import { refuseSkipVerify } from '../activities/vault/vault.ts';
 import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import type { Role } from '../domain/names.ts';
 import { CLUSTER_ID } from '../domain/names.ts';
 import { isPrivateAddress } from '../domain/private-address.ts';
 import { SIMULATED_CLUSTER } from '../domain/simulation.ts';
+import { ROLES } from '../domain/vault-setup.ts';
 import type { AgentConfig } from './agent/settings.ts';
 import { AGENT_SETTINGS, agentConfigOf } from './agent/settings.ts';
 import { readSimulation, refuseOtherCluster } from './simulation/settings.ts';
@@ -20,6 +22,8 @@ const settingsSchema = z
   .object({
     /** Name of the cluster: what packages are addressed to. In development the node's name where it is left out. */
     BYOC_CLUSTER_ID: z.string().regex(CLUSTER_ID, 'must be a DNS label'),
+    /** What this process does, such as `registration,metrics`; in development all that there are settings for. */
+    BYOC_ROLES: z.string().transform(parseRoles).optional(),
     /** Where the audit log is kept. */
     BYOC_DATA_DIR: z.string().min(1),
     /** Policy file; without one a person must approve everything by a signed vote. */
@@ -82,11 +86,23 @@ const settingsSchema = z
     /** Set where readSimulation has let it pass. */
     SIMULATION: z.literal('true').optional(),
   })
-  .refine(({ COSIGN_KEY, VAULT_ADDR, SIMULATION }) => COSIGN_KEY ?? VAULT_ADDR ?? SIMULATION, {
+  .refine(({ BYOC_ROLES, NODE_ENV, SIMULATION }) => BYOC_ROLES ?? SIMULATION ?? NODE_ENV !== 'production', {
+    path: ['BYOC_ROLES'],
+    message: 'is missing, and so is --role: in production each role is a process with an account of its own',
+  })
+  .refine((settings) => !rolesOf(settings).includes('execution') || settings.COSIGN_KEY || hasLogins(settings), {
     path: ['VAULT_ADDR'],
     message: 'is missing, and so is COSIGN_KEY: one of them must say where the signing keys are',
   })
-  .refine(({ CONTROL_PLANE_URL, VAULT_ADDR, SIMULATION }) => !CONTROL_PLANE_URL || (VAULT_ADDR ?? SIMULATION), {
+  .refine(({ BYOC_ROLES, CONTROL_PLANE_URL }) => !BYOC_ROLES?.includes('registration') || CONTROL_PLANE_URL, {
+    path: ['CONTROL_PLANE_URL'],
+    message: 'is missing; the role registration is told by it whom to register with',
+  })
+  .refine(({ BYOC_ROLES, PROM_URL }) => !BYOC_ROLES?.includes('metrics') || PROM_URL, {
+    path: ['PROM_URL'],
+    message: 'is missing; the role metrics is told by it what to read',
+  })
+  .refine((settings) => !rolesOf(settings).includes('registration') || hasLogins(settings), {
     path: ['CONTROL_PLANE_URL'],
     message: 'is set; VAULT_ADDR must be too, because the control plane knows a cluster by what its Vault says',
   })
@@ -94,11 +110,11 @@ const settingsSchema = z
     path: ['BYOC_S3_KMS_KEY_ID'],
     message: 'names a key; BYOC_S3_SSE must be aws:kms',
   })
-  .refine(({ PROM_URL, INSIGHT_URL }) => PROM_URL === undefined || INSIGHT_URL !== undefined, {
+  .refine((settings) => !rolesOf(settings).includes('metrics') || settings.INSIGHT_URL, {
     path: ['INSIGHT_URL'],
     message: 'is missing; PROM_URL is set, and what is read there goes to it',
   })
-  .refine(({ PROM_URL, VAULT_ADDR }) => PROM_URL === undefined || VAULT_ADDR !== undefined, {
+  .refine((settings) => !rolesOf(settings).includes('metrics') || hasLogins(settings), {
     path: ['PROM_URL'],
     message: 'is set; VAULT_ADDR must be too, because the Insight Engine knows a cluster by what its Vault says',
   })
@@ -119,6 +135,8 @@ export interface WorkerConfig {
   /** Whether nothing is real, see simulation/. */
   readonly simulated: boolean;
   readonly clusterId: string;
+  /** At least one; of a role that is not among them nothing is set below, and no login is read. */
+  readonly roles: readonly Role[];
   readonly dataDir: string;
   readonly policyPath: string | undefined;
   readonly writer: string;
@@ -193,9 +211,14 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   }
   const settings = parsed.data;
   refuseOtherCluster(settings.BYOC_CLUSTER_ID, simulated);
+  const roles = rolesOf(settings);
+  const loginOf = (role: Role) => (roles.includes(role) ? readVaultSettings(given, role) : undefined);
+  const controlPlane = roles.includes('registration') ? controlPlaneSettings(settings) : undefined;
+  const metrics = roles.includes('metrics') ? metricsSettings(settings) : undefined;
   return {
     simulated,
     clusterId: settings.BYOC_CLUSTER_ID,
+    roles,
     dataDir: resolve(settings.BYOC_DATA_DIR),
     policyPath: settings.BYOC_POLICY,
     writer: settings.BYOC_WRITER ?? hostname().toLowerCase(),
@@ -203,7 +226,7 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
     cosignKey: settings.COSIGN_KEY,
     approversPath: settings.BYOC_APPROVERS,
     trustedRootPath: settings.BYOC_TRUSTED_ROOT,
-    vault: readVaultSettings(given, 'execution'),
+    vault: loginOf('execution'),
     s3: settings.S3_BUCKET
       ? {
           bucket: settings.S3_BUCKET,
@@ -217,21 +240,45 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
       localDays: settings.BYOC_AUDIT_LOCAL_DAYS,
       localBytes: settings.BYOC_AUDIT_LOCAL_MIB * 1024 * 1024,
     },
-    registrationVault: settings.CONTROL_PLANE_URL ? readVaultSettings(given, 'registration') : undefined,
-    controlPlane: settings.CONTROL_PLANE_URL
-      ? {
-          url: settings.CONTROL_PLANE_URL,
-          caPath: settings.BYOC_CONTROL_PLANE_CA,
-          lostAfterMs: settings.BYOC_CONTROL_PLANE_LOST_SECONDS * 1000,
-          labels: settings.BYOC_LABELS ?? {},
-        }
-      : undefined,
+    controlPlane,
+    registrationVault: loginOf('registration'),
     agent: agentConfigOf(settings, settings.BYOC_CLUSTER_ID),
-    metrics: metricsSettings(settings),
-    metricsVault: settings.PROM_URL ? readVaultSettings(given, 'metrics') : undefined,
+    metrics,
+    metricsVault: loginOf('metrics'),
     kubeContext: settings.BYOC_KUBE_CONTEXT,
     logLevel: settings.LOG_LEVEL,
   };
+}
+
+type Settings = z.infer<typeof settingsSchema>;
+
+function parseRoles(text: string, { addIssue }: { addIssue(message: string): void }): readonly Role[] {
+  const given = text.split(',').map((one) => one.trim());
+  const unknown = given.filter((one) => !ROLES.some((role) => role === one));
+  if (unknown.length > 0) addIssue(`holds ${JSON.stringify(unknown[0])}; the roles are ${ROLES.join(', ')}`);
+  return ROLES.filter((role) => given.includes(role));
+}
+
+/** In development one process does all that there are settings for. */
+function rolesOf({ BYOC_ROLES, CONTROL_PLANE_URL, ...settings }: RoleSettings): readonly Role[] {
+  if (BYOC_ROLES) return BYOC_ROLES;
+  // In simulation metrics need no source.
+  const metrics = settings.SIMULATION ? settings.INSIGHT_URL : settings.PROM_URL;
+  const isSet = { registration: CONTROL_PLANE_URL !== undefined, metrics: metrics !== undefined, execution: true };
+  return ROLES.filter((role) => isSet[role]);
+}
+
+interface RoleSettings {
+  readonly BYOC_ROLES?: readonly Role[] | undefined;
+  readonly CONTROL_PLANE_URL?: string | undefined;
+  readonly PROM_URL?: string | undefined;
+  readonly INSIGHT_URL?: string | undefined;
+  readonly SIMULATION?: 'true' | undefined;
+}
+
+/** Whether keys and tokens can be had: from Vault, or made up. */
+function hasLogins(settings: { readonly VAULT_ADDR?: string | undefined } & RoleSettings): boolean {
+  return settings.VAULT_ADDR !== undefined || settings.SIMULATION !== undefined;
 }
 
 /** In production each node of a cluster would pass for another one. */
@@ -256,8 +303,18 @@ function parseLabels(text: string, { addIssue }: { addIssue(message: string): vo
   return Object.fromEntries(labels);
 }
 
-function metricsSettings(settings: z.infer<typeof settingsSchema>): MetricsSettings | undefined {
-  const { PROM_URL, INSIGHT_URL } = settings;
+function controlPlaneSettings(settings: Settings): ControlPlaneSettings | undefined {
+  if (!settings.CONTROL_PLANE_URL) return undefined;
+  return {
+    url: settings.CONTROL_PLANE_URL,
+    caPath: settings.BYOC_CONTROL_PLANE_CA,
+    lostAfterMs: settings.BYOC_CONTROL_PLANE_LOST_SECONDS * 1000,
+    labels: settings.BYOC_LABELS ?? {},
+  };
+}
+
+function metricsSettings(settings: Settings): MetricsSettings | undefined {
+  const { SIMULATION, PROM_URL = SIMULATION && 'simulated:', INSIGHT_URL } = settings;
   if (!PROM_URL || !INSIGHT_URL) return undefined;
   return {
     prometheus: {
@@ -277,7 +334,7 @@ function metricsSettings(settings: z.infer<typeof settingsSchema>): MetricsSetti
   };
 }
 
-function prometheusAuth(settings: z.infer<typeof settingsSchema>): PrometheusAuth {
+function prometheusAuth(settings: Settings): PrometheusAuth {
   const { PROM_TOKEN: token, PROM_USERNAME: username, PROM_PASSWORD: password } = settings;
   if (token !== undefined) return { method: 'bearer', token };
   return username !== undefined && password !== undefined
@@ -285,7 +342,7 @@ function prometheusAuth(settings: z.infer<typeof settingsSchema>): PrometheusAut
     : { method: 'none' };
 }
 
-function encryptionOf(settings: z.infer<typeof settingsSchema>): Encryption | undefined {
+function encryptionOf(settings: Settings): Encryption | undefined {
   const { BYOC_S3_SSE: algorithm, BYOC_S3_KMS_KEY_ID: keyId } = settings;
   if (algorithm === undefined) return undefined;
   return algorithm === 'aws:kms' ? { algorithm, keyId } : { algorithm };

@@ -28,6 +28,7 @@ import type { Metrics } from './metrics/registry.ts';
 import { readPem } from './pem-file.ts';
 import type { PartNews } from './part-watch.ts';
 import { PartWatch } from './part-watch.ts';
+import type { RoleRun } from './roles/role.ts';
 import { linkSchedules, reconcileSchedules } from './schedules.ts';
 
 export interface LinkOptions {
@@ -53,21 +54,17 @@ export interface LinkOptions {
   readonly logger: Logger;
 }
 
-/** The link to the control plane: registration and heartbeats by schedule, and alerts. */
-export interface ControlPlaneLink {
-  run(): Promise<void>;
-  shutdown(): void;
-  close(): Promise<void>;
-}
-
 /** A clock that is this far off makes tokens invalid sooner or later. */
 const CLOCK_WARNING_MS = 30_000;
 const LOOK_AT_PARTS_EVERY_MS = 10_000;
 /** By which schedule each is called. */
 const SCHEDULES = { registerCluster: 'registration', sendHeartbeat: 'heartbeat' } as const;
 
-/** Makes the link, its worker and its schedules, and registers the cluster as soon as it runs. */
-export async function createControlPlaneLink(options: LinkOptions): Promise<ControlPlaneLink> {
+/**
+ * Makes the link to the control plane: registration and heartbeats by schedule, and alerts. The cluster is registered as
+ * soon as it runs.
+ */
+export async function createControlPlaneLink(options: LinkOptions): Promise<RoleRun> {
   const { settings, clusterId, writer, client, audit, alerts, health, metrics, logger } = options;
   const ca = settings.caPath === undefined ? undefined : await readPem('BYOC_CONTROL_PLANE_CA', settings.caPath);
   const controlPlane = createControlPlane({ url: settings.url, ca, identity: options.identity });
@@ -150,6 +147,7 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Cont
   const looking = setInterval(() => tellAll(parts.look(components())), LOOK_AT_PARTS_EVERY_MS).unref();
 
   return {
+    worker,
     async run() {
       const running = worker.run();
       await registerNow(options);

@@ -8,10 +8,15 @@ import type { AuditState } from './audit-trail.ts';
 
 export interface HealthSources {
   readonly client: Client;
+  readonly audit: () => AuditState;
+  /** Reads something of the connector's own from the API server. */
+  readonly askKubernetes: () => Promise<unknown>;
+}
+
+export interface ExecutionHealthSources {
   readonly keys: KeySource;
   readonly policy: PolicySource;
   readonly freeze: () => FreezeState;
-  readonly audit: () => AuditState;
 }
 
 export interface HealthWatch {
@@ -30,8 +35,11 @@ interface Look {
   readonly look: () => Promise<Finding>;
 }
 
+/** By the name of the part. */
+export type Looks = Readonly<Record<string, Look>>;
+
 /** Looks now and then at the parts that nothing else reports on. Each look is on its own: one that hangs holds up no other. */
-export async function watchHealth(health: Health, sources: HealthSources): Promise<HealthWatch> {
+export async function watchHealth(health: Health, looks: Looks): Promise<HealthWatch> {
   const timers = new Map<string, NodeJS.Timeout>();
   let isClosed = false;
   const lookAt = async (name: string, one: Look): Promise<void> => {
@@ -41,7 +49,7 @@ export async function watchHealth(health: Health, sources: HealthSources): Promi
     const waitMs = finding.state === 'ok' ? one.everyMs : Math.min(one.everyMs, AGAIN_WITHIN_MS);
     timers.set(name, setTimeout(() => void lookAt(name, one), waitMs).unref());
   };
-  await Promise.all(Object.entries(looks(sources)).map(([name, one]) => lookAt(name, one)));
+  await Promise.all(Object.entries(looks).map(([name, one]) => lookAt(name, one)));
   return {
     close() {
       isClosed = true;
@@ -50,8 +58,8 @@ export async function watchHealth(health: Health, sources: HealthSources): Promi
   };
 }
 
-function looks({ client, keys, policy, freeze, audit }: HealthSources): Record<string, Look> {
-  const often = (look: () => Promise<Finding>): Look => ({ everyMs: EVERY_MS, look });
+/** What every worker stands on. */
+export function commonLooks({ client, audit, askKubernetes }: HealthSources): Looks {
   return {
     temporal: often(async () => {
       const ask = () => client.connection.workflowService.getSystemInfo({});
@@ -60,6 +68,24 @@ function looks({ client, keys, policy, freeze, audit }: HealthSources): Record<s
       });
       return OK;
     }),
+    kubernetes: often(async () => {
+      await askKubernetes();
+      return OK;
+    }),
+    'audit-log': often(async () => (audit().isWritten ? OK : { state: 'down', code: 'AUDIT_UNAVAILABLE' })),
+    'audit-bucket': often(async () => {
+      const { bucket } = audit();
+      if (!bucket) return { state: 'degraded', sentence: 'No bucket is set: the audit log is on one disk only.' };
+      if (bucket.failingSince !== undefined) return { state: 'degraded', code: 'S3_UNAVAILABLE' };
+      if (bucket.objectLock === false) return { state: 'degraded', sentence: 'The audit bucket has no Object Lock.' };
+      return OK;
+    }),
+  };
+}
+
+/** What packages are executed with. */
+export function executionLooks({ keys, policy, freeze }: ExecutionHealthSources): Looks {
+  return {
     // The watch of the freeze asks the API server all the time.
     kubernetes: often(async () =>
       freeze().state === 'unknown' ? { state: 'down', code: 'KUBERNETES_UNAVAILABLE' } : OK,
@@ -84,15 +110,11 @@ function looks({ client, keys, policy, freeze, audit }: HealthSources): Record<s
       const { approvals } = (await policy()).policy;
       return approvals.acceptAsserted ? { state: 'degraded', sentence: UNPROVEN_VOTES } : OK;
     }),
-    'audit-log': often(async () => (audit().isWritten ? OK : { state: 'down', code: 'AUDIT_UNAVAILABLE' })),
-    'audit-bucket': often(async () => {
-      const { bucket } = audit();
-      if (!bucket) return { state: 'degraded', sentence: 'No bucket is set: the audit log is on one disk only.' };
-      if (bucket.failingSince !== undefined) return { state: 'degraded', code: 'S3_UNAVAILABLE' };
-      if (bucket.objectLock === false) return { state: 'degraded', sentence: 'The audit bucket has no Object Lock.' };
-      return OK;
-    }),
   };
+}
+
+function often(look: () => Promise<Finding>): Look {
+  return { everyMs: EVERY_MS, look };
 }
 
 const OK: Finding = { state: 'ok' };

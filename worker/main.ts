@@ -1,12 +1,17 @@
 /** Entry point of a worker process: reads its settings, runs until it is told to end, drains, and ends. */
 import { ConnectorError } from '../domain/errors.ts';
+import { readArguments } from './arguments.ts';
 import { readConfig } from './config.ts';
 import { createConnector } from './connector.ts';
 import { createLogger, installTemporalLogger } from './logging.ts';
 
 try {
-  const config = readConfig(process.env);
-  const logger = createLogger(config.logLevel, { cluster: config.clusterId, writer: config.writer });
+  const config = readConfig({ ...process.env, ...readArguments(process.argv.slice(2)) });
+  const logger = createLogger(config.logLevel, {
+    cluster: config.clusterId,
+    writer: config.writer,
+    ...(config.simulated && { simulated: true }),
+  });
   installTemporalLogger(logger);
   const connector = await createConnector(config, process.env, logger);
   // SIGTERM and SIGINT are heard by Temporal's runtime, which lets the worker drain.

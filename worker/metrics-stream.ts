@@ -9,7 +9,7 @@ import { createInsight } from '../activities/insight/client.ts';
 import type { MetricsActivities } from '../activities/insight/metrics.ts';
 import { createMetricsActivities } from '../activities/insight/metrics.ts';
 import { Spool } from '../activities/insight/spool.ts';
-import type { PrometheusSettings } from '../activities/prometheus/client.ts';
+import type { Prometheus, PrometheusSettings } from '../activities/prometheus/client.ts';
 import { createPrometheus } from '../activities/prometheus/client.ts';
 import { loadMetricsConfig } from '../activities/prometheus/load-config.ts';
 import { createKeyedHash } from '../activities/redact/keyed-hash.ts';
@@ -20,6 +20,7 @@ import { metricsQueueOf } from '../domain/names.ts';
 import { createRedactor } from '../domain/redact/redactor.ts';
 import type { MetricsSettings } from './config.ts';
 import { readPem } from './pem-file.ts';
+import type { RoleRun } from './roles/role.ts';
 import { metricsSchedules, reconcileSchedules } from './schedules.ts';
 
 export interface MetricsOptions {
@@ -28,6 +29,8 @@ export interface MetricsOptions {
   readonly writer: string;
   readonly dataDir: string;
   readonly identity: Identity;
+  /** In the place of Prometheus. */
+  readonly source?: Prometheus | undefined;
   /** What hashes are made with, the same in all pods of a cluster. */
   readonly redactionKey: Uint8Array;
   readonly connection: NativeConnection;
@@ -36,19 +39,15 @@ export interface MetricsOptions {
   readonly logger: Logger;
 }
 
-/** The stream of metrics from Prometheus to the Insight Engine: a worker on a queue of its own, and a schedule. */
-export interface MetricsStream {
-  run(): Promise<void>;
-  shutdown(): void;
-  close(): Promise<void>;
-}
-
-/** @throws {ConnectorError} CONFIG_INVALID, SPOOL_UNAVAILABLE */
-export async function createMetricsStream(options: MetricsOptions): Promise<MetricsStream> {
+/**
+ * Makes the stream of metrics from Prometheus to the Insight Engine: a worker on a queue of its own, and a schedule.
+ * @throws {ConnectorError} CONFIG_INVALID, SPOOL_UNAVAILABLE
+ */
+export async function createMetricsStream(options: MetricsOptions): Promise<RoleRun> {
   const { settings, clusterId, writer, connection, namespace, client, logger } = options;
   const now = () => new Date();
   const config = await loadMetricsConfig(settings.configPath);
-  const prometheus = createPrometheus(await readPrometheus(settings.prometheus));
+  const prometheus = options.source ?? createPrometheus(await readPrometheus(settings.prometheus));
   const { address, caPath, maxAgeMs, maxBytes } = settings.insight;
   const insight = createInsight(
     { address, ca: caPath && (await readPem('BYOC_INSIGHT_CA', caPath)) },
@@ -69,6 +68,7 @@ export async function createMetricsStream(options: MetricsOptions): Promise<Metr
   });
   await reconcileSchedules(client.schedule, metricsSchedules(clusterId, writer));
   return {
+    worker,
     run: () => worker.run(),
     shutdown: () => worker.shutdown(),
     async close() {

@@ -37,30 +37,30 @@ describe('the health of a worker', () => {
   const now = () => new Date(time);
   const wellHealth = () => {
     const health = new Health(now);
-    for (const name of NEEDED) health.report(name, { state: 'ok' });
+    for (const name of NEEDED.execution) health.report(name, { state: 'ok' });
     return health;
   };
 
   it('is down until each part was looked at that packages need', () => {
     const health = new Health(now);
-    expect(overallOf(health.components())).toBe('down');
-    for (const name of NEEDED) {
-      expect(overallOf(health.components())).toBe('down');
+    expect(overallOf(health.components(), ['execution'])).toBe('down');
+    for (const name of NEEDED.execution) {
+      expect(overallOf(health.components(), ['execution'])).toBe('down');
       health.report(name, { state: 'ok' });
     }
-    expect(overallOf(health.components())).toBe('ok');
+    expect(overallOf(health.components(), ['execution'])).toBe('ok');
   });
 
-  it.each(NEEDED)('is down while %s is', (name) => {
+  it.each(NEEDED.execution)('is down while %s is', (name) => {
     const health = wellHealth();
     health.report(name, { state: 'down', code: 'INTERNAL' });
-    expect(overallOf(health.components())).toBe('down');
+    expect(overallOf(health.components(), ['execution'])).toBe('down');
   });
 
   it('is degraded while a part is away that packages can do without', () => {
     const health = wellHealth();
     health.report('control-plane', { state: 'down', code: 'INTERNAL' });
-    expect(overallOf(health.components())).toBe('degraded');
+    expect(overallOf(health.components(), ['execution'])).toBe('degraded');
   });
 
   it('remembers since when a part is as it is, however often that is reported', () => {

@@ -16,13 +16,17 @@ import type { ExecuteDeps } from './execute.ts';
 import { networkOf, RateLimit } from './rate-limit.ts';
 import type { AgentServer } from './server.ts';
 
-export interface ApiDeps extends ExecuteDeps {
+export interface ApiDeps {
+  /** What packages are taken in with; a process without the role takes none. */
+  readonly intake: ExecuteDeps | undefined;
   readonly server: AgentServer;
   readonly authenticate: Authenticate;
   /** Whether anybody can prove who they are; without that nobody sends packages here. */
-  readonly isOpen: boolean;
+  readonly isProvable: boolean;
   /** Whether this process ends: others take packages in. */
   readonly isDraining: () => boolean;
+  /** Every answer says so. */
+  readonly simulated: boolean;
   readonly packagesPerMinute: number;
   readonly namespace: string;
   readonly health: () => HealthReport;
@@ -60,6 +64,7 @@ export function createApi(deps: ApiDeps): FastifyInstance {
   const scrapes = new RateLimit({ perMinute: SCRAPES_PER_MINUTE, burst: SCRAPES_PER_MINUTE / 10 });
   const packages = new RateLimit({ perMinute: deps.packagesPerMinute, burst: Math.ceil(deps.packagesPerMinute / 6) });
   const states = new WeakMap<FastifyRequest, CallState>();
+  const mark = deps.simulated ? ({ simulated: true } as const) : {};
   let atOnce = 0;
 
   const app = fastify({
@@ -97,7 +102,7 @@ export function createApi(deps: ApiDeps): FastifyInstance {
 
   async function letIn(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const state = stateOf(request);
-    if (!deps.isOpen) throw new ConnectorError('ROUTE_OFF');
+    if (!deps.intake || !deps.isProvable) throw new ConnectorError('ROUTE_OFF');
     if (deps.isDraining()) throw new ConnectorError('WORKER_DRAINING');
     const caller = await callerOf(request, state);
     if (!caller) throw new ConnectorError('CALLER_UNAUTHENTICATED');
@@ -143,8 +148,9 @@ export function createApi(deps: ApiDeps): FastifyInstance {
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.setErrorHandler(answerProblem);
   app.setNotFoundHandler((request, reply) => answerProblem(new ConnectorError('ROUTE_UNKNOWN'), request, reply));
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
     stateOf(request);
+    if (deps.simulated) void reply.header('byoc-simulated', 'true');
     done();
   });
   app.addHook('onResponse', (request, reply, done) => {
@@ -160,28 +166,29 @@ export function createApi(deps: ApiDeps): FastifyInstance {
     const signed = readSigned(request.body);
     const digest = payloadDigest(signed, sha256);
     if (digest) state.about = { wpkDigest: digest };
-    const { wpkDigest, ...submitted } = await acceptPackage(signed, deps);
+    if (!deps.intake) throw new ConnectorError('ROUTE_OFF');
+    const { wpkDigest, ...submitted } = await acceptPackage(signed, deps.intake);
     const { wpkId: wpk, workflowId, runId } = submitted;
     state.about = { wpk, wpkDigest, workflowId, runId };
     if (state.caller) await accessLog.record(describeCall(request, 202), state.caller, state.about);
-    return reply.code(202).send(describeAccepted(submitted, deps.namespace));
+    return reply.code(202).send({ ...describeAccepted(submitted, deps.namespace), ...mark });
   });
 
   app.get('/health', async (request, reply) => {
     const report = deps.health();
     const isKnown = await isAuthenticated(request);
-    return reply.code(report.ready ? 200 : 503).send(isKnown ? report : { status: report.status });
+    return reply.code(report.ready ? 200 : 503).send(isKnown ? report : { status: report.status, ...mark });
   });
-  app.get('/health/live', (_request, reply) => reply.send({ status: 'ok' }));
+  app.get('/health/live', (_request, reply) => reply.send({ status: 'ok', ...mark }));
   app.get('/health/ready', (_request, reply) => {
     const { ready, status } = deps.health();
-    return reply.code(ready ? 200 : 503).send({ status });
+    return reply.code(ready ? 200 : 503).send({ status, ...mark });
   });
 
   /** A proof that does not hold tells nothing, like none; it is only counted. */
   async function isAuthenticated(request: FastifyRequest): Promise<boolean> {
     const state = stateOf(request);
-    if (!deps.isOpen) return false;
+    if (!deps.isProvable) return false;
     try {
       return (await callerOf(request, state)) !== undefined;
     } catch (error) {

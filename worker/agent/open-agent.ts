@@ -13,7 +13,10 @@ import { createKeySet } from './key-set.ts';
 import { openAgentServer } from './server.ts';
 import type { AgentConfig } from './settings.ts';
 
-export interface AgentDeps extends ExecuteDeps {
+export interface AgentDeps {
+  /** What packages are taken in with; without it none are. */
+  readonly intake: ExecuteDeps | undefined;
+  readonly simulated: boolean;
   readonly writer: string;
   readonly namespace: string;
   readonly audit: AuditWriter;
@@ -57,8 +60,9 @@ export async function openAgent(config: AgentConfig | undefined, deps: AgentDeps
     if (err !== undefined) logger.warn({ err }, 'the keys that tokens of callers are verified with cannot be read');
   };
   const keys = config.jwt && createKeySet(config.jwt.keys, onKeysRead);
-  const isOpen = keys !== undefined || config.clientNames !== undefined;
-  if (!isOpen) logger.warn('POST /execute is off: neither BYOC_AGENT_JWT_ISSUER nor BYOC_AGENT_CLIENT_CA is set');
+  const isProvable = keys !== undefined || config.clientNames !== undefined;
+  if (deps.intake && !isProvable)
+    logger.warn('POST /execute is off: neither BYOC_AGENT_JWT_ISSUER nor BYOC_AGENT_CLIENT_CA is set');
   const authenticate = createAuthenticate({ config, keys, isCurrent: (socket) => server.isCurrent(socket) });
   const accessLog = new AccessLog({ writer, audit, logger });
   const api = createApi({
@@ -71,7 +75,7 @@ export async function openAgent(config: AgentConfig | undefined, deps: AgentDeps
         logger.debug({ why }, 'a caller was not accepted'); // each of a flood: for whoever looks for the cause
         throw error;
       }),
-    isOpen,
+    isProvable,
     packagesPerMinute: config.packagesPerMinute,
     health: deps.healthReport,
     accessLog,

@@ -1,88 +1,73 @@
-import type { Client } from '@temporalio/client';
-import type { Worker } from '@temporalio/worker';
-import type { Logger } from 'pino';
-import type { Admission } from '../../activities/package/admission.ts';
-import type { Claims } from '../../activities/package/claims.ts';
-import type { PolicySource } from '../../activities/policy/load-policy.ts';
-import type { KeySource } from '../../activities/sigstore/keys.ts';
 import { ConnectorClient } from '../../client/connector-client.ts';
 import type { HealthReport } from '../../domain/agent-api.ts';
 import type { FreezeState } from '../../domain/freeze.ts';
-import type { Health } from '../../domain/health.ts';
 import { overallOf } from '../../domain/health.ts';
-import { VERSION } from '../../domain/names.ts';
-import type { AuditTrail } from '../audit-trail.ts';
-import type { WorkerConfig } from '../config.ts';
-import { watchHealth } from '../health-watch.ts';
-import type { Metrics } from '../metrics/registry.ts';
-import type { TemporalAccess } from '../temporal.ts';
+import { leaseNameOf, VERSION } from '../../domain/names.ts';
+import type { Foundation } from '../foundation.ts';
+import type { Looks } from '../health-watch.ts';
+import { commonLooks, watchHealth } from '../health-watch.ts';
+import type { RoleRun } from '../roles/role.ts';
 import { openAgent } from './open-agent.ts';
-
-export interface SupervisionDeps {
-  readonly config: WorkerConfig;
-  readonly temporal: TemporalAccess;
-  readonly client: Client;
-  readonly worker: Pick<Worker, 'getState' | 'getStatus'>;
-  readonly admit: Admission;
-  readonly claims: Pick<Claims, 'read'>;
-  readonly keys: KeySource;
-  readonly policy: PolicySource;
-  readonly freeze: () => FreezeState;
-  readonly audit: AuditTrail;
-  readonly health: Health;
-  readonly metrics: Metrics;
-  readonly logger: Logger;
-}
 
 /** How others see this worker: its health, its metrics, and the HTTP API that serves both and takes packages. */
 export interface Supervision {
   close(): Promise<void>;
 }
 
-/** Opens it once the worker stands. */
-export async function openSupervision(deps: SupervisionDeps): Promise<Supervision> {
-  const { config, temporal, worker, freeze, audit, health, metrics, logger } = deps;
+/** Opens it once the roles stand. */
+export async function openSupervision(
+  { config, temporal, client, audit, health, metrics, logger }: Foundation,
+  roles: readonly RoleRun[],
+): Promise<Supervision> {
   const { clusterId, writer } = config;
   const now = () => new Date();
   const startedAt = now().toISOString();
-  const watch = await watchHealth(health, { ...deps, audit: () => audit.state() });
-  const isReady = () => worker.getState() === 'RUNNING' && overallOf(health.components()) !== 'down';
+  const askKubernetes = () => audit.leases.read(leaseNameOf(clusterId, writer));
+  const common = commonLooks({ client, askKubernetes, audit: () => audit.state() });
+  const looks: Looks = Object.assign({}, common, ...roles.map((role) => role.looks));
+  const watch = await watchHealth(health, looks);
+  const overall = () => overallOf(health.components(), config.roles);
+  const states = () => roles.map(({ worker }) => worker.getState());
+  const isReady = () => states().every((state) => state === 'RUNNING') && overall() !== 'down';
+  const freeze = roles.find((role) => role.freeze)?.freeze;
+  const intake = roles.find((role) => role.intake)?.intake;
 
   const report = (): HealthReport => {
-    const components = health.components();
     const { head, bucket } = audit.state();
     return {
-      status: overallOf(components),
+      status: overall(),
       ready: isReady(),
+      ...(config.simulated && { simulated: true }),
       clusterId,
       writer,
+      roles: [...config.roles],
       version: VERSION,
       startedAt,
-      freeze: describe(freeze()),
-      components,
+      ...(freeze && { freeze: describe(freeze()) }),
+      components: health.components(),
       audit: { head, ...(bucket && { bucket }) },
     };
   };
   metrics.readFrom({
+    simulated: config.simulated,
     isReady,
     components: () => health.components(),
     freeze,
     audit: () => audit.state(),
-    worker: () => worker.getStatus(),
+    workers: () => roles.map(({ worker }) => worker.getStatus()),
     now,
   });
   const agent = await openAgent(config.agent, {
+    simulated: config.simulated,
     writer,
     namespace: temporal.namespace,
     audit,
     health,
     healthReport: report,
-    isDraining: () => !['INITIALIZED', 'RUNNING'].includes(worker.getState()),
+    isDraining: () => states().some((state) => !['INITIALIZED', 'RUNNING'].includes(state)),
     metrics,
     logger,
-    admit: deps.admit,
-    claims: deps.claims,
-    client: new ConnectorClient({ ...temporal, clusterId }),
+    intake: intake && { ...intake, client: new ConnectorClient({ ...temporal, clusterId }) },
   });
   return {
     async close() {
@@ -92,7 +77,7 @@ export async function openSupervision(deps: SupervisionDeps): Promise<Supervisio
   };
 }
 
-function describe(freeze: FreezeState): HealthReport['freeze'] {
+function describe(freeze: FreezeState): NonNullable<HealthReport['freeze']> {
   if (freeze.state !== 'frozen') return { state: freeze.state };
   const { state, since, by, reason } = freeze;
   return { state, since, ...(by && { by }), ...(reason && { reason }) };

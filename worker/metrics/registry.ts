@@ -11,11 +11,14 @@ import { METRICS } from './catalogue.ts';
 
 /** What is read when somebody scrapes, rather than kept up to date all the time. */
 export interface MetricSources {
+  readonly simulated: boolean;
   isReady(): boolean;
   components(): readonly ComponentHealth[];
-  freeze(): FreezeState;
+  /** Undefined where the process does not know of it. */
+  readonly freeze: (() => FreezeState) | undefined;
   audit(): AuditState;
-  worker(): { readonly numInFlightActivities: number; readonly numCachedWorkflows: number };
+  /** One of each role. */
+  workers(): readonly { readonly numInFlightActivities: number; readonly numCachedWorkflows: number }[];
   now(): Date;
 }
 
@@ -62,6 +65,9 @@ export function createMetrics(): Metrics {
   let sources: MetricSources | undefined;
 
   gauge('byoc_build_info').set({ version: VERSION, node: process.versions.node }, 1);
+  gauge('byoc_simulated', function () {
+    if (sources) this.set(sources.simulated ? 1 : 0);
+  });
   gauge('byoc_ready', function () {
     this.set(sources?.isReady() ? 1 : 0);
   });
@@ -72,7 +78,8 @@ export function createMetrics(): Metrics {
     }
   });
   gauge('byoc_freeze_state', function () {
-    const state = sources?.freeze().state ?? 'unknown';
+    const state = sources?.freeze?.().state;
+    if (state === undefined) return this.reset(); // rather than a state that nobody knows
     for (const one of ['open', 'frozen', 'unknown']) this.set({ state: one }, one === state ? 1 : 0);
   });
   gauge('byoc_audit_unuploaded_entries', function () {
@@ -87,10 +94,10 @@ export function createMetrics(): Metrics {
     this.set(failingSince === undefined ? 0 : (sources.now().getTime() - Date.parse(failingSince)) / 1000);
   });
   gauge('byoc_worker_activities_in_flight', function () {
-    this.set(sources?.worker().numInFlightActivities ?? 0);
+    this.set(sum(sources?.workers().map(({ numInFlightActivities }) => numInFlightActivities)));
   });
   gauge('byoc_worker_workflows_cached', function () {
-    this.set(sources?.worker().numCachedWorkflows ?? 0);
+    this.set(sum(sources?.workers().map(({ numCachedWorkflows }) => numCachedWorkflows)));
   });
 
   const counted = {
@@ -136,6 +143,10 @@ export function createMetrics(): Metrics {
     contentType: registry.contentType,
     render: () => registry.metrics(),
   };
+}
+
+function sum(counts: readonly number[] = []): number {
+  return counts.reduce((total, count) => total + count, 0);
 }
 
 interface Counted {

@@ -1,0 +1,8 @@
+import type { Admission } from '../../activities/package/admission.ts';
+import type { Claims } from '../../activities/package/claims.ts';
+
+/** What packages are taken in with: for the role `execution` alone. */
+export interface Intake {
+  readonly admit: Admission;
+  readonly claims: Pick<Claims, 'read'>;
+}

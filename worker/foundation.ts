@@ -1,0 +1,138 @@
+import { join } from 'node:path';
+import { Client } from '@temporalio/client';
+import { KubeConfig } from '@kubernetes/client-node';
+import type { Logger } from 'pino';
+import type { KubeAccess } from '../activities/kubernetes/credentials.ts';
+import type { KubeApi } from '../activities/kubernetes/kube-api.ts';
+import { createKubeApi } from '../activities/kubernetes/kube-api.ts';
+import { sharedKey } from '../activities/kubernetes/writer.ts';
+import type { PolicySource } from '../activities/policy/load-policy.ts';
+import { policySource } from '../activities/policy/load-policy.ts';
+import { openBucket } from '../activities/s3/bucket.ts';
+import type { Identity } from '../activities/vault/identity.ts';
+import type { Vault, VaultSettings } from '../activities/vault/vault.ts';
+import { dataConverter } from '../client/data-converter/index.ts';
+import { sha256 } from '../client/sha256.ts';
+import { CONTROL_PLANE_AUDIENCE, INSIGHT_AUDIENCE } from '../domain/control-plane.ts';
+import { ConnectorError } from '../domain/errors.ts';
+import { Health } from '../domain/health.ts';
+import type { Role } from '../domain/names.ts';
+import { STATE_NAMESPACE, VERSION } from '../domain/names.ts';
+import { isSimulated } from '../domain/simulation.ts';
+import type { Alerts } from './alerts.ts';
+import { openAlerts } from './alerts.ts';
+import type { AuditTrail } from './audit-trail.ts';
+import { openAuditTrail } from './audit-trail.ts';
+import type { WorkerConfig } from './config.ts';
+import type { Metrics } from './metrics/registry.ts';
+import { createMetrics } from './metrics/registry.ts';
+import type { Simulation } from './simulation/open.ts';
+import type { TemporalAccess } from './temporal.ts';
+import { connectTemporal } from './temporal.ts';
+import { openVault } from './vault.ts';
+
+/** What every worker stands on, whichever roles it has. */
+export interface Foundation {
+  readonly config: WorkerConfig;
+  readonly kube: KubeAccess;
+  /** What stands in for everything outside, in simulation mode. */
+  readonly simulation: Simulation | undefined;
+  /** With the rights of the account that this process runs as. */
+  readonly api: KubeApi;
+  readonly temporal: TemporalAccess;
+  readonly client: Client;
+  readonly policy: PolicySource;
+  readonly audit: AuditTrail;
+  readonly alerts: Alerts;
+  readonly health: Health;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  /** Reads a key of the connector's own that all its workers share; that it was read is in the audit log. */
+  readKey(name: string): Promise<Buffer>;
+  /** Logs in to Vault as a role, with that role's own login. It is closed with the rest. */
+  openVault(role: Role, settings: VaultSettings): Vault;
+  /** Who this cluster is to a service outside. */
+  identityOf(role: 'registration' | 'metrics', settings: VaultSettings | undefined): Identity;
+  close(): Promise<void>;
+}
+
+/** Opens everything; nothing works yet. */
+export async function openFoundation(
+  config: WorkerConfig,
+  env: NodeJS.ProcessEnv,
+  logger: Logger,
+): Promise<Foundation> {
+  // Loaded only where it is asked for: an installation has nothing of it in its memory.
+  const simulation = config.simulated
+    ? await (await import('./simulation/open.ts')).openSimulation(config, logger)
+    : undefined;
+  const kube = simulation?.kubeConfig ?? kubeConfigOf(config);
+  const api = createKubeApi(kube);
+  await refuseOtherKind(api, config.simulated);
+  const metrics = createMetrics();
+  const alerts = await openAlerts({
+    clusterId: config.clusterId,
+    writer: config.writer,
+    folder: config.controlPlane && join(config.dataDir, 'alerts'),
+    count: metrics.onAlert,
+    logger,
+  });
+  const { raise } = alerts;
+  const bucket = simulation?.bucket ?? (config.s3 && openBucket(config.s3));
+  const watchers = [metrics, alerts];
+  const audit = await openAuditTrail({ config, version: VERSION, api, bucket, watchers, raise, logger });
+  const temporal = await connectTemporal(env);
+  const vaults: Vault[] = [];
+  const vaultOf = (role: Role, settings: VaultSettings) => {
+    const vault = openVault({ settings, role, record: audit.record, logger });
+    vaults.push(vault);
+    return vault;
+  };
+  return {
+    config,
+    kube,
+    simulation,
+    api,
+    temporal,
+    client: new Client({ ...temporal, dataConverter }),
+    policy: policySource(config.policyPath, sha256),
+    audit,
+    alerts,
+    health: new Health(() => new Date()),
+    metrics,
+    logger,
+    async readKey(name) {
+      await audit.record('secret.read', { store: 'kubernetes', paths: [`${STATE_NAMESPACE}/${name}`] });
+      return sharedKey(api, name);
+    },
+    openVault: vaultOf,
+    identityOf(role, settings) {
+      if (simulation) return simulation.identity(role === 'metrics' ? INSIGHT_AUDIENCE : CONTROL_PLANE_AUDIENCE);
+      if (settings) return vaultOf(role, settings).identity(role);
+      throw new ConnectorError('CONFIG_INVALID', `VAULT_ADDR is not set, so the role ${role} has no identity.`);
+    },
+    async close() {
+      await audit.close();
+      await alerts.close();
+      await Promise.all([...vaults.map((one) => one.close()), api.close(), temporal.connection.close()]);
+      await simulation?.close();
+    },
+  };
+}
+
+/**
+ * A real connector has nothing to do in a simulated cluster, whoever's kubeconfig leads there, and the other way round.
+ * @throws {ConnectorError} CONFIG_INVALID, KUBERNETES_UNAVAILABLE
+ */
+async function refuseOtherKind(api: KubeApi, simulated: boolean): Promise<void> {
+  if (isSimulated(await api.clusterUid()) === simulated) return;
+  const which = simulated ? 'is a real one' : 'is simulated';
+  throw new ConnectorError('CONFIG_INVALID', `The cluster at ${api.server} ${which}, and SIMULATION is ${simulated}.`);
+}
+
+function kubeConfigOf({ kubeContext }: WorkerConfig): KubeConfig {
+  const kubeConfig = new KubeConfig();
+  kubeConfig.loadFromDefault();
+  if (kubeContext) kubeConfig.setCurrentContext(kubeContext);
+  return kubeConfig;
+}

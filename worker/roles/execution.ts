@@ -1,0 +1,163 @@
+import { Worker } from '@temporalio/worker';
+import { createActivities } from '../../activities/index.ts';
+import { createMask } from '../../activities/kubernetes/mask.ts';
+import { createPlanner } from '../../activities/kubernetes/planner.ts';
+import { createStateRecords, createStateSecrets, createWriter } from '../../activities/kubernetes/writer.ts';
+import { createAdmission } from '../../activities/package/admission.ts';
+import { Claims } from '../../activities/package/claims.ts';
+import { Locks } from '../../activities/package/locks.ts';
+import { Sequences } from '../../activities/package/sequences.ts';
+import { createStatementProver } from '../../activities/package/statements.ts';
+import type { ApproverSource } from '../../activities/sigstore/approver-keys.ts';
+import { fileApproverSource, NO_APPROVERS, vaultApproverSource } from '../../activities/sigstore/approver-keys.ts';
+import type { KeySource } from '../../activities/sigstore/keys.ts';
+import { cachedKeySource, cosignKeySource } from '../../activities/sigstore/keys.ts';
+import { readTrustedRoot } from '../../activities/sigstore/trusted-root.ts';
+import { vaultKeySource } from '../../activities/sigstore/vault-keys.ts';
+import { createWitness } from '../../activities/temporal/witness.ts';
+import type { Vault } from '../../activities/vault/vault.ts';
+import { dataConverter } from '../../client/data-converter/index.ts';
+import { sha256 } from '../../client/sha256.ts';
+import { ConnectorError } from '../../domain/errors.ts';
+import { rollbackIdOf, taskQueueOf } from '../../domain/names.ts';
+import { createReadActivities } from '../audit-upkeep.ts';
+import { watchKeys } from '../audit-watch.ts';
+import type { WorkerConfig } from '../config.ts';
+import type { Foundation } from '../foundation.ts';
+import { openHalting } from '../halting.ts';
+import { executionLooks, reportKeys } from '../health-watch.ts';
+import { createPolicyNews } from '../policy-news.ts';
+import { watchPolicy } from '../policy-watch.ts';
+import { clusterSchedules, reconcileSchedules } from '../schedules.ts';
+import { registeredSearchAttributes } from '../temporal.ts';
+import { workflowsOf } from '../workflows.ts';
+import type { RoleRun } from './role.ts';
+
+/** The Secret with the key that values of Secrets are masked with. */
+const MASKING_KEY = 'byoc-masking-key';
+
+/** What whoever is on call reads first. */
+const TOLD = {
+  refused: 'a call was refused',
+  'package-failed': 'a package failed',
+  'cut-off': 'the run of a package was ended from outside: terminated, reset or wiped',
+} as const;
+
+/** Verifies, plans and carries out work packages: the one role that changes the cluster. */
+export async function startExecution(foundation: Foundation): Promise<RoleRun> {
+  const { config, kube, api, simulation, temporal, client, policy, audit, health, metrics, logger } = foundation;
+  const { clusterId, writer: name } = config;
+  const taskQueue = taskQueueOf(clusterId, 'execution');
+  const now = () => new Date();
+  const searchAttributes = await registeredSearchAttributes(temporal);
+
+  const state = createStateRecords(api);
+  const mask = createMask(await foundation.readKey(MASKING_KEY));
+  const planner = createPlanner({ api, sha256, mask });
+  const halting = await openHalting(config, kube, audit, logger);
+  const writer = createWriter({ api: halting.guard(api), planner });
+  const vault = config.vault && foundation.openVault('execution', config.vault);
+  const trustedRoot = config.trustedRootPath === undefined ? undefined : await readTrustedRoot(config.trustedRootPath);
+  const keys = reportKeys(watchKeys(simulation?.keys ?? keySourceOf(vault, config), 'packages', audit.record), health);
+  const approvers = watchKeys(simulation?.approvers ?? approverSourceOf(vault, config), 'votes', audit.record);
+  const admit = audit.guard(createAdmission({ clusterId, keys, trustedRoot, policy, sha256, now }));
+  const prove = createStatementProver({ approvers, policy, now });
+
+  const claims = new Claims(state);
+  const witness = createWitness(client.workflow);
+  const locks = new Locks({
+    clusterId,
+    records: state,
+    leases: halting.leases,
+    sha256,
+    isOver: async (wpkId, runId) => {
+      const claim = await claims.read(wpkId);
+      if (!claim) return true;
+      // Another run than the package's own is that of its rollback.
+      const workflowId = claim.runId === runId ? claim.workflowId : rollbackIdOf(clusterId, wpkId);
+      return (await witness.fateOf({ workflowId, runId })) !== 'running';
+    },
+    onTrouble: (err) => logger.warn({ err }, 'what a package held could not be given back; it is tried again'),
+    now,
+  });
+
+  const activities = createActivities({
+    clusterId,
+    taskQueue,
+    searchAttributes,
+    sha256,
+    admit,
+    claims,
+    planner,
+    writer,
+    executor: halting.executor,
+    locks,
+    freeze: halting.freeze,
+    audit,
+    uploadAudit: audit.secure,
+    onEnded: audit.uploadLater,
+    witness,
+    prove,
+    secrets: createStateSecrets(api),
+    sequences: new Sequences(state, sha256, clusterId),
+    policy,
+    now,
+    onTrouble: ({ trouble, activity, caller, error }) => {
+      const about = {
+        activity,
+        code: error instanceof ConnectorError ? error.code : 'INTERNAL',
+        ...caller,
+        err: error,
+      };
+      metrics.onTrouble(trouble, about.code);
+      if (trouble === 'away') logger.warn(about, 'something is away; the activity will be tried again');
+      else if (trouble === 'waiting') logger.debug(about, 'a package waits');
+      else logger.error({ alert: trouble, ...about }, TOLD[trouble]);
+    },
+  });
+
+  const worker = await Worker.create({
+    ...temporal,
+    taskQueue,
+    activities: { ...activities, ...createReadActivities(audit) },
+    dataConverter,
+    ...(await workflowsOf(config)),
+    // A stop is heard with a heartbeat's answer: send each one.
+    maxHeartbeatThrottleInterval: '200ms',
+    defaultHeartbeatThrottleInterval: '200ms',
+    shutdownGraceTime: '20s',
+  });
+  const news = createPolicyNews({
+    clusterId,
+    writer: name,
+    audit,
+    client,
+    searchAttributes,
+    logger: logger.child({ file: config.policyPath }),
+  });
+  const policyWatch = await watchPolicy({ path: config.policyPath, load: policy, news });
+  await reconcileSchedules(client.schedule, clusterSchedules(clusterId));
+  return {
+    worker,
+    looks: executionLooks({ keys, policy, freeze: halting.freeze }),
+    freeze: halting.freeze,
+    intake: { admit, claims },
+    run: () => worker.run(),
+    shutdown: () => worker.shutdown(),
+    async close() {
+      await policyWatch.close();
+      await halting.close();
+    },
+  };
+}
+
+function keySourceOf(vault: Vault | undefined, { cosignKey, clusterId }: WorkerConfig): KeySource {
+  if (vault) return cachedKeySource(vaultKeySource({ vault, clusterId }));
+  if (cosignKey) return cosignKeySource(cosignKey);
+  throw new ConnectorError('CONFIG_INVALID', 'Neither VAULT_ADDR nor COSIGN_KEY is set.');
+}
+
+function approverSourceOf(vault: Vault | undefined, { approversPath, clusterId }: WorkerConfig): ApproverSource {
+  if (approversPath) return fileApproverSource(approversPath);
+  return vault ? cachedKeySource(vaultApproverSource({ vault, clusterId })) : NO_APPROVERS;
+}

@@ -1,0 +1,30 @@
+import type { VaultSettings } from '../../activities/vault/vault.ts';
+import type { MetricsSettings } from '../config.ts';
+import type { Foundation } from '../foundation.ts';
+import { createMetricsStream } from '../metrics-stream.ts';
+import type { RoleRun } from './role.ts';
+
+/** The Secret with the key that personal data in labels is hashed with. */
+const REDACTION_KEY = 'byoc-redaction-key';
+
+export interface MetricsOptions {
+  readonly metrics: MetricsSettings;
+  readonly vault: VaultSettings | undefined;
+}
+
+/** Reads metrics from Prometheus and sends them, without personal data, to the Insight Engine. */
+export async function startMetrics(foundation: Foundation, { metrics, vault }: MetricsOptions): Promise<RoleRun> {
+  const { config, temporal, client, logger } = foundation;
+  return createMetricsStream({
+    ...temporal,
+    settings: metrics,
+    clusterId: config.clusterId,
+    writer: config.writer,
+    dataDir: config.dataDir,
+    identity: foundation.identityOf('metrics', vault),
+    redactionKey: await foundation.readKey(REDACTION_KEY),
+    source: foundation.simulation?.prometheus,
+    client,
+    logger,
+  });
+}
