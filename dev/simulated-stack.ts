@@ -26,7 +26,10 @@ export interface SimulatedStack extends SimulatedServices {
   stop(): Promise<void>;
 }
 
-type Options = Pick<StackOptions, 'stateDir' | 'env' | 'signal' | 'onProgress'>;
+interface Options extends Pick<StackOptions, 'stateDir' | 'env' | 'signal' | 'onProgress'> {
+  /** More settings of the worker. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
 
 /**
  * Starts Temporal, the control plane and a worker in simulation mode: nothing else is installed or built.
@@ -55,7 +58,7 @@ export async function startSimulatedStack(options: Options): Promise<SimulatedSt
       startControlPlaneServer(host, { SIMULATED_KEYS: keysFile }),
     ]);
     onProgress('temporal', 'ready');
-    const connector = await prepare(stateDir, { temporal, controlPlane }, options.env);
+    const connector = await prepare(stateDir, { temporal, controlPlane }, options);
     const worker = await startWorker(connector, signal);
     stops.push(() => worker.stop());
     onProgress('worker', 'ready');
@@ -110,7 +113,7 @@ function dataDirOf(stateDir: string): string {
   return join(connectorFolder(resolve(stateDir)), 'data');
 }
 
-async function prepare(stateDir: string, services: SimulatedServices, env: NodeJS.ProcessEnv) {
+async function prepare(stateDir: string, services: SimulatedServices, { env, settings }: Options) {
   const connector = simulatedConnector(services, stateDir);
   await mkdir(connector.folder, { recursive: true, mode: 0o700 });
   await writeFile(connector.policyPath, DEV_POLICY);
@@ -118,5 +121,5 @@ async function prepare(stateDir: string, services: SimulatedServices, env: NodeJ
   const told = ['NODE_ENV', 'KUBERNETES_SERVICE_HOST', SIMULATION_ALLOWED.name].flatMap((name) =>
     env[name] ? [[name, env[name]] as const] : [],
   );
-  return { ...connector, env: { ...connector.env, ...Object.fromEntries(told) } };
+  return { ...connector, env: { ...connector.env, ...settings, ...Object.fromEntries(told) } };
 }

@@ -18,7 +18,6 @@ import { ConnectorError } from '../domain/errors.ts';
 import { Health } from '../domain/health.ts';
 import type { Role } from '../domain/names.ts';
 import { STATE_NAMESPACE, VERSION } from '../domain/names.ts';
-import { isSimulated } from '../domain/simulation.ts';
 import type { Alerts } from './alerts.ts';
 import { openAlerts } from './alerts.ts';
 import type { AuditTrail } from './audit-trail.ts';
@@ -27,6 +26,7 @@ import type { WorkerConfig } from './config.ts';
 import type { Metrics } from './metrics/registry.ts';
 import { createMetrics } from './metrics/registry.ts';
 import type { Simulation } from './simulation/open.ts';
+import { refuseOtherKind } from './simulation/refusals.ts';
 import type { TemporalAccess } from './temporal.ts';
 import { connectTemporal } from './temporal.ts';
 import { openVault } from './vault.ts';
@@ -68,7 +68,7 @@ export async function openFoundation(
     : undefined;
   const kube = simulation?.kubeConfig ?? kubeConfigOf(config);
   const api = createKubeApi(kube);
-  await refuseOtherKind(api, config.simulated);
+  await refuseOtherKind(config, api);
   const metrics = createMetrics();
   const alerts = await openAlerts({
     clusterId: config.clusterId,
@@ -118,16 +118,6 @@ export async function openFoundation(
       await simulation?.close();
     },
   };
-}
-
-/**
- * A real connector has nothing to do in a simulated cluster, whoever's kubeconfig leads there, and the other way round.
- * @throws {ConnectorError} CONFIG_INVALID, KUBERNETES_UNAVAILABLE
- */
-async function refuseOtherKind(api: KubeApi, simulated: boolean): Promise<void> {
-  if (isSimulated(await api.clusterUid()) === simulated) return;
-  const which = simulated ? 'is a real one' : 'is simulated';
-  throw new ConnectorError('CONFIG_INVALID', `The cluster at ${api.server} ${which}, and SIMULATION is ${simulated}.`);
 }
 
 function kubeConfigOf({ kubeContext }: WorkerConfig): KubeConfig {

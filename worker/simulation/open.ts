@@ -1,4 +1,4 @@
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KubeConfig } from '@kubernetes/client-node';
 import type { Logger } from 'pino';
@@ -9,8 +9,7 @@ import { developmentKey } from '../../activities/sigstore/development-keys.ts';
 import type { KeySource } from '../../activities/sigstore/keys.ts';
 import { parsePublicKeys } from '../../activities/sigstore/keys.ts';
 import type { Identity } from '../../activities/vault/identity.ts';
-import { ConnectorError } from '../../domain/errors.ts';
-import { isSimulated, NOT_SIMULATED, SIMULATION_NOTICE } from '../../domain/simulation.ts';
+import { NOT_SIMULATED, SIMULATION_NOTICE } from '../../domain/simulation.ts';
 import type { WorkerConfig } from '../config.ts';
 import { startApiServer } from './api-server/server.ts';
 import { selfSigned } from './certificate.ts';
@@ -46,12 +45,8 @@ export function simulationFiles(dataDir: string) {
   };
 }
 
-/**
- * Makes what a simulated connector stands on, in this process and a folder of it, and says loudly that it did.
- * @throws {ConnectorError} CONFIG_INVALID for a data folder that holds what is real
- */
+/** Makes what a simulated connector stands on, in this process and a folder of it, and says loudly that it did. */
 export async function openSimulation({ dataDir, clusterId }: WorkerConfig, logger: Logger): Promise<Simulation> {
-  await refuseRealLogs(dataDir);
   const files = simulationFiles(dataDir);
   await mkdir(files.folder, { recursive: true, mode: 0o700 });
   const server = await startApiServer({ tls: await selfSigned() });
@@ -84,18 +79,6 @@ export async function openSimulation({ dataDir, clusterId }: WorkerConfig, logge
     identity,
     close: () => server.close(),
   };
-}
-
-/** @throws {ConnectorError} CONFIG_INVALID */
-async function refuseRealLogs(dataDir: string): Promise<void> {
-  const real = (await chainsIn(dataDir)).find((chain) => !isSimulated(chain));
-  if (real === undefined) return;
-  const detail = `${dataDir} holds the audit log ${real} of a real connector; give a simulation a BYOC_DATA_DIR of its own.`;
-  throw new ConnectorError('CONFIG_INVALID', detail);
-}
-
-async function chainsIn(dataDir: string): Promise<string[]> {
-  return readdir(join(dataDir, 'audit')).catch(() => []);
 }
 
 /** Told on stderr, once for machines and once for people. */

@@ -53,6 +53,13 @@ export function invalid(kind: ServedKind, name: string, field: string, why: stri
   return new Refusal(422, 'Invalid', message, { ...details, kind: kind.kind });
 }
 
+export function managerMissing(): Refusal {
+  const why = 'Required value: is required for apply patch';
+  const message = `PatchOptions.meta.k8s.io "" is invalid: fieldManager: ${why}`;
+  const causes = [{ reason: 'FieldValueRequired', message: why, field: 'fieldManager' }];
+  return new Refusal(422, 'Invalid', message, { group: 'meta.k8s.io', kind: 'PatchOptions', causes });
+}
+
 export function badRequest(message: string): Refusal {
   return new Refusal(400, 'BadRequest', message);
 }

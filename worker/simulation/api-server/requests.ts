@@ -9,7 +9,16 @@ import type { ServedKind } from './kinds.ts';
 import { apiVersionOf, discoveryDocument, SERVED } from './kinds.ts';
 import type { Writing } from './ownership.ts';
 import { applied, updated } from './ownership.ts';
-import { alreadyExists, badRequest, conflict, invalid, MODIFIED, notFound, Refusal } from './refusal.ts';
+import {
+  alreadyExists,
+  badRequest,
+  conflict,
+  invalid,
+  managerMissing,
+  MODIFIED,
+  notFound,
+  Refusal,
+} from './refusal.ts';
 import { selects } from './selectors.ts';
 import type { ObjectStore, Place } from './store.ts';
 import { created } from './store.ts';
@@ -204,13 +213,7 @@ function apply(store: ObjectStore, place: Place, before: KubeObject | undefined,
     assertVersion(place, before, resourceVersion);
     assertUid(place, before, uid, 'patch');
   }
-  if (!request.query.get('fieldManager')) {
-    throw new Refusal(
-      422,
-      'Invalid',
-      'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch',
-    );
-  }
+  if (!request.query.get('fieldManager')) throw managerMissing();
   const now = new Date();
   const writing = { manager: managerOf(request), now, force: request.query.get('force') === 'true' };
   const wanted = asStored(withoutServerFields(manifest));
@@ -395,18 +398,26 @@ function withServerFields(before: KubeObject, after: KubeObject): KubeObject {
   } as KubeObject;
 }
 
-/** The texts of a Secret are kept encoded; the label that the server gives to each namespace. */
+/** As the server keeps it: the texts of a Secret encoded, no empty data, and the label that each namespace gets. */
 function asStored(object: KubeObject): KubeObject {
   if (object.kind === 'Secret') {
-    const { stringData, ...rest } = object;
+    const { stringData, data, ...rest } = object;
     const texts = Object.entries(isRecord(stringData) ? stringData : {});
     const encoded = texts.map(([key, text]) => [key, Buffer.from(String(text)).toString('base64')]);
-    const data = { ...(isRecord(rest['data']) ? rest['data'] : {}), ...Object.fromEntries(encoded) };
-    return { ...rest, ...(Object.keys(data).length > 0 && { data }), type: rest['type'] ?? 'Opaque' } as KubeObject;
+    const all = { ...(isRecord(data) ? data : {}), ...Object.fromEntries(encoded) };
+    return withData({ ...rest, type: rest['type'] ?? 'Opaque' }, all);
+  }
+  if (object.kind === 'ConfigMap') {
+    const { data, ...rest } = object;
+    return withData(rest, isRecord(data) ? data : {});
   }
   if (object.kind !== 'Namespace') return object;
   const labels = { ...object.metadata.labels, 'kubernetes.io/metadata.name': object.metadata.name };
   return { ...object, metadata: { ...object.metadata, labels }, status: { phase: 'Active' } };
+}
+
+function withData(object: object, data: Readonly<Record<string, unknown>>): KubeObject {
+  return (Object.keys(data).length > 0 ? { ...object, data } : object) as KubeObject; // nothing but its data was taken
 }
 
 function isLeaving({ metadata }: KubeObject): boolean {
