@@ -124,7 +124,8 @@ async function logRequests(folder: string, requestLog: string): Promise<string[]
   const writes = { level: 'Metadata', verbs: ['create', 'update', 'patch', 'delete'] };
   const policy = { apiVersion: 'audit.k8s.io/v1', kind: 'Policy', rules: [writes, { level: 'None' }] };
   await writeFile(file, stringify(policy));
-  return [`--audit-policy-file=${file}`, `--audit-log-path=${requestLog}`];
+  // Else it begins anew after 100 MB, and whoever reads along loses its place.
+  return [`--audit-policy-file=${file}`, `--audit-log-path=${requestLog}`, '--audit-log-maxsize=10000'];
 }
 
 /** Whether the API server says of itself that it is ready. */
