@@ -4,7 +4,7 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { print, printAs, reportError, say } from '../client/cli/output.ts';
-import { startStack } from '../dev/stack.ts';
+import { SERVICE_NAMES, startStack } from '../dev/stack.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { AGENT_NOTES, benchAgent } from './agent.ts';
 import { AUDIT_NOTES, benchAudit } from './audit.ts';
@@ -13,9 +13,10 @@ import type { BenchContext } from './compare.ts';
 import { benchPipeline, PIPELINE_NOTES } from './pipeline.ts';
 import { benchPlan, PLAN_NOTES } from './plan.ts';
 import { benchRedact, REDACT_NOTES } from './redact.ts';
+import { isSmall, measureRoles, renderRoles, ROLES_NOTES } from './roles.ts';
 import { benchStop, STOP_NOTES } from './stop.ts';
 import type { Comparison, Deadline } from './table.ts';
-import { isInTime, isMet, ratioOf, renderDeadlines, renderTable } from './table.ts';
+import { alignColumns, isInTime, isMet, ratioOf, renderDeadlines, renderTable } from './table.ts';
 
 interface Benchmark {
   readonly about: string;
@@ -55,6 +56,8 @@ const BENCHMARKS: ReadonlyMap<string, Benchmark | LoneBenchmark> = new Map<strin
   ['redact', { about: 'redaction of 1 MiB, and what it finds', notes: REDACT_NOTES, runAlone: benchRedact }],
 ]);
 
+const ROLES = { name: 'roles', about: 'start and idle memory of each role, from dist/' } as const;
+
 /** Fewer say nothing about a 95th percentile. */
 const MIN_ROUNDS = 10;
 const ROUNDS = 12;
@@ -74,7 +77,8 @@ await new Command('bench')
     if (name === undefined) return list();
     const benchmark = BENCHMARKS.get(name);
     const timed = TIMED.get(name);
-    if (!benchmark && !timed) {
+    const isRoles = name === ROLES.name;
+    if (!benchmark && !timed && !isRoles) {
       say(`bench: there is no benchmark "${name}"`);
       list();
       process.exitCode = 2;
@@ -83,6 +87,7 @@ await new Command('bench')
     try {
       if (benchmark) await measure(benchmark, options);
       if (timed) await time(timed, options);
+      if (isRoles) await weigh(options);
     } catch (error) {
       if (error instanceof ConnectorError) {
         process.exitCode = reportError(error);
@@ -96,6 +101,7 @@ await new Command('bench')
 
 function list(): void {
   for (const [name, { about }] of [...BENCHMARKS, ...TIMED]) print(`${name}  ${about}`);
+  print(`${ROLES.name}  ${ROLES.about}`);
 }
 
 async function measure(benchmark: Benchmark | LoneBenchmark, { rounds = ROUNDS, output }: Options): Promise<void> {
@@ -133,6 +139,31 @@ async function time({ notes, runTimed, rounds: usual }: TimedBenchmark, { rounds
       '',
       ...results.flatMap(({ facts = [] }) => facts),
       ...notes,
+      `${machine.cores} cores (${machine.processor}), load ${machine.loadBefore} before, Node ${machine.node}.`,
+    ]);
+  } finally {
+    await stack.stop();
+  }
+}
+
+async function weigh({ output }: Options): Promise<void> {
+  process.once('SIGINT', () => process.exit(130));
+  const machine = machineFacts();
+  const stateDir = join(import.meta.dirname, '..', '.byoc', 'bench');
+  const onProgress = (part: string, message: string) => say(`${part.padEnd(12)} ${message}`);
+  const stack = await startStack({
+    stateDir,
+    env: process.env,
+    services: [...SERVICE_NAMES, 'prometheus'],
+    onProgress,
+  });
+  try {
+    const results = await measureRoles(stack, say);
+    const rated = results.map((one) => ({ ...one, met: isSmall(one) }));
+    printAs(output, { machine, notes: ROLES_NOTES, results: rated }, () => [
+      ...alignColumns(renderRoles(results)),
+      '',
+      ...ROLES_NOTES,
       `${machine.cores} cores (${machine.processor}), load ${machine.loadBefore} before, Node ${machine.node}.`,
     ]);
   } finally {

@@ -63,7 +63,8 @@ export function renderTable(comparisons: readonly Comparison[]): string[] {
   return alignColumns([heading, ...rows]);
 }
 
-function alignColumns(table: readonly (readonly string[])[]): string[] {
+/** @param table rows of cells, the heading first */
+export function alignColumns(table: readonly (readonly string[])[]): string[] {
   const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
   const pad = (cell: string, column: number) =>
     column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0);

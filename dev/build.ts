@@ -1,4 +1,4 @@
-/** `npm run build`: the sources as JavaScript in dist/, and the workflow bundle that workers load in production. */
+/** `npm run build`: the sources as JavaScript in dist/, and the workflow bundles that workers load in production. */
 import { execFileSync } from 'node:child_process';
 import { copyFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -12,10 +12,15 @@ await rm(dist, { recursive: true, force: true });
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
 execFileSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json')], { stdio: 'inherit' });
 await copyFile(join(root, 'dev', 'servers', 'pod-fates.yaml'), join(dist, 'dev', 'servers', 'pod-fates.yaml'));
-const { code } = await bundleWorkflowCode({
-  workflowsPath: join(dist, 'workflows', 'index.js'),
-  workflowInterceptorModules: [join(dist, 'workflows', 'interceptors.js')],
-  payloadConverterPath: join(dist, 'client', 'data-converter', 'payload-converter.js'),
-  logger: new DefaultLogger('WARN'),
-});
-await writeFile(join(dist, 'workflow-bundle.js'), code);
+for (const [workflows, bundle] of [
+  ['index', 'workflow-bundle.js'],
+  ['scheduled', 'scheduled-bundle.js'],
+] as const) {
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: join(dist, 'workflows', `${workflows}.js`),
+    workflowInterceptorModules: [join(dist, 'workflows', 'interceptors.js')],
+    payloadConverterPath: join(dist, 'client', 'data-converter', 'payload-converter.js'),
+    logger: new DefaultLogger('WARN'),
+  });
+  await writeFile(join(dist, bundle), code);
+}

@@ -215,6 +215,10 @@ export const AUDIT_CATALOGUE = {
     said: text,
   }),
   'vault.renewal-failed': event('A token of the connector could not be renewed.', { role: text, said: text }),
+  'kubernetes.token-issued': event('The API server issued a token of the account that packages are applied with.', {
+    account: text,
+    ttlSeconds: count,
+  }),
   'vault.token-issued': event('Vault issued a JWT by which another service knows this cluster.', {
     role: text,
     ttlSeconds: count,

@@ -20,8 +20,11 @@ export const FIELD_MANAGER = 'byoc-connector';
 /** Stamped, with package id and step, on what `restart`, `scale`, `patch` change: repeated attempts see what is done. */
 export const STAMP_ANNOTATION = 'neuralops.io/wpk-step';
 
-/** The namespace of the connector's own state (claims, later locks and freeze). */
+/** The namespace of the connector's own state (claims, locks, freeze, snapshots, keys) where no other one is set. */
 export const STATE_NAMESPACE = 'byoc-system';
+
+/** The Secret with the key that personal data in labels of metrics is hashed with. */
+export const REDACTION_KEY = 'byoc-redaction-key';
 
 /** Search attributes (all Keyword) that the connector sets where the Temporal namespace has them registered. */
 export const SEARCH_ATTRIBUTES = {

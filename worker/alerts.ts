@@ -12,7 +12,8 @@ import { isSimulated } from '../domain/simulation.ts';
 
 /**
  * The one place that alerts go through: each is counted, and a signal to the control plane. What it is about is in
- * the audit log already (domain/alerts.ts). They do not go through Temporal, because they may be about Temporal.
+ * the audit log already (domain/alerts.ts). Where the process knows the control plane they do not go through Temporal,
+ * because they may be about Temporal; where it does not, they wait for Temporal (alert-relay.ts).
  */
 export interface Alerts {
   /** To be called with each entry that the audit log has taken; one that was told before is not told again. */
@@ -33,7 +34,7 @@ export interface Alerts {
 export interface AlertsOptions {
   readonly clusterId: string;
   readonly writer: string;
-  /** Where alerts wait; without one there is no control plane, and they are counted only. */
+  /** Where alerts wait; without one nobody takes them to a control plane, and they are counted only. */
   readonly folder: string | undefined;
   readonly count: (type: AlertType) => void;
   readonly logger: Logger;

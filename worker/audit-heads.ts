@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { AuditLog } from '../activities/audit/log.ts';
-import type { HeadLeases } from '../activities/kubernetes/writer.ts';
+import type { HeadLease, HeadLeases } from '../activities/kubernetes/writer.ts';
 import type { HeadKey } from '../domain/audit-head.ts';
 import { signHead } from '../domain/audit-head.ts';
 
@@ -14,7 +14,7 @@ export interface HeadPublisherOptions {
   readonly log: Pick<AuditLog, 'head'>;
   readonly key: HeadKey;
   readonly leases: Pick<HeadLeases, 'publish'>;
-  readonly lease: { readonly name: string; readonly clusterId: string; readonly holder: string };
+  readonly lease: Pick<HeadLease, 'name' | 'clusterId' | 'holder' | 'roles'>;
   readonly logger: Logger;
 }
 

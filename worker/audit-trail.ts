@@ -25,7 +25,7 @@ import type { HeadKey } from '../domain/audit-head.ts';
 import { parseSignedHead } from '../domain/audit-head.ts';
 import { canonicalJson } from '../domain/digest.ts';
 import { ConnectorError } from '../domain/errors.ts';
-import { chainOf, leaseNameOf, STATE_NAMESPACE } from '../domain/names.ts';
+import { chainOf, leaseNameOf } from '../domain/names.ts';
 import type { Alerts } from './alerts.ts';
 import { publishHeads } from './audit-heads.ts';
 import { describeUpload, UploadOutage } from './audit-outage.ts';
@@ -37,6 +37,8 @@ import type { WorkerConfig } from './config.ts';
 export interface AuditTrail extends Pick<AuditLog, 'append'> {
   /** What heads are signed with, PEM. */
   readonly publicKeyPem: string;
+  /** Signs what this cluster says of itself elsewhere; each kind of text begins with a context of its own. */
+  readonly sign: HeadKey['sign'];
   readonly record: Record;
   readonly leases: HeadLeases;
   /** An admission that also asks what the policy wants of the log. It throws POLICY_DENIED, S3_UNAVAILABLE too. */
@@ -108,9 +110,9 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
   const { config, version, api, bucket, watchers, raise, logger } = options;
   const { clusterId, writer } = config;
   const dir = join(config.dataDir, 'audit');
-  const key = createHeadKey(await sharedKey(api, HEAD_KEY));
-  const leases = createHeadLeases(api);
-  const lease = { name: leaseNameOf(clusterId, writer), clusterId, holder: writer };
+  const key = createHeadKey(await sharedKey(api, HEAD_KEY, config.stateNamespace));
+  const leases = createHeadLeases(api, config.headsNamespace);
+  const lease = { name: leaseNameOf(clusterId, writer), clusterId, holder: writer, roles: config.roles };
   const base = chainOf(clusterId, writer);
   const published = headIn(await leases.read(lease.name), { key, base, logger });
   const elsewhere = async () => {
@@ -197,11 +199,12 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
     headKey: key.keyId,
     settings: sha256(canonicalJson(withoutSecrets(config))),
   });
-  await record('secret.read', { store: 'kubernetes', paths: [`${STATE_NAMESPACE}/${HEAD_KEY}`] });
+  await record('secret.read', { store: 'kubernetes', paths: [`${config.stateNamespace}/${HEAD_KEY}`] });
   const heads = publishHeads({ log, key, leases, lease, logger });
 
   return {
     publicKeyPem: key.publicKeyPem,
+    sign: key.sign,
     append,
     record,
     leases,

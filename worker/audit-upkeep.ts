@@ -12,7 +12,7 @@ import { auditReadSchema } from '../domain/audit-read.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { auditQueueOf } from '../domain/names.ts';
 import type { AuditTrail } from './audit-trail.ts';
-import { auditSchedules, metricsSchedules, reconcileSchedules, removeSchedules } from './schedules.ts';
+import { auditSchedules, reconcileSchedules, removeSchedules, writerScheduleIds } from './schedules.ts';
 
 /** A writer that has been silent for so long is gone: nothing is scheduled for it any more. */
 const GONE_AFTER_MS = 24 * 3_600_000;
@@ -25,6 +25,10 @@ export interface AuditUpkeepOptions {
   readonly namespace: string;
   readonly client: Client;
   readonly audit: AuditTrail;
+  /** Where this process runs workflows. */
+  readonly workflowQueue: string;
+  /** Whether it also forgets writers that are gone, which takes the right to remove their Leases. */
+  readonly forgetsOthers: boolean;
   readonly logger: Logger;
 }
 
@@ -40,7 +44,7 @@ export async function createAuditUpkeep(options: AuditUpkeepOptions): Promise<Wo
     maxConcurrentActivityTaskExecutions: 2,
     shutdownGraceTime: '5s',
   });
-  await reconcileSchedules(client.schedule, auditSchedules(clusterId, writer));
+  await reconcileSchedules(client.schedule, auditSchedules(clusterId, writer, options.workflowQueue));
   return worker;
 }
 
@@ -55,7 +59,7 @@ function createUpkeepActivities(options: AuditUpkeepOptions): AuditUpkeepActivit
     removeAudit: () =>
       translated(async () => {
         const { removed, keptBytes } = await audit.removeFiles();
-        await forgetOthers(options);
+        if (options.forgetsOthers) await forgetOthers(options);
         return { files: removed.map(({ file }) => file.name), keptBytes };
       }),
   };
@@ -90,9 +94,7 @@ async function forgetOthers({ clusterId, writer, client, audit, logger }: AuditU
   for (const { name, holder, renewedAt } of await audit.leases.list(clusterId)) {
     const silentMs = Date.now() - renewedAt.getTime();
     if (holder === writer || !(silentMs > GONE_AFTER_MS)) continue;
-    const gone = [...auditSchedules(clusterId, holder), ...metricsSchedules(clusterId, holder)];
-    const ids = gone.map(({ id }) => id);
-    await removeSchedules(client.schedule, ids);
+    await removeSchedules(client.schedule, writerScheduleIds(clusterId, holder));
     if (silentMs > FORGOTTEN_AFTER_MS) await audit.leases.remove(name);
     logger.info({ writer: holder }, 'a writer is gone; its schedules were removed');
   }

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import type { ServiceAccountName } from '../activities/kubernetes/applying-account.ts';
 import type { PrometheusAuth } from '../activities/prometheus/client.ts';
 import type { BucketOptions, Encryption } from '../activities/s3/bucket.ts';
 import type { VaultSettings } from '../activities/vault/vault.ts';
@@ -8,7 +9,7 @@ import { refuseSkipVerify } from '../activities/vault/vault.ts';
 import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { Role } from '../domain/names.ts';
-import { CLUSTER_ID } from '../domain/names.ts';
+import { CLUSTER_ID, STATE_NAMESPACE } from '../domain/names.ts';
 import { isPrivateAddress } from '../domain/private-address.ts';
 import { SIMULATED_CLUSTER } from '../domain/simulation.ts';
 import { ROLES } from '../domain/vault-setup.ts';
@@ -16,6 +17,9 @@ import type { AgentConfig } from './agent/settings.ts';
 import { AGENT_SETTINGS, agentConfigOf } from './agent/settings.ts';
 import { readSimulation, refuseOtherCluster } from './simulation/settings.ts';
 import { readVaultSettings } from './vault-settings.ts';
+
+/** RFC 1123. */
+const NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 /** Settings of the worker, all from the environment; `TEMPORAL_*` are read by @temporalio/envconfig. */
 const settingsSchema = z
@@ -79,6 +83,18 @@ const settingsSchema = z
     /** How long metrics wait on the disk for the Insight Engine, and how much of it they may take. */
     BYOC_METRICS_KEEP_SECONDS: z.coerce.number().int().min(1).max(3_600).default(3_600),
     BYOC_METRICS_LOCAL_MIB: z.coerce.number().min(0.01).max(64).default(24),
+    /** Where claims, locks, the freeze and keys are, and where audit heads are published. */
+    BYOC_STATE_NAMESPACE: z.string().regex(NAMESPACE, 'must be the name of a namespace').default(STATE_NAMESPACE),
+    BYOC_HEADS_NAMESPACE: z.string().regex(NAMESPACE, 'must be the name of a namespace').optional(),
+    /** The account that packages are applied with, `namespace/name`; the connector's own where it is left out. */
+    BYOC_APPLY_SERVICE_ACCOUNT: z
+      .string()
+      .regex(/^[^/]+\/[^/]+$/, 'must be namespace/name of a ServiceAccount')
+      .transform((text) => {
+        const [namespace = '', name = ''] = text.split('/');
+        return { namespace, name };
+      })
+      .optional(),
     /** Kubernetes: the kubeconfig's context to use, where it is not the current one. */
     BYOC_KUBE_CONTEXT: z.string().min(1).optional(),
     ...AGENT_SETTINGS,
@@ -154,12 +170,17 @@ export interface WorkerConfig {
   readonly controlPlane: ControlPlaneSettings | undefined;
   /** The login by which the control plane knows the cluster. */
   readonly registrationVault: VaultSettings | undefined;
+  /** Whether alerts go to the control plane through another process, which has the role registration. */
+  readonly relaysAlerts: boolean;
   /** The agent's HTTP API; there is none where it is left out. */
   readonly agent: AgentConfig | undefined;
   readonly metrics: MetricsSettings | undefined;
   /** The login by which the Insight Engine knows the cluster. */
   readonly metricsVault: VaultSettings | undefined;
   readonly kubeContext: string | undefined;
+  readonly stateNamespace: string;
+  readonly headsNamespace: string;
+  readonly applyAccount: ServiceAccountName | undefined;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -242,10 +263,14 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
     },
     controlPlane,
     registrationVault: loginOf('registration'),
+    relaysAlerts: settings.BYOC_ROLES !== undefined && controlPlane === undefined,
     agent: agentConfigOf(settings, settings.BYOC_CLUSTER_ID),
     metrics,
     metricsVault: loginOf('metrics'),
     kubeContext: settings.BYOC_KUBE_CONTEXT,
+    stateNamespace: settings.BYOC_STATE_NAMESPACE,
+    headsNamespace: settings.BYOC_HEADS_NAMESPACE ?? settings.BYOC_STATE_NAMESPACE,
+    applyAccount: settings.BYOC_APPLY_SERVICE_ACCOUNT,
     logLevel: settings.LOG_LEVEL,
   };
 }

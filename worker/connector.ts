@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { FreezeState } from '../domain/freeze.ts';
 import { taskQueueOf } from '../domain/names.ts';
 import { openSupervision } from './agent/supervision.ts';
+import { createAlertRelay } from './alert-relay.ts';
 import { createAuditUpkeep } from './audit-upkeep.ts';
 import type { WorkerConfig } from './config.ts';
 import type { Foundation } from './foundation.ts';
@@ -9,6 +10,7 @@ import { openFoundation } from './foundation.ts';
 import type { RoleRun } from './roles/role.ts';
 import { metricsSchedules, removeSchedules } from './schedules.ts';
 import type { TemporalAccess } from './temporal.ts';
+import { workflowQueueOf } from './workflows.ts';
 
 /** A worker with everything it stands on. */
 export interface Connector {
@@ -26,9 +28,24 @@ export async function createConnector(
 ): Promise<Connector> {
   const { clusterId, writer } = config;
   const foundation = await openFoundation(config, env, logger);
-  const { temporal, client, audit } = foundation;
+  const { temporal, client, audit, alerts } = foundation;
   const roles = await startRoles(foundation);
-  const upkeep = await createAuditUpkeep({ ...temporal, clusterId, writer, client, audit, logger });
+  const [firstRole = 'execution'] = config.roles; // there is one
+  const workflowQueue = workflowQueueOf(config, firstRole);
+  const upkeep = await createAuditUpkeep({
+    ...temporal,
+    clusterId,
+    writer,
+    client,
+    audit,
+    workflowQueue,
+    forgetsOthers: config.roles.includes('execution'),
+    logger,
+  });
+  // Who does not know the control plane tells it through who does.
+  if (config.relaysAlerts) {
+    alerts.deliverThrough(createAlertRelay({ clusterId, client, workflowQueue, sign: audit.sign }));
+  }
   const supervision = await openSupervision(foundation, roles);
   const taskQueues = config.roles.map((role) => taskQueueOf(clusterId, role));
   logger.info({ roles: config.roles, taskQueues, namespace: temporal.namespace }, 'ready');
@@ -72,7 +89,7 @@ async function startRoles(foundation: Foundation): Promise<RoleRun[]> {
     const { startMetrics } = await import('./roles/metrics.ts');
     roles.push(await startMetrics(foundation, { metrics, vault: metricsVault }));
   } else {
-    const ids = metricsSchedules(config.clusterId, config.writer).map(({ id }) => id);
+    const ids = metricsSchedules(config.clusterId, config.writer, '').map(({ id }) => id);
     await removeSchedules(client.schedule, ids); // an earlier start may have had a Prometheus
   }
   return roles;

@@ -9,45 +9,47 @@ import { describeHeartbeat } from '../activities/control-plane/heartbeat.ts';
 import type { LinkActivities } from '../activities/control-plane/link.ts';
 import { createLinkActivities } from '../activities/control-plane/link.ts';
 import { describeRegistration } from '../activities/control-plane/registration.ts';
+import { createRelayActivities } from '../activities/control-plane/relay.ts';
 import { clusterFacts } from '../activities/kubernetes/cluster-facts.ts';
 import type { KubeReader } from '../activities/kubernetes/kube-api.ts';
 import type { PolicySource } from '../activities/policy/load-policy.ts';
 import { countPhases } from '../activities/temporal/phase-counts.ts';
 import type { Identity } from '../activities/vault/identity.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
-import { ALERTS, alertTypeOf } from '../domain/alerts.ts';
 import type { Health } from '../domain/health.ts';
 import type { Role } from '../domain/names.ts';
 import { scheduleIdOf, taskQueueOf, VERSION } from '../domain/names.ts';
 import type { Alerts } from './alerts.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import type { ControlPlaneSettings } from './config.ts';
-import type { LinkNews } from './link-watch.ts';
 import { LinkWatch, warningIn } from './link-watch.ts';
 import type { Metrics } from './metrics/registry.ts';
+import { createNewsTeller } from './news.ts';
 import { readPem } from './pem-file.ts';
-import type { PartNews } from './part-watch.ts';
-import { PartWatch } from './part-watch.ts';
 import type { RoleRun } from './roles/role.ts';
 import { linkSchedules, reconcileSchedules } from './schedules.ts';
+import type { RoleWorkflows } from './workflows.ts';
 
 export interface LinkOptions {
   readonly settings: ControlPlaneSettings;
   readonly clusterId: string;
   readonly writer: string;
-  /** What this process runs. */
-  readonly roles: readonly Role[];
+  /** What the cluster's processes do. */
+  readonly roles: () => Promise<readonly Role[]>;
   readonly identity: Identity;
   readonly connection: NativeConnection;
   readonly namespace: string;
+  /** Where this process runs workflows, and those that it runs on the queue of the role. */
+  readonly workflowQueue: string;
+  readonly workflows: RoleWorkflows;
   readonly client: Client;
   readonly searchAttributes: readonly string[];
   readonly api: KubeReader;
   readonly policy: PolicySource;
   readonly audit: Pick<AuditTrail, 'record' | 'leases' | 'publicKeyPem'>;
   readonly alerts: Alerts;
-  /** The emergency stop as this process knows it. */
-  readonly freeze?: HeartbeatDeps['freeze'];
+  /** The emergency stop. */
+  readonly freeze: HeartbeatDeps['freeze'];
   /** Where the control plane is reported on as a part among others; heartbeats carry all of them. */
   readonly health: Health;
   readonly metrics: Pick<Metrics, 'setControlPlaneLost' | 'onScheduleRun'>;
@@ -56,7 +58,6 @@ export interface LinkOptions {
 
 /** A clock that is this far off makes tokens invalid sooner or later. */
 const CLOCK_WARNING_MS = 30_000;
-const LOOK_AT_PARTS_EVERY_MS = 10_000;
 /** By which schedule each is called. */
 const SCHEDULES = { registerCluster: 'registration', sendHeartbeat: 'heartbeat' } as const;
 
@@ -69,7 +70,6 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Role
   const ca = settings.caPath === undefined ? undefined : await readPem('BYOC_CONTROL_PLANE_CA', settings.caPath);
   const controlPlane = createControlPlane({ url: settings.url, ca, identity: options.identity });
   const watch = new LinkWatch(settings.lostAfterMs);
-  const parts = new PartWatch();
   const versions = { connector: VERSION, node: process.versions.node };
   const components = () => health.components();
   const report = (activity: keyof LinkActivities, outcome: 'succeeded' | 'failed') => {
@@ -78,73 +78,66 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Role
     metrics.onScheduleRun(SCHEDULES[activity], outcome);
   };
 
-  const tell = async ({ type, detail }: LinkNews | PartNews) => {
-    const alert = alertTypeOf({ type, detail });
-    if (alert) logger.error({ alert, ...detail }, ALERTS[alert].summary);
-    else logger.info({ type, ...detail }, 'it is well again');
-    const outcome = alert ? 'failed' : 'succeeded';
-    await audit.record(type, detail, { outcome });
-  };
-  const tellAll = (news: readonly (LinkNews | PartNews)[]) => {
-    Promise.all(news.map(tell)).catch((error: unknown) =>
-      logger.error({ err: error }, 'news of the link cannot be recorded'),
-    );
-  };
+  const tellAll = createNewsTeller({ audit, logger });
   const warn = onceEach((warning) => logger.warn({ alert: 'control-plane-warning' }, warning));
 
   const worker = await Worker.create({
     connection: options.connection,
     namespace: options.namespace,
     taskQueue: taskQueueOf(clusterId, 'registration'),
-    activities: createLinkActivities({
-      controlPlane,
-      describeRegistration: () =>
-        describeRegistration({
-          clusterId,
-          hostname: hostname(),
-          labels: settings.labels,
-          roles: options.roles,
-          versions,
-          auditKeys: [audit.publicKeyPem],
-          cluster: clusterFacts(options.api),
-          policy: options.policy,
-        }),
-      describeHeartbeat: () =>
-        describeHeartbeat({
-          clusterId,
-          writer,
-          versions,
-          now: () => new Date(),
-          countPackages: () => countPhases(client.workflow, clusterId, options.searchAttributes, new Date()),
-          leases: audit.leases,
-          policy: options.policy,
-          freeze: options.freeze ?? (() => undefined),
-          components,
-          clockOffsetMs: controlPlane.clockOffsetMs,
-          alerts: () => alerts.counts,
-        }),
-      onAnswer(activity, answer) {
-        tellAll(watch.answered());
-        report(activity, 'succeeded');
-        alerts.deliverSoon();
-        const offsetMs = controlPlane.clockOffsetMs() ?? 0;
-        if (Math.abs(offsetMs) > CLOCK_WARNING_MS) warn("This machine's clock and the control plane's are far apart.");
-        const warning = warningIn(answer, VERSION);
-        if (warning !== undefined) warn(warning);
-      },
-      onFailure(activity, error) {
-        logger.warn({ activity, err: error }, 'the control plane could not be told');
-        tellAll(watch.failed(error, Date.now()));
-        report(activity, 'failed');
-      },
-    }),
+    ...options.workflows,
+    activities: {
+      ...createRelayActivities({ clusterId, controlPlane, publicKeyPem: audit.publicKeyPem }),
+      ...createLinkActivities({
+        controlPlane,
+        describeRegistration: async () =>
+          describeRegistration({
+            clusterId,
+            hostname: hostname(),
+            labels: settings.labels,
+            roles: await options.roles(),
+            versions,
+            auditKeys: [audit.publicKeyPem],
+            cluster: clusterFacts(options.api),
+            policy: options.policy,
+          }),
+        describeHeartbeat: () =>
+          describeHeartbeat({
+            clusterId,
+            writer,
+            versions,
+            now: () => new Date(),
+            countPackages: () => countPhases(client.workflow, clusterId, options.searchAttributes, new Date()),
+            leases: audit.leases,
+            policy: options.policy,
+            freeze: options.freeze,
+            components,
+            clockOffsetMs: controlPlane.clockOffsetMs,
+            alerts: () => alerts.counts,
+          }),
+        onAnswer(activity, answer) {
+          tellAll(watch.answered());
+          report(activity, 'succeeded');
+          alerts.deliverSoon();
+          const offsetMs = controlPlane.clockOffsetMs() ?? 0;
+          if (Math.abs(offsetMs) > CLOCK_WARNING_MS)
+            warn("This machine's clock and the control plane's are far apart.");
+          const warning = warningIn(answer, VERSION);
+          if (warning !== undefined) warn(warning);
+        },
+        onFailure(activity, error) {
+          logger.warn({ activity, err: error }, 'the control plane could not be told');
+          tellAll(watch.failed(error, Date.now()));
+          report(activity, 'failed');
+        },
+      }),
+    },
     dataConverter,
     maxConcurrentActivityTaskExecutions: 2,
     shutdownGraceTime: '5s',
   });
-  await reconcileSchedules(client.schedule, linkSchedules(clusterId));
+  await reconcileSchedules(client.schedule, linkSchedules(clusterId, options.workflowQueue));
   alerts.deliverThrough(controlPlane);
-  const looking = setInterval(() => tellAll(parts.look(components())), LOOK_AT_PARTS_EVERY_MS).unref();
 
   return {
     worker,
@@ -155,7 +148,6 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Role
     },
     shutdown: () => worker.shutdown(),
     async close() {
-      clearInterval(looking);
       await controlPlane.close();
     },
   };

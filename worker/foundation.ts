@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { Client } from '@temporalio/client';
-import { KubeConfig } from '@kubernetes/client-node';
 import type { Logger } from 'pino';
 import type { KubeAccess } from '../activities/kubernetes/credentials.ts';
 import type { KubeApi } from '../activities/kubernetes/kube-api.ts';
 import { createKubeApi } from '../activities/kubernetes/kube-api.ts';
+import { kubeConfigOf } from '../activities/kubernetes/kubeconfig.ts';
 import { sharedKey } from '../activities/kubernetes/writer.ts';
 import type { PolicySource } from '../activities/policy/load-policy.ts';
 import { policySource } from '../activities/policy/load-policy.ts';
@@ -17,7 +17,7 @@ import { CONTROL_PLANE_AUDIENCE, INSIGHT_AUDIENCE } from '../domain/control-plan
 import { ConnectorError } from '../domain/errors.ts';
 import { Health } from '../domain/health.ts';
 import type { Role } from '../domain/names.ts';
-import { STATE_NAMESPACE, VERSION } from '../domain/names.ts';
+import { VERSION } from '../domain/names.ts';
 import type { Alerts } from './alerts.ts';
 import { openAlerts } from './alerts.ts';
 import type { AuditTrail } from './audit-trail.ts';
@@ -66,14 +66,14 @@ export async function openFoundation(
   const simulation = config.simulated
     ? await (await import('./simulation/open.ts')).openSimulation(config, logger)
     : undefined;
-  const kube = simulation?.kubeConfig ?? kubeConfigOf(config);
+  const kube = simulation?.kubeConfig ?? (await kubeConfigOf(config.kubeContext, env));
   const api = createKubeApi(kube);
   await refuseOtherKind(config, api);
   const metrics = createMetrics();
   const alerts = await openAlerts({
     clusterId: config.clusterId,
     writer: config.writer,
-    folder: config.controlPlane && join(config.dataDir, 'alerts'),
+    folder: config.controlPlane || config.relaysAlerts ? join(config.dataDir, 'alerts') : undefined,
     count: metrics.onAlert,
     logger,
   });
@@ -95,15 +95,15 @@ export async function openFoundation(
     api,
     temporal,
     client: new Client({ ...temporal, dataConverter }),
-    policy: policySource(config.policyPath, sha256),
+    policy: policySource(config.policyPath, sha256, ownNamespaces(config)),
     audit,
     alerts,
     health: new Health(() => new Date()),
     metrics,
     logger,
     async readKey(name) {
-      await audit.record('secret.read', { store: 'kubernetes', paths: [`${STATE_NAMESPACE}/${name}`] });
-      return sharedKey(api, name);
+      await audit.record('secret.read', { store: 'kubernetes', paths: [`${config.stateNamespace}/${name}`] });
+      return sharedKey(api, name, config.stateNamespace);
     },
     openVault: vaultOf,
     identityOf(role, settings) {
@@ -120,9 +120,7 @@ export async function openFoundation(
   };
 }
 
-function kubeConfigOf({ kubeContext }: WorkerConfig): KubeConfig {
-  const kubeConfig = new KubeConfig();
-  kubeConfig.loadFromDefault();
-  if (kubeContext) kubeConfig.setCurrentContext(kubeContext);
-  return kubeConfig;
+/** Where no package may write, whatever policy and votes say. */
+function ownNamespaces({ stateNamespace, headsNamespace, applyAccount }: WorkerConfig): string[] {
+  return [stateNamespace, headsNamespace, ...(applyAccount ? [applyAccount.namespace] : [])];
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import type { KubeConfig } from '@kubernetes/client-node';
 import type { Logger } from 'pino';
+import type { KubeAccess } from '../activities/kubernetes/credentials.ts';
 import { Executor, throughExecutor } from '../activities/kubernetes/executor.ts';
 import type { FreezeVersion } from '../activities/kubernetes/freeze-watch.ts';
 import { FreezeWatch } from '../activities/kubernetes/freeze-watch.ts';
@@ -30,26 +30,38 @@ export interface Halting {
 /** For health an idle worker, which looks every 5 s, knows well enough. */
 const KNOWN_FOR_MS = 15_000;
 
-/** Makes the freeze on the first installation, and follows it. */
+/**
+ * Makes the freeze on the first installation, and follows it.
+ * @param kube the connector's own account
+ * @param applying the account that writes what packages say
+ */
 export async function openHalting(
-  { clusterId, writer }: WorkerConfig,
-  kubeConfig: KubeConfig,
+  { clusterId, writer, stateNamespace }: WorkerConfig,
+  kube: KubeAccess,
+  applying: KubeAccess,
   audit: AuditWriter,
   logger: Logger,
 ): Promise<Halting> {
   const now = () => new Date();
   // Connections of their own: what is read and said about the freeze never waits behind plans and writes.
-  const api = createKubeApi(kubeConfig, { connections: 4 });
+  const api = createKubeApi(kube, { connections: 4 });
   // And as many for writes as pass at a time, so that none that has passed waits for a connection.
-  const writes = createKubeApi(kubeConfig);
+  const writes = createKubeApi(applying);
   const onTrouble = (err: unknown) => logger.warn({ err }, 'the state of the freeze could not be told or recorded');
-  const records = new FreezeRecords({ clusterId, records: createStateRecords(api), audit, sha256, onTrouble });
+  const records = new FreezeRecords({
+    clusterId,
+    records: createStateRecords(api, stateNamespace),
+    audit,
+    sha256,
+    onTrouble,
+  });
   await records.install();
-  const leases = createExecutorLeases(api, clusterId);
+  const leases = createExecutorLeases(api, clusterId, stateNamespace);
   let wasFrozen = false;
   const freeze = new FreezeWatch({
     api,
     clusterId,
+    namespace: stateNamespace,
     now,
     onVersion: (version) => {
       if (version.isFrozen !== wasFrozen) tell(logger, version);

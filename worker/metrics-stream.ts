@@ -22,6 +22,7 @@ import type { MetricsSettings } from './config.ts';
 import { readPem } from './pem-file.ts';
 import type { RoleRun } from './roles/role.ts';
 import { metricsSchedules, reconcileSchedules } from './schedules.ts';
+import type { RoleWorkflows } from './workflows.ts';
 
 export interface MetricsOptions {
   readonly settings: MetricsSettings;
@@ -35,6 +36,9 @@ export interface MetricsOptions {
   readonly redactionKey: Uint8Array;
   readonly connection: NativeConnection;
   readonly namespace: string;
+  /** Where this process runs workflows, and those that it runs on the queue of the role. */
+  readonly workflowQueue: string;
+  readonly workflows: RoleWorkflows;
   readonly client: Client;
   readonly logger: Logger;
 }
@@ -61,12 +65,13 @@ export async function createMetricsStream(options: MetricsOptions): Promise<Role
     connection,
     namespace,
     taskQueue: metricsQueueOf(clusterId, writer),
+    ...options.workflows,
     activities: tellTrouble(activities, logger),
     dataConverter,
     maxConcurrentActivityTaskExecutions: 2,
     shutdownGraceTime: '5s',
   });
-  await reconcileSchedules(client.schedule, metricsSchedules(clusterId, writer));
+  await reconcileSchedules(client.schedule, metricsSchedules(clusterId, writer, options.workflowQueue));
   return {
     worker,
     run: () => worker.run(),

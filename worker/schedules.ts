@@ -35,11 +35,14 @@ export function clusterSchedules(clusterId: string): ScheduleRow[] {
   ];
 }
 
-/** What is said to the control plane: one run for the whole cluster, whichever of its processes does it. */
-export function linkSchedules(clusterId: string): ScheduleRow[] {
+/**
+ * What is said to the control plane: one run for the whole cluster, whichever of its processes does it.
+ * @param workflowQueue here and below: where the process runs workflows that makes the schedules
+ */
+export function linkSchedules(clusterId: string, workflowQueue: string): ScheduleRow[] {
   const common = {
     args: [{ taskQueue: taskQueueOf(clusterId, 'registration') }],
-    taskQueue: taskQueueOf(clusterId, 'execution'),
+    taskQueue: workflowQueue,
     overlap: ScheduleOverlapPolicy.SKIP,
   };
   return [
@@ -63,10 +66,10 @@ export function linkSchedules(clusterId: string): ScheduleRow[] {
 }
 
 /** The schedules of one writer of the audit log. Runs are missed rather than queued: each does all there is to do. */
-export function auditSchedules(clusterId: string, writer: string): ScheduleRow[] {
+export function auditSchedules(clusterId: string, writer: string, workflowQueue: string): ScheduleRow[] {
   const common = {
     args: [{ taskQueue: auditQueueOf(clusterId, writer) }],
-    taskQueue: taskQueueOf(clusterId, 'execution'),
+    taskQueue: workflowQueue,
     overlap: ScheduleOverlapPolicy.SKIP,
     catchupWindow: '1 minute',
     timeout: '14 minutes',
@@ -90,19 +93,25 @@ export function auditSchedules(clusterId: string, writer: string): ScheduleRow[]
 }
 
 /** The schedules of one writer that sends metrics. */
-export function metricsSchedules(clusterId: string, writer: string): ScheduleRow[] {
+export function metricsSchedules(clusterId: string, writer: string, workflowQueue: string): ScheduleRow[] {
   return [
     {
       id: scheduleIdOf(clusterId, 'metrics', writer),
       workflowType: 'metrics',
       args: [{ taskQueue: metricsQueueOf(clusterId, writer) }],
-      taskQueue: taskQueueOf(clusterId, 'execution'),
+      taskQueue: workflowQueue,
       spec: { intervals: [{ every: '30 seconds' }] },
       overlap: ScheduleOverlapPolicy.SKIP, // the next run sends what this one leaves
       catchupWindow: '10 seconds', // what Prometheus says now is not what it said then
       timeout: '5 minutes',
     },
   ];
+}
+
+/** Ids of all schedules that a writer may have. */
+export function writerScheduleIds(clusterId: string, writer: string): string[] {
+  const rows = [...auditSchedules(clusterId, writer, ''), ...metricsSchedules(clusterId, writer, '')];
+  return rows.map(({ id }) => id);
 }
 
 /** Makes the schedules, or makes those that are there what the table says. */

@@ -1,19 +1,57 @@
+import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { WorkerOptions } from '@temporalio/worker';
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 import { dataConverter } from '../client/data-converter/index.ts';
+import type { Role } from '../domain/names.ts';
+import { metricsQueueOf, taskQueueOf } from '../domain/names.ts';
 import type { WorkerConfig } from './config.ts';
 
+/** The workflows of a worker; none where its process runs them on the queue of another of its roles. */
+export type RoleWorkflows = Pick<WorkerOptions, 'workflowBundle'>;
+
+/** What can be run: everything, or only what is scheduled for a process that executes nothing. */
+const BUNDLES = { index: 'workflow-bundle.js', scheduled: 'scheduled-bundle.js' } as const;
+
+/** All workflows. */
+export function executionWorkflows(config: WorkerConfig): Promise<RoleWorkflows> {
+  return workflowsOf(config, 'index');
+}
+
+/**
+ * The workflows of another role than execution: each process runs its own, so that the others go on where one role is
+ * down. Where it has the role execution too, they run there.
+ */
+export async function scheduledWorkflows(
+  config: WorkerConfig,
+  role: Role,
+): Promise<{ readonly workflowQueue: string; readonly workflows: RoleWorkflows }> {
+  const workflowQueue = workflowQueueOf(config, role);
+  return { workflowQueue, workflows: isExecuting(config) ? {} : await workflowsOf(config, 'scheduled') };
+}
+
+/** Where a process runs the workflows of a role. Each process that sends metrics has a queue of its own. */
+export function workflowQueueOf(config: WorkerConfig, role: Role): string {
+  const { clusterId, writer } = config;
+  if (isExecuting(config)) return taskQueueOf(clusterId, 'execution');
+  return role === 'metrics' ? metricsQueueOf(clusterId, writer) : taskQueueOf(clusterId, role);
+}
+
+function isExecuting({ roles }: WorkerConfig): boolean {
+  return roles.includes('execution');
+}
+
 /** In production the bundle was made by the build; from a checkout it is made now. */
-export async function workflowsOf(config: WorkerConfig): Promise<Pick<WorkerOptions, 'workflowBundle'>> {
-  if (config.workflowBundle) return { workflowBundle: { codePath: config.workflowBundle } };
+async function workflowsOf(config: WorkerConfig, which: keyof typeof BUNDLES): Promise<RoleWorkflows> {
+  const built = config.workflowBundle ?? fileURLToPath(new URL(`../${BUNDLES[which]}`, import.meta.url));
+  if (config.workflowBundle || existsSync(built)) return { workflowBundle: { codePath: built } };
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const pathOf = (name: string) => fileURLToPath(new URL(`../workflows/${name}.${extension}`, import.meta.url));
   const { payloadConverterPath } = dataConverter;
   const logger = new DefaultLogger('WARN');
   return {
     workflowBundle: await bundleWorkflowCode({
-      workflowsPath: pathOf('index'),
+      workflowsPath: pathOf(which),
       workflowInterceptorModules: [pathOf('interceptors')],
       logger,
       ...(payloadConverterPath && { payloadConverterPath }),

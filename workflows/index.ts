@@ -5,3 +5,4 @@ export { metrics } from './metrics.ts';
 export { rollbackWpk } from './rollback-wpk.ts';
 export { reconcile } from './reconcile.ts';
 export { registration } from './registration.ts';
+export { relayAlert } from './relay-alert.ts';

@@ -15,8 +15,8 @@ export interface HeartbeatDeps {
   readonly countPackages: () => Promise<PhaseCounts>;
   readonly leases: Pick<HeadLeases, 'list'>;
   readonly policy: PolicySource;
-  /** The emergency stop as this process knows it; left out where it knows none. */
-  readonly freeze: () => { readonly state: 'open' | 'frozen' | 'unknown'; readonly since?: string } | undefined;
+  /** The emergency stop, as far as it can be told. */
+  readonly freeze: () => Promise<{ readonly state: 'open' | 'frozen' | 'unknown'; readonly since?: string }>;
   readonly components: () => readonly ComponentHealth[];
   readonly clockOffsetMs: () => number | undefined;
   /** Alerts that wait on this process's disk. */
@@ -32,12 +32,12 @@ const MAX_HEADS = 1_000;
  */
 export async function describeHeartbeat(deps: HeartbeatDeps): Promise<Heartbeat> {
   const { clusterId, writer, versions } = deps;
-  const [packages, heads, policyDigest] = await Promise.all([
+  const [packages, freeze, heads, policyDigest] = await Promise.all([
     deps.countPackages().catch(() => undefined),
+    deps.freeze(),
     headsOf(deps).catch(() => undefined),
     policyDigestOf(deps.policy),
   ]);
-  const freeze = deps.freeze();
   const clockOffsetMs = deps.clockOffsetMs();
   return {
     clusterId,
@@ -45,7 +45,7 @@ export async function describeHeartbeat(deps: HeartbeatDeps): Promise<Heartbeat>
     sentAt: deps.now().toISOString(),
     ...(packages && { packages }),
     // Why and by whom is the customer's own affair.
-    ...(freeze && { freeze: { state: freeze.state, ...(freeze.since !== undefined && { since: freeze.since }) } }),
+    freeze: { state: freeze.state, ...(freeze.since !== undefined && { since: freeze.since }) },
     ...(heads && { heads }),
     versions,
     components: [...deps.components()],

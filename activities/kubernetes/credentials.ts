@@ -19,6 +19,8 @@ export interface KubeAccess {
   applyToHTTPSOptions(options: RequestOptions & { servername?: string }): Promise<void>;
   /** Where the token may be in a file that is replaced. */
   getCurrentUser?(): Pick<User, 'authProvider'> | null;
+  /** Told that the API server did not accept the credentials, before it is asked for others. */
+  onRefused?(): void;
 }
 
 export interface CredentialSource {
@@ -48,9 +50,11 @@ export function createCredentialSource(kubeConfig: KubeAccess): CredentialSource
       const now = performance.now();
       if (last && !renew && now - last.at < MAX_AGE_MS) return last.credentials;
       const options: RequestOptions & { servername?: string } = {};
+      if (renew) kubeConfig.onRefused?.();
       try {
         await kubeConfig.applyToHTTPSOptions(options);
       } catch (cause) {
+        if (cause instanceof ConnectorError) throw cause;
         throw new ConnectorError('CONFIG_INVALID', 'The credentials of the kubeconfig cannot be had.', { cause });
       }
       const { ca, cert, key, passphrase, servername, auth } = options;

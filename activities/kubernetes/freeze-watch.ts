@@ -19,8 +19,6 @@ const WATCH_SECONDS = 20;
 const WATCH_HANGS_AFTER_MS = 25_000;
 const RETRY_MS = 500;
 
-const COLLECTION = `/api/v1/namespaces/${STATE_NAMESPACE}/configmaps`;
-
 /** The freeze object in one version of it. */
 export interface FreezeVersion {
   readonly isFrozen: boolean;
@@ -36,6 +34,8 @@ export interface FreezeWatchOptions {
   /** With connections of its own: writes that queue must not hold it back. */
   readonly api: Pick<KubeReader, 'get'> & KubeWatcher;
   readonly clusterId: string;
+  /** Where the connector's state is. */
+  readonly namespace?: string;
   /** Told of each version, in order; also of the first. */
   readonly onVersion: (version: FreezeVersion) => void;
   /** Told when it cannot be read any more, with why, and when it can again. */
@@ -49,6 +49,7 @@ export interface FreezeWatchOptions {
  */
 export class FreezeWatch {
   private readonly options: FreezeWatchOptions;
+  private readonly collection: string;
   private readonly path: string;
   private readonly ended = new AbortController();
   private known: { readonly version: FreezeVersion; readonly since: string } | undefined;
@@ -64,7 +65,8 @@ export class FreezeWatch {
 
   constructor(options: FreezeWatchOptions) {
     this.options = options;
-    this.path = `${COLLECTION}/${freezeNameOf(options.clusterId)}`;
+    this.collection = `/api/v1/namespaces/${options.namespace ?? STATE_NAMESPACE}/configmaps`;
+    this.path = `${this.collection}/${freezeNameOf(options.clusterId)}`;
   }
 
   /** Reads the object once, if it can be read, and follows it from then on. */
@@ -152,7 +154,7 @@ export class FreezeWatch {
       };
       const signal = AbortSignal.any([this.ended.signal, AbortSignal.timeout(WATCH_HANGS_AFTER_MS)]);
       try {
-        for await (const { type, object } of this.options.api.watch(COLLECTION, options, signal)) {
+        for await (const { type, object } of this.options.api.watch(this.collection, options, signal)) {
           resourceVersion = versionIn(object);
           if (type === 'BOOKMARK' || !isOlder(this.seen, resourceVersion)) continue;
           this.take(type === 'DELETED' ? missingSince(object) : versionOfFreeze(object));

@@ -92,20 +92,39 @@ const AMENDMENT_PAUSE_MS = 10;
 /** More records than that were never meant to be in one cluster. */
 const MAX_RECORDS = 100_000;
 
+/** How long a worker that may not make a key waits for one that may, which is started at the same time. */
+const KEY_WITHIN_MS = 60_000;
+const KEY_RETRY_MS = 500;
+
 /**
- * Reads a random key of the connector's own from a Secret in the state namespace, and makes it where it is missing: all
- * workers of the cluster then have the same.
+ * Reads a random key of the connector's own from a Secret in the state namespace: all workers of the cluster then have the
+ * same. Who may make it makes it where it is missing; the others wait for that.
  * @returns 32 bytes
  * @throws {ConnectorError} KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN, WRITE_REFUSED
  */
-export async function sharedKey(api: KubeApi, name: string): Promise<Buffer> {
-  const path = SECRETS_PATH;
+export async function sharedKey(api: KubeApi, name: string, namespace = STATE_NAMESPACE): Promise<Buffer> {
+  const until = performance.now() + KEY_WITHIN_MS;
+  for (;;) {
+    const secret = await api.get(`${secretsPath(namespace)}/${name}`);
+    const key = at(secret, 'data', 'key');
+    if (typeof key === 'string') return Buffer.from(key, 'base64');
+    if (secret) throw new ConnectorError('CONFIG_INVALID', `The Secret ${name} holds no key.`);
+    try {
+      await makeSharedKey(api, name, namespace);
+    } catch (error) {
+      const isForbidden = error instanceof ConnectorError && error.code === 'KUBERNETES_FORBIDDEN';
+      if (!isForbidden || performance.now() > until) throw error;
+      await sleep(KEY_RETRY_MS);
+    }
+  }
+}
+
+/** Makes such a key where it is missing, without reading it. Throws as `sharedKey` does. */
+export async function makeSharedKey(api: KubeApi, name: string, namespace = STATE_NAMESPACE): Promise<void> {
   const metadata = { name, labels: OWN_LABELS };
   const data = { key: randomBytes(32).toString('base64') };
-  await asConnectorError(() => createInState(api, path, { apiVersion: 'v1', kind: 'Secret', metadata, data }));
-  const key = at(await api.get(`${path}/${name}`), 'data', 'key');
-  if (typeof key !== 'string') throw new ConnectorError('CONFIG_INVALID', `The Secret ${name} holds no key.`);
-  return Buffer.from(key, 'base64');
+  const secret = { apiVersion: 'v1', kind: 'Secret', metadata, data };
+  await asConnectorError(() => createIn(api, namespace, secretsPath(namespace), secret));
 }
 
 /** Secrets of the connector's own in its state namespace, each with a label that tells what it is about. */
@@ -119,7 +138,7 @@ export interface StateSecrets {
   removeAll(about: string): Promise<void>;
 }
 
-const SECRETS_PATH = `/api/v1/namespaces/${STATE_NAMESPACE}/secrets`;
+const secretsPath = (namespace: string) => `/api/v1/namespaces/${namespace}/secrets`;
 const ABOUT_LABEL = 'neuralops.io/about';
 
 /**
@@ -127,9 +146,10 @@ const ABOUT_LABEL = 'neuralops.io/about';
  * All methods throw KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN or WRITE_REFUSED.
  * @param api with the rights for the state namespace, which the account that applies packages does not have
  */
-export function createStateSecrets(api: KubeApi): StateSecrets {
+export function createStateSecrets(api: KubeApi, namespace = STATE_NAMESPACE): StateSecrets {
+  const path = secretsPath(namespace);
   const list = async (options: Pick<ListOptions, 'labelSelector' | 'onlyMetadata'>) => {
-    const secrets = await api.list(SECRETS_PATH, { atMost: MAX_RECORDS, ...options });
+    const secrets = await api.list(path, { atMost: MAX_RECORDS, ...options });
     if (!secrets) throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'There are too many Secrets to list.');
     return secrets;
   };
@@ -143,8 +163,8 @@ export function createStateSecrets(api: KubeApi): StateSecrets {
         const secret = { apiVersion: 'v1', kind: 'Secret', metadata, data: Object.fromEntries(encoded) };
         const query = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict', force: 'true' };
         const contentType = 'application/apply-patch+yaml';
-        const call = { method: 'PATCH', path: `${SECRETS_PATH}/${name}`, query, contentType, body: toJsonBody(secret) };
-        await inStateNamespace(api, () => api.write(call as WriteCall));
+        const call = { method: 'PATCH', path: `${path}/${name}`, query, contentType, body: toJsonBody(secret) };
+        await inNamespace(api, namespace, () => api.write(call as WriteCall));
       }),
 
     async list(about) {
@@ -162,7 +182,7 @@ export function createStateSecrets(api: KubeApi): StateSecrets {
       asConnectorError(async () => {
         const query = { labelSelector: `${ABOUT_LABEL}=${about}` };
         const body = toJsonBody({ apiVersion: 'v1', kind: 'DeleteOptions' });
-        await api.write({ method: 'DELETE', path: SECRETS_PATH, query, contentType: 'application/json', body });
+        await api.write({ method: 'DELETE', path, query, contentType: 'application/json', body });
       }),
   };
 }
@@ -176,25 +196,26 @@ function bytesIn(secret: KubeObject): Readonly<Record<string, Uint8Array>> {
 const MANAGED_BY = 'app.kubernetes.io/managed-by';
 const OWN_LABELS = { [MANAGED_BY]: FIELD_MANAGER };
 
-const RECORDS_PATH = `/api/v1/namespaces/${STATE_NAMESPACE}/configmaps`;
+const recordsPath = (namespace: string) => `/api/v1/namespaces/${namespace}/configmaps`;
 
 /**
  * Opens the connector's records; the state namespace is made with the first record where it is missing.
  * All methods throw KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN or WRITE_REFUSED; `merge` OBJECT_MISSING too.
  * @param api with the rights for the state namespace, which the account that applies packages does not have
  */
-export function createStateRecords(api: KubeApi): StateRecords {
+export function createStateRecords(api: KubeApi, namespace = STATE_NAMESPACE): StateRecords {
+  const path = recordsPath(namespace);
   const create: StateRecords['create'] = (name, data) =>
     asConnectorError(() => {
       const metadata = { name, labels: OWN_LABELS };
-      return createInState(api, RECORDS_PATH, { apiVersion: 'v1', kind: 'ConfigMap', metadata, data });
+      return createIn(api, namespace, path, { apiVersion: 'v1', kind: 'ConfigMap', metadata, data });
     });
   const merge = (name: string, data: RecordChange, metadata?: { readonly resourceVersion: string }) =>
     asConnectorError(async () => {
       const query = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict' };
       const contentType = 'application/merge-patch+json';
       const body = toJsonBody({ data, ...(metadata && { metadata }) });
-      await api.write({ method: 'PATCH', path: `${RECORDS_PATH}/${name}`, query, contentType, body });
+      await api.write({ method: 'PATCH', path: `${path}/${name}`, query, contentType, body });
     });
 
   return {
@@ -202,13 +223,13 @@ export function createStateRecords(api: KubeApi): StateRecords {
     merge: (name, data) => merge(name, data),
 
     async read(name) {
-      const record = await api.get(`${RECORDS_PATH}/${name}`);
+      const record = await api.get(`${path}/${name}`);
       return record && dataOf(record);
     },
 
     async amend(name, change) {
       for (let attempt = 1; ; attempt++) {
-        const record = await api.get(`${RECORDS_PATH}/${name}`);
+        const record = await api.get(`${path}/${name}`);
         const data = change(record && dataOf(record));
         if (!data) return;
         try {
@@ -224,13 +245,13 @@ export function createStateRecords(api: KubeApi): StateRecords {
 
     async list(prefix) {
       const labelSelector = `${MANAGED_BY}=${FIELD_MANAGER}`;
-      const records = await api.list(RECORDS_PATH, { atMost: MAX_RECORDS, labelSelector });
+      const records = await api.list(path, { atMost: MAX_RECORDS, labelSelector });
       if (!records) throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'There are too many records to list.');
       const own = records.filter(({ metadata }) => metadata.name.startsWith(prefix));
       return new Map(own.map((record) => [record.metadata.name, dataOf(record)]));
     },
 
-    remove: (name) => removeOwn(api, `${RECORDS_PATH}/${name}`),
+    remove: (name) => removeOwn(api, `${path}/${name}`),
   };
 }
 
@@ -245,14 +266,15 @@ export async function writeFreeze(
   clusterId: string,
   data: FreezeData,
   fieldManager: string,
+  namespace = STATE_NAMESPACE,
 ): Promise<string> {
   const name = freezeNameOf(clusterId);
   const body = toJsonBody({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name, labels: OWN_LABELS }, data });
   // In an emergency nobody asks whose fields they are.
   const query = { fieldManager, force: 'true' };
   const contentType = 'application/apply-patch+yaml';
-  const call = { method: 'PATCH', path: `${RECORDS_PATH}/${name}`, query, contentType, body } as const;
-  return versionOf(await asConnectorError(() => inStateNamespace(api, () => api.write(call)))).resourceVersion;
+  const call = { method: 'PATCH', path: `${recordsPath(namespace)}/${name}`, query, contentType, body } as const;
+  return versionOf(await asConnectorError(() => inNamespace(api, namespace, () => api.write(call)))).resourceVersion;
 }
 
 function dataOf(record: KubeObject): RecordData {
@@ -280,18 +302,18 @@ function removeOwn(api: KubeApi, path: string): Promise<void> {
   });
 }
 
-/** Creates an object in the state namespace; false where the object is there already. */
-function createInState(api: KubeApi, path: string, object: unknown): Promise<boolean> {
-  return inStateNamespace(api, () => post(api, path, object));
+/** Creates an object in a namespace of the connector's own; false where the object is there already. */
+function createIn(api: KubeApi, namespace: string, path: string, object: unknown): Promise<boolean> {
+  return inNamespace(api, namespace, () => post(api, path, object));
 }
 
-/** Writes into the state namespace, which is made where it is missing. */
-async function inStateNamespace<T>(api: KubeApi, write: () => Promise<T>): Promise<T> {
+/** Writes into a namespace of the connector's own, which is made where it is missing. */
+async function inNamespace<T>(api: KubeApi, namespace: string, write: () => Promise<T>): Promise<T> {
   try {
     return await write();
   } catch (error) {
     if (!(error instanceof ApiStatusError && error.isNotFound)) throw error;
-    const metadata = { name: STATE_NAMESPACE, labels: OWN_LABELS };
+    const metadata = { name: namespace, labels: OWN_LABELS };
     await post(api, '/api/v1/namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata });
     return write();
   }
@@ -326,6 +348,8 @@ export interface HeadLease {
   readonly clusterId: string;
   /** The writer's name. */
   readonly holder: string;
+  /** What its process does. */
+  readonly roles: readonly string[];
   readonly renewedAt: Date;
   /** The signed head as JSON: to whoever reads it a text from outside. */
   readonly head: string;
@@ -342,45 +366,52 @@ export interface HeadLeases {
   remove(name: string): Promise<void>;
 }
 
-const LEASES_PATH = `/apis/coordination.k8s.io/v1/namespaces/${STATE_NAMESPACE}/leases`;
+const leasesPath = (namespace: string) => `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
 const CLUSTER_LABEL = 'neuralops.io/audit-cluster';
 const HEAD_ANNOTATION = 'neuralops.io/audit-head';
 const KEY_ANNOTATION = 'neuralops.io/audit-key';
+const ROLES_ANNOTATION = 'neuralops.io/roles';
 /** Writers that a cluster has or had: far above what any has. */
 const MAX_LEASES = 10_000;
 
 /**
  * Opens the Leases in which audit heads are published.
  * All methods throw KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN or WRITE_REFUSED.
- * @param api with the rights for the state namespace
+ * @param namespace where each role may write its own; the Leases that locks hang on are better somewhere else
  */
-export function createHeadLeases(api: KubeApi): HeadLeases {
+export function createHeadLeases(api: KubeApi, namespace = STATE_NAMESPACE): HeadLeases {
+  const path = leasesPath(namespace);
   return {
-    publish: ({ name, clusterId, holder, renewedAt, head, publicKey }) => {
+    publish: ({ name, clusterId, holder, roles, renewedAt, head, publicKey }) => {
       const labels = { [CLUSTER_LABEL]: clusterId };
-      const annotations = { [HEAD_ANNOTATION]: head, [KEY_ANNOTATION]: publicKey };
+      const annotations = {
+        [HEAD_ANNOTATION]: head,
+        [KEY_ANNOTATION]: publicKey,
+        [ROLES_ANNOTATION]: roles.join(','),
+      };
       return applyLease(
         api,
+        namespace,
         { name, labels, annotations },
         { holderIdentity: holder, renewTime: toMicroTime(renewedAt) },
       );
     },
 
     async read(name) {
-      const lease = await api.get(`${LEASES_PATH}/${name}`);
+      const lease = await api.get(`${path}/${name}`);
       return lease && describeLease(lease);
     },
 
     async list(clusterId) {
       const labelSelector = `${CLUSTER_LABEL}=${clusterId}`;
-      const leases = await api.list(LEASES_PATH, { atMost: MAX_LEASES, labelSelector });
+      const leases = await api.list(path, { atMost: MAX_LEASES, labelSelector });
       return (leases ?? []).map(describeLease);
     },
 
     remove: (name) =>
       asConnectorError(async () => {
         const contentType = 'application/json';
-        await api.write({ method: 'DELETE', path: `${LEASES_PATH}/${name}`, query: {}, contentType, body: '{}' });
+        await api.write({ method: 'DELETE', path: `${path}/${name}`, query: {}, contentType, body: '{}' });
       }),
   };
 }
@@ -392,15 +423,15 @@ interface LeaseMetadata {
 }
 
 /** Makes a Lease of the connector's own, or renews it. Nobody else has a say in it. */
-async function applyLease(api: KubeApi, metadata: LeaseMetadata, spec: object): Promise<void> {
+async function applyLease(api: KubeApi, namespace: string, metadata: LeaseMetadata, spec: object): Promise<void> {
   const labels = { ...OWN_LABELS, ...metadata.labels };
   const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: { ...metadata, labels }, spec };
   const query = { fieldManager: FIELD_MANAGER, fieldValidation: 'Strict', force: 'true' };
   const contentType = 'application/apply-patch+yaml';
-  const path = `${LEASES_PATH}/${metadata.name}`;
+  const path = `${leasesPath(namespace)}/${metadata.name}`;
   const body = toJsonBody(lease);
   await asConnectorError(() =>
-    inStateNamespace(api, () => api.write({ method: 'PATCH', path, query, contentType, body })),
+    inNamespace(api, namespace, () => api.write({ method: 'PATCH', path, query, contentType, body })),
   );
 }
 
@@ -415,6 +446,7 @@ function describeLease(lease: KubeObject): HeadLease {
     name: lease.metadata.name,
     clusterId: text('metadata', 'labels', CLUSTER_LABEL),
     holder: text('spec', 'holderIdentity'),
+    roles: text('metadata', 'annotations', ROLES_ANNOTATION).split(','),
     renewedAt: new Date(text('spec', 'renewTime')),
     head: text('metadata', 'annotations', HEAD_ANNOTATION),
     publicKey: text('metadata', 'annotations', KEY_ANNOTATION),
@@ -438,7 +470,8 @@ const ANNOTATIONS = {
 } as const;
 
 /** All methods throw KUBERNETES_UNAVAILABLE, KUBERNETES_FORBIDDEN or WRITE_REFUSED. */
-export function createExecutorLeases(api: KubeApi, clusterId: string): ExecutorLeases {
+export function createExecutorLeases(api: KubeApi, clusterId: string, namespace = STATE_NAMESPACE): ExecutorLeases {
+  const path = leasesPath(namespace);
   return {
     async publish({ name, holder, durationSeconds, freezeSeen, mayWrite, writesInFlight, renewedAt }) {
       const annotations = {
@@ -448,11 +481,11 @@ export function createExecutorLeases(api: KubeApi, clusterId: string): ExecutorL
       };
       const labels = { [EXECUTOR_LABEL]: clusterId };
       const spec = { holderIdentity: holder, leaseDurationSeconds: durationSeconds, renewTime: toMicroTime(renewedAt) };
-      await applyLease(api, { name, labels, annotations }, spec);
+      await applyLease(api, namespace, { name, labels, annotations }, spec);
     },
 
     async list() {
-      const leases = await api.list(LEASES_PATH, {
+      const leases = await api.list(path, {
         atMost: MAX_LEASES,
         labelSelector: `${EXECUTOR_LABEL}=${clusterId}`,
       });
@@ -468,6 +501,6 @@ export function createExecutorLeases(api: KubeApi, clusterId: string): ExecutorL
       }));
     },
 
-    remove: (name) => removeOwn(api, `${LEASES_PATH}/${name}`),
+    remove: (name) => removeOwn(api, `${path}/${name}`),
   };
 }

@@ -23,10 +23,14 @@ export type PolicySource = () => Promise<LoadedPolicy>;
 
 /**
  * @param path the policy file (YAML 1.2); the built-in policy holds where none is given.
+ * @param own namespaces of the connector's own, as its settings say: protected whatever the file says, and no part of its digest
  * The returned source throws POLICY_INVALID, with line and column, for a file that is missing or broken: nothing runs.
  */
-export function policySource(path: string | undefined, sha256: Sha256): PolicySource {
-  const loaded = (policy: Policy): LoadedPolicy => ({ policy, digest: policyDigest(sha256, policy) });
+export function policySource(path: string | undefined, sha256: Sha256, own: readonly string[] = []): PolicySource {
+  const loaded = (policy: Policy): LoadedPolicy => ({
+    policy: { ...policy, protectedNamespaces: [...new Set([...policy.protectedNamespaces, ...own])] },
+    digest: policyDigest(sha256, policy),
+  });
   if (path === undefined) {
     const builtIn = loaded(BUILT_IN_POLICY);
     return () => Promise.resolve(builtIn);

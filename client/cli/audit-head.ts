@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 
 import { createKubeApi } from '../../activities/kubernetes/kube-api.ts';
+import { kubeConfigOf } from '../../activities/kubernetes/kubeconfig.ts';
 import type { HeadLease } from '../../activities/kubernetes/writer.ts';
 import { createHeadLeases } from '../../activities/kubernetes/writer.ts';
 import type { SignedHead } from '../../domain/audit-head.ts';
@@ -8,10 +9,9 @@ import { parseSignedHead } from '../../domain/audit-head.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { isSimulated } from '../../domain/simulation.ts';
 import { checkHead, parseHeadKeys } from '../audit-keys.ts';
-import { kubeConfigOf } from './kubeconfig.ts';
 import { columns, markSimulated, print, printAs, say } from './output.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
-import { withCluster, withFormat } from './settings.ts';
+import { headsNamespace, withCluster, withFormat } from './settings.ts';
 
 type Flags = ClusterOptions & FormatOptions & { readonly publicKey?: boolean; readonly context?: string };
 
@@ -46,7 +46,7 @@ async function readLeases({ cluster, context }: Flags): Promise<HeadLease[]> {
   if (!cluster) throw new ConnectorError('USAGE', 'Say which cluster: --cluster ID, or BYOC_CLUSTER_ID.');
   const api = createKubeApi(await kubeConfigOf(context, process.env));
   try {
-    const leases = await createHeadLeases(api).list(cluster);
+    const leases = await createHeadLeases(api, headsNamespace()).list(cluster);
     if (leases.length > 0) return leases;
   } finally {
     await api.close();

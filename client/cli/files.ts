@@ -2,6 +2,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { ConnectorError } from '../../domain/errors.ts';
+import { whyUnreadable } from '../../domain/why-unreadable.ts';
 import type { ManifestSource } from '../pack/read-manifests.ts';
 
 /** Reads a file, or stdin for `-`. @throws {ConnectorError} FILE_UNREADABLE */
@@ -72,10 +73,4 @@ function decode(file: string, bytes: Uint8Array): string {
 
 function unreadable(path: string, cause: unknown): ConnectorError {
   return new ConnectorError('FILE_UNREADABLE', `${path}: ${whyUnreadable(cause)}.`, { cause });
-}
-
-/** What the operating system says, in words where it is usual. */
-export function whyUnreadable(cause: unknown): string {
-  const { code = 'unknown' } = cause as NodeJS.ErrnoException; // of node:fs
-  return code === 'ENOENT' ? 'it does not exist' : code === 'EACCES' ? 'access is denied' : code;
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Command } from 'commander';
 import { createKubeApi } from '../../activities/kubernetes/kube-api.ts';
+import { kubeConfigOf } from '../../activities/kubernetes/kubeconfig.ts';
 import { createMask } from '../../activities/kubernetes/mask.ts';
 import { createPlanner } from '../../activities/kubernetes/planner.ts';
 import { makePlan } from '../../activities/package/planning.ts';
@@ -11,7 +12,6 @@ import { digestOfSteps, policyDenials, requirementFor } from '../../domain/polic
 import { isSimulated } from '../../domain/simulation.ts';
 import { sha256 } from '../sha256.ts';
 import { inFile, readInput } from './files.ts';
-import { kubeConfigOf } from './kubeconfig.ts';
 import { markSimulated, printAs, say } from './output.ts';
 import { planLines } from './render.ts';
 import type { FormatOptions } from './settings.ts';

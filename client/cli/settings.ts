@@ -2,6 +2,7 @@ import { userInfo } from 'node:os';
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { ConnectorError } from '../../domain/errors.ts';
+import { STATE_NAMESPACE } from '../../domain/names.ts';
 import type { ConnectorClient } from '../connector-client.ts';
 import { isSimulated } from '../../domain/simulation.ts';
 import type { Format } from './output.ts';
@@ -29,6 +30,16 @@ export function withFormat(command: Command): Command {
 /** Who says something, where the command does not name it. */
 export function defaultIdentity(): string {
   return process.env['BYOC_APPROVER'] ?? userInfo().username;
+}
+
+/** Where the connector of the cluster keeps its state, as its own settings say. */
+export function stateNamespace(): string {
+  return process.env['BYOC_STATE_NAMESPACE'] || STATE_NAMESPACE;
+}
+
+/** Where its processes publish their audit heads. */
+export function headsNamespace(): string {
+  return process.env['BYOC_HEADS_NAMESPACE'] || stateNamespace();
 }
 
 /** @throws {ConnectorError} USAGE */

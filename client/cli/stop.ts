@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { KubeApi } from '../../activities/kubernetes/kube-api.ts';
 import { createKubeApi } from '../../activities/kubernetes/kube-api.ts';
+import { kubeConfigOf } from '../../activities/kubernetes/kubeconfig.ts';
 import type { StateRecords } from '../../activities/kubernetes/writer.ts';
 import { createExecutorLeases, createStateRecords, writeFreeze } from '../../activities/kubernetes/writer.ts';
 import { ConnectorError } from '../../domain/errors.ts';
@@ -12,9 +13,8 @@ import type { ExecutorFate } from '../acknowledgements.ts';
 import { acknowledgements } from '../acknowledgements.ts';
 import { toInteger } from './arguments.ts';
 import { print, printAs, reportError, say } from './output.ts';
-import { kubeConfigOf } from './kubeconfig.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
-import { clusterOf, defaultIdentity, withClient, withCluster, withFormat } from './settings.ts';
+import { clusterOf, defaultIdentity, stateNamespace, withClient, withCluster, withFormat } from './settings.ts';
 
 /** Under this name the API server notes who wrote the freeze. */
 const BYOC_FIELD_MANAGER = 'byoc';
@@ -66,11 +66,11 @@ export function registerStop(program: Command): void {
     .action(async (options: KubeOptions & { readonly reason: string }) => {
       const clusterId = clusterOf(options);
       await withKubeApi(options, async (api) => {
-        const records = createStateRecords(api);
+        const records = createStateRecords(api, stateNamespace());
         const before = await records.read(freezeNameOf(clusterId));
         await assertInstalled(records, clusterId);
         const data = { frozen: 'false', reason: options.reason, by: options.as };
-        await writeFreeze(api, clusterId, data, BYOC_FIELD_MANAGER);
+        await writeFreeze(api, clusterId, data, BYOC_FIELD_MANAGER, stateNamespace());
         print(before && !readFreeze(before).isFrozen ? 'It was not frozen.' : 'resumed');
       });
     });
@@ -106,14 +106,14 @@ async function stopAll(options: StopOptions): Promise<void> {
   const { promise: frozen, resolve: onFrozen } = Promise.withResolvers<undefined>();
   const freezing = half(() =>
     withKubeApi(options, async (api): Promise<Freezing> => {
-      const records = createStateRecords(api);
+      const records = createStateRecords(api, stateNamespace());
       const already = await alreadyFrozen(records, clusterId);
       const data = already ?? { frozen: 'true', reason, by: options.as };
       // Loading Temporal's client takes longer than this: what halts the cluster goes first, whatever comes of it.
-      const frozenAt = await writeFreeze(api, clusterId, data, BYOC_FIELD_MANAGER);
+      const frozenAt = await writeFreeze(api, clusterId, data, BYOC_FIELD_MANAGER, stateNamespace());
       onFrozen(undefined);
       say(already ? alreadySentence(already) : 'Frozen; waiting for the executors.');
-      const { list } = createExecutorLeases(api, clusterId);
+      const { list } = createExecutorLeases(api, clusterId, stateNamespace());
       const [executors, installed] = await Promise.all([
         half(() => acknowledgements({ list, frozenAt, withinMs: timeout * 1_000 })),
         half(() => assertInstalled(records, clusterId)),

@@ -191,7 +191,7 @@ describe("the agent's HTTP API", () => {
     const details = async () =>
       (await send(`${url}/health`, { headers: { authorization: await good() } })).body as unknown as HealthReport;
     const seen = (state: string) =>
-      until(`the freeze to be ${state}`, async () => (await details()).freeze.state === state);
+      until(`the freeze to be ${state}`, async () => (await details()).freeze?.state === state);
     try {
       await seen('frozen');
       expect(await details()).toMatchObject({ ready: true, freeze: { state: 'frozen', reason: 'a test' } });

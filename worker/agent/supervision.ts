@@ -6,6 +6,7 @@ import { leaseNameOf, VERSION } from '../../domain/names.ts';
 import type { Foundation } from '../foundation.ts';
 import type { Looks } from '../health-watch.ts';
 import { commonLooks, watchHealth } from '../health-watch.ts';
+import { watchParts } from '../news.ts';
 import type { RoleRun } from '../roles/role.ts';
 import { openAgent } from './open-agent.ts';
 
@@ -26,6 +27,7 @@ export async function openSupervision(
   const common = commonLooks({ client, askKubernetes, audit: () => audit.state() });
   const looks: Looks = Object.assign({}, common, ...roles.map((role) => role.looks));
   const watch = await watchHealth(health, looks);
+  const parts = watchParts(health, { audit, logger });
   const overall = () => overallOf(health.components(), config.roles);
   const states = () => roles.map(({ worker }) => worker.getState());
   const isReady = () => states().every((state) => state === 'RUNNING') && overall() !== 'down';
@@ -72,6 +74,7 @@ export async function openSupervision(
   return {
     async close() {
       watch.close();
+      parts.close();
       await agent?.close();
     },
   };

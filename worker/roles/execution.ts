@@ -2,7 +2,12 @@ import { Worker } from '@temporalio/worker';
 import { createActivities } from '../../activities/index.ts';
 import { createMask } from '../../activities/kubernetes/mask.ts';
 import { createPlanner } from '../../activities/kubernetes/planner.ts';
-import { createStateRecords, createStateSecrets, createWriter } from '../../activities/kubernetes/writer.ts';
+import {
+  createStateRecords,
+  createStateSecrets,
+  createWriter,
+  makeSharedKey,
+} from '../../activities/kubernetes/writer.ts';
 import { createAdmission } from '../../activities/package/admission.ts';
 import { Claims } from '../../activities/package/claims.ts';
 import { Locks } from '../../activities/package/locks.ts';
@@ -19,7 +24,8 @@ import type { Vault } from '../../activities/vault/vault.ts';
 import { dataConverter } from '../../client/data-converter/index.ts';
 import { sha256 } from '../../client/sha256.ts';
 import { ConnectorError } from '../../domain/errors.ts';
-import { rollbackIdOf, taskQueueOf } from '../../domain/names.ts';
+import { REDACTION_KEY, rollbackIdOf, taskQueueOf } from '../../domain/names.ts';
+import { openApplying } from '../applying.ts';
 import { createReadActivities } from '../audit-upkeep.ts';
 import { watchKeys } from '../audit-watch.ts';
 import type { WorkerConfig } from '../config.ts';
@@ -30,7 +36,7 @@ import { createPolicyNews } from '../policy-news.ts';
 import { watchPolicy } from '../policy-watch.ts';
 import { clusterSchedules, reconcileSchedules } from '../schedules.ts';
 import { registeredSearchAttributes } from '../temporal.ts';
-import { workflowsOf } from '../workflows.ts';
+import { executionWorkflows } from '../workflows.ts';
 import type { RoleRun } from './role.ts';
 
 /** The Secret with the key that values of Secrets are masked with. */
@@ -46,16 +52,18 @@ const TOLD = {
 /** Verifies, plans and carries out work packages: the one role that changes the cluster. */
 export async function startExecution(foundation: Foundation): Promise<RoleRun> {
   const { config, kube, api, simulation, temporal, client, policy, audit, health, metrics, logger } = foundation;
-  const { clusterId, writer: name } = config;
+  const { clusterId, stateNamespace, writer: name } = config;
   const taskQueue = taskQueueOf(clusterId, 'execution');
   const now = () => new Date();
   const searchAttributes = await registeredSearchAttributes(temporal);
 
-  const state = createStateRecords(api);
+  const state = createStateRecords(api, stateNamespace);
   const mask = createMask(await foundation.readKey(MASKING_KEY));
-  const planner = createPlanner({ api, sha256, mask });
-  const halting = await openHalting(config, kube, audit, logger);
-  const writer = createWriter({ api: halting.guard(api), planner });
+  await makeSharedKey(api, REDACTION_KEY, stateNamespace); // for the role that may read it, but not make it
+  const applying = openApplying(foundation);
+  const planner = createPlanner({ api: applying.api, sha256, mask });
+  const halting = await openHalting(config, kube, applying.access, audit, logger);
+  const writer = createWriter({ api: halting.guard(applying.api), planner });
   const vault = config.vault && foundation.openVault('execution', config.vault);
   const trustedRoot = config.trustedRootPath === undefined ? undefined : await readTrustedRoot(config.trustedRootPath);
   const keys = reportKeys(watchKeys(simulation?.keys ?? keySourceOf(vault, config), 'packages', audit.record), health);
@@ -98,7 +106,7 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
     onEnded: audit.uploadLater,
     witness,
     prove,
-    secrets: createStateSecrets(api),
+    secrets: createStateSecrets(api, stateNamespace),
     sequences: new Sequences(state, sha256, clusterId),
     policy,
     now,
@@ -121,7 +129,7 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
     taskQueue,
     activities: { ...activities, ...createReadActivities(audit) },
     dataConverter,
-    ...(await workflowsOf(config)),
+    ...(await executionWorkflows(config)),
     // A stop is heard with a heartbeat's answer: send each one.
     maxHeartbeatThrottleInterval: '200ms',
     defaultHeartbeatThrottleInterval: '200ms',
@@ -147,6 +155,7 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
     async close() {
       await policyWatch.close();
       await halting.close();
+      await applying.close();
     },
   };
 }

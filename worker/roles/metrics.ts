@@ -1,11 +1,10 @@
 import type { VaultSettings } from '../../activities/vault/vault.ts';
+import { REDACTION_KEY } from '../../domain/names.ts';
 import type { MetricsSettings } from '../config.ts';
 import type { Foundation } from '../foundation.ts';
 import { createMetricsStream } from '../metrics-stream.ts';
+import { scheduledWorkflows } from '../workflows.ts';
 import type { RoleRun } from './role.ts';
-
-/** The Secret with the key that personal data in labels is hashed with. */
-const REDACTION_KEY = 'byoc-redaction-key';
 
 export interface MetricsOptions {
   readonly metrics: MetricsSettings;
@@ -17,6 +16,7 @@ export async function startMetrics(foundation: Foundation, { metrics, vault }: M
   const { config, temporal, client, logger } = foundation;
   return createMetricsStream({
     ...temporal,
+    ...(await scheduledWorkflows(config, 'metrics')),
     settings: metrics,
     clusterId: config.clusterId,
     writer: config.writer,

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { stringify } from 'yaml';
 import type { KubeAccess } from '../../../activities/kubernetes/credentials.ts';
 import { createKubeApi } from '../../../activities/kubernetes/kube-api.ts';
-import { kubeConfigOf } from '../../../client/cli/kubeconfig.ts';
+import { kubeConfigOf } from '../../../activities/kubernetes/kubeconfig.ts';
 import { sharedServices } from '../../support/stack.ts';
 
 const CONTEXTS = 'contexts: [{ name: one, context: { cluster: c } }, { name: two, context: { cluster: c } }]';

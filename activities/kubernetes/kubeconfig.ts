@@ -1,22 +1,27 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import type { KubeConfig } from '@kubernetes/client-node';
-import type { KubeAccess } from '../../activities/kubernetes/credentials.ts';
 import { ConnectorError } from '../../domain/errors.ts';
-import { whyUnreadable } from './files.ts';
+import { whyUnreadable } from '../../domain/why-unreadable.ts';
+import type { KubeAccess } from './credentials.ts';
+import { podAccess } from './pod-access.ts';
 
 /**
- * Finds the kubeconfig as kubectl does, with the context that is meant. Where it is one file that holds its credentials
- * itself, it is read here: the client library takes longer to load than freezing a cluster may take. Whatever is not plainly
- * that, such as a plugin that is asked for a token, is the library's.
+ * Finds the kubeconfig as kubectl does, with the context that is meant; inside a pod, and without a kubeconfig, the account
+ * of the pod. Where it is one file that holds its credentials itself, it is read here: the client library takes longer to
+ * load than freezing a cluster may take, and more memory than all else in a process that only beats. Whatever is not
+ * plainly that, such as a plugin that is asked for a token, is the library's.
  * @throws {ConnectorError} CONFIG_INVALID for a kubeconfig that is not there or broken, and for a context that is not in it
  */
 export async function kubeConfigOf(context: string | undefined, env: NodeJS.ProcessEnv): Promise<KubeAccess> {
   const plain = await plainAccess(context, env['KUBECONFIG'] || HOME_CONFIG);
   if (plain) return plain;
+  const ofPod = env['KUBECONFIG'] || context || existsSync(HOME_CONFIG) ? undefined : podAccess(env);
+  if (ofPod) return ofPod;
   const { KubeConfig } = await import('@kubernetes/client-node');
   const config = new KubeConfig();
   const named = env['KUBECONFIG'];

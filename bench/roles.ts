@@ -1,0 +1,191 @@
+import { execFile } from 'node:child_process';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { createAuthority } from '../dev/authority.ts';
+import type { PreparedConnector } from '../dev/connector.ts';
+import { prepareConnector } from '../dev/connector.ts';
+import { Program, untilHealthy } from '../dev/process.ts';
+import type { Stack } from '../dev/stack.ts';
+import type { Role } from '../domain/names.ts';
+import { startServer, status } from '../test/support/http-server.ts';
+import { median } from './statistics.ts';
+
+/** What is measured of one role. */
+export interface RoleFootprint {
+  readonly role: Role;
+  readonly readyMs: readonly number[];
+  readonly memory: Memory;
+  readonly targetMib: number;
+}
+
+/** MiB, from /proc/PID/smaps. */
+interface Memory {
+  readonly rss: number;
+  /** What is shared with other processes counts in parts. */
+  readonly pss: number;
+  readonly parts: Readonly<Record<MemoryPart, number>>;
+}
+
+type MemoryPart = 'node' | 'temporal core' | 'other files' | 'V8 heaps' | 'native heap and stacks';
+
+const CLUSTER = 'bench-roles';
+const STARTS = 5;
+const IDLE_MS = 30_000;
+const READY_TARGET_MS = 2_000;
+const START_TIMEOUT_MS = 60_000;
+const TARGETS_MIB: Readonly<Record<Role, number>> = { registration: 150, metrics: 150, execution: 220 };
+const ROOT = join(import.meta.dirname, '..');
+
+/** The settings of the runtime that keep memory small; the chart sets the same. */
+export const RUNTIME = {
+  // Two arenas instead of eight a core: glibc keeps in each what was freed there.
+  MALLOC_ARENA_MAX: '2',
+  NODE_OPTIONS: '--max-semi-space-size=2',
+} as const;
+
+export const ROLES_NOTES: readonly string[] = [
+  `Each role is a process of its own from dist/, with its prebuilt bundle and ${Object.entries(RUNTIME)
+    .map((pair) => pair.join('='))
+    .join(' ')}.`,
+  `Ready: from the start of the process to its line "ready", ${STARTS} starts. Memory: after ${IDLE_MS / 1000} s without a package, schedules running.`,
+  'RSS is what the kernel counts for the process; PSS counts what it shares with others in parts.',
+];
+
+/** Builds dist/, then starts each role and looks at it when it is idle. */
+export async function measureRoles(stack: Stack, onProgress: (what: string) => void): Promise<RoleFootprint[]> {
+  onProgress('building dist/');
+  await promisify(execFile)(process.execPath, [join(ROOT, 'dev', 'build.ts')]);
+  const folder = join(stack.stateDir, CLUSTER);
+  const prepared = await prepareConnector({
+    services: stack,
+    folder,
+    clusterId: CLUSTER,
+    controlPlane: stack.controlPlane,
+  });
+  const authority = await createAuthority();
+  const insight = await startServer(status(202), await authority.issue('insight'));
+  const { address, ca, username, password } = stack.prometheus;
+  const files = { prometheus: join(folder, 'prometheus.pem'), insight: join(folder, 'insight.pem') };
+  await writeFile(files.prometheus, ca);
+  await writeFile(files.insight, authority.ca);
+  const env = {
+    ...prepared.env,
+    PROM_URL: address,
+    PROM_USERNAME: username,
+    PROM_PASSWORD: password,
+    BYOC_PROM_CA: files.prometheus,
+    INSIGHT_URL: insight.address,
+    BYOC_INSIGHT_CA: files.insight,
+    BYOC_AGENT_PORT: '0',
+    ...RUNTIME,
+  };
+  try {
+    const found: RoleFootprint[] = [];
+    for (const role of ['execution', 'registration', 'metrics'] as const) {
+      found.push(await measure(role, { ...prepared, env }, onProgress));
+    }
+    return found;
+  } finally {
+    await insight.close();
+  }
+}
+
+async function measure(
+  role: Role,
+  prepared: PreparedConnector,
+  onProgress: (what: string) => void,
+): Promise<RoleFootprint> {
+  const readyMs: number[] = [];
+  for (let start = 1; ; start++) {
+    const { program, tookMs } = await startRole(role, prepared, start);
+    readyMs.push(tookMs);
+    onProgress(`${role}: ready in ${Math.round(tookMs)} ms`);
+    if (start < STARTS) {
+      await program.stop();
+      continue;
+    }
+    await sleep(IDLE_MS);
+    const memory = memoryIn(await readFile(`/proc/${program.pid}/smaps`, 'utf8'));
+    await program.stop();
+    return { role, readyMs, memory, targetMib: TARGETS_MIB[role] };
+  }
+}
+
+async function startRole(role: Role, { folder, env }: PreparedConnector, start: number) {
+  const home = join(folder, `${role}-${start}`);
+  await mkdir(home, { recursive: true });
+  const startedAt = performance.now();
+  const program = new Program({
+    name: role,
+    command: process.execPath,
+    args: [join(ROOT, 'dist', 'worker', 'main.js'), '--role', role],
+    env: {
+      PATH: '/usr/bin:/bin',
+      HOME: home,
+      ...env,
+      BYOC_WRITER: `${role}-${start}`,
+      BYOC_DATA_DIR: join(home, 'data'),
+    },
+    logFile: join(home, 'worker.log'),
+  });
+  const isReady = () => Promise.resolve(program.lastLines().includes('"message":"ready"'));
+  await untilHealthy(program, isReady, { timeoutMs: START_TIMEOUT_MS });
+  return { program, tookMs: performance.now() - startedAt };
+}
+
+/** @param smaps as proc(5) has it: mappings, each with a header and lines of `Name: value kB` */
+function memoryIn(smaps: string): Memory {
+  const parts = { node: 0, 'temporal core': 0, 'other files': 0, 'V8 heaps': 0, 'native heap and stacks': 0 };
+  let rss = 0;
+  let pss = 0;
+  let part: MemoryPart = 'other files';
+  for (const line of smaps.split('\n')) {
+    const header = /^[0-9a-f]+-[0-9a-f]+ (\S{4}) \S+ \S+ \d+\s*(.*)$/.exec(line);
+    if (header) part = partOf(header[2] ?? '', line);
+    const [, name, kib] = /^(Rss|Pss):\s+(\d+) kB$/.exec(line) ?? [];
+    const mib = Number(kib ?? 0) / 1024;
+    if (name === 'Pss') pss += mib;
+    if (name !== 'Rss') continue;
+    rss += mib;
+    parts[part] += mib;
+  }
+  return { rss, pss, parts };
+}
+
+/** V8 reserves its heaps in pages of 256 KiB and more, aligned to that, and names none; the rest is the allocator's. */
+function partOf(path: string, header: string): MemoryPart {
+  if (path.endsWith('/node')) return 'node';
+  if (path.endsWith('.node')) return 'temporal core';
+  if (path.startsWith('/')) return 'other files';
+  const [start = '0', end = '0'] = (header.split(' ')[0] ?? '').split('-');
+  const [from, to] = [BigInt(`0x${start}`), BigInt(`0x${end}`)];
+  const isV8 = path === '' && from % V8_PAGE === 0n && to % V8_PAGE === 0n;
+  return isV8 ? 'V8 heaps' : 'native heap and stacks';
+}
+
+const V8_PAGE = 256n * 1024n;
+
+/** Whether it is as small and as quick as it is to be. */
+export function isSmall({ readyMs, memory, targetMib }: RoleFootprint): boolean {
+  return memory.rss <= targetMib && median(readyMs) <= READY_TARGET_MS;
+}
+
+export function renderRoles(found: readonly RoleFootprint[]): string[][] {
+  const mib = (value: number) => `${value.toFixed(0)} MiB`;
+  const names = Object.keys(found[0]?.memory.parts ?? {}) as MemoryPart[]; // the table's own keys
+  return [
+    ['role', 'ready', 'target', 'RSS', 'target', 'PSS', ...names, 'met'],
+    ...found.map((one) => [
+      one.role,
+      `${(median(one.readyMs) / 1000).toFixed(2)} s`,
+      `≤ ${READY_TARGET_MS / 1000} s`,
+      mib(one.memory.rss),
+      `≤ ${one.targetMib} MiB`,
+      mib(one.memory.pss),
+      ...names.map((name) => mib(one.memory.parts[name])),
+      isSmall(one) ? 'yes' : 'no',
+    ]),
+  ];
+}
