@@ -86,6 +86,7 @@ describe('simulation mode', () => {
     ['PROM_URL', 'https://prometheus.example.com'],
     ['PROM_TOKEN', 'token'],
     ['BYOC_ROLES', 'execution'],
+    ['BYOC_APPLY_SERVICE_ACCOUNT', 'byoc-apply/applier'],
   ])('is refused beside %s, which is for what is real', (name, value) => {
     const detail = `SIMULATION is true, and ${name} is set, for what is real. Unset one or the other.`;
     expect(errorOf(() => read({ ...ALLOWED, [name]: value }))).toMatchObject({ code: 'CONFIG_INVALID', detail });

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { parse as parseYaml } from 'yaml';
 import { developmentKey } from '../../activities/sigstore/development-keys.ts';
 import { ConnectorClient } from '../../client/connector-client.ts';
+import { generateKeyPair } from '../../client/sign.ts';
 import { startWorker } from '../../dev/connector.ts';
 import { clusterAt } from '../../dev/servers/control-plane.ts';
 import { get } from '../../dev/servers/https.ts';
@@ -13,10 +14,13 @@ import type { SimulatedStack } from '../../dev/simulated-stack.ts';
 import { simulatedEnvironment, startSimulatedStack } from '../../dev/simulated-stack.ts';
 import type { AuditEntry } from '../../domain/audit.ts';
 import { SIMULATED_CLUSTER, SIMULATION_NOTICE } from '../../domain/simulation.ts';
+import type { Step } from '../../domain/wpk.ts';
 import { freePorts } from '../../dev/ports.ts';
 import { simulationFiles } from '../../worker/simulation/open.ts';
 import { TestConnector } from '../support/connector.ts';
-import { buildWpk, sign } from '../support/packages.ts';
+import { deployment } from '../support/kubernetes.ts';
+import type { WpkOptions } from '../support/packages.ts';
+import { buildWpk, configMap, sign } from '../support/packages.ts';
 import { until } from '../support/until.ts';
 
 // R17: a stack in simulation mode through its public commands; it stands beside the shared one, with a Temporal of its own.
@@ -57,8 +61,8 @@ function run(command: string, args: readonly string[], env: Record<string, strin
 
 const byoc = (...args: string[]) => run(process.execPath, [BYOC, ...args]);
 
-async function submitAndPlan(): Promise<string> {
-  const wpk = buildWpk({ clusterId: SIMULATED_CLUSTER, namespaces: ['default'] });
+async function submitAndPlan(options: WpkOptions = {}): Promise<string> {
+  const wpk = buildWpk({ clusterId: SIMULATED_CLUSTER, namespaces: ['default'], ...options });
   const { wpkId } = await client.submit(sign(wpk, developmentKey('packages').privateKeyPem));
   await until('the plan', async () => (await client.get(wpkId)).phase === 'awaiting-approval');
   return wpkId;
@@ -74,7 +78,7 @@ async function entries(): Promise<AuditEntry[]> {
 }
 
 describe('a package in a simulation', () => {
-  it('is verified, planned, approved by a signed vote, executed and rolled back like any', async () => {
+  it('is verified, planned, approved by a signed vote and executed like any', async () => {
     const wpkId = await submitAndPlan();
     const { approverKeyPath } = stack.connector;
     const { planDigest = '' } = await client.get(wpkId);
@@ -86,8 +90,31 @@ describe('a package in a simulation', () => {
     expect(phase).toBe('succeeded');
   });
 
+  it('is rolled back where a step fails, each write by what it was before', async () => {
+    const target = { kind: 'Deployment', name: 'web', namespace: 'default' };
+    const wait = { for: 'ready', timeoutSeconds: 30 } as const;
+    const steps: Step[] = [
+      { id: 'make', action: 'apply', manifests: [deployment('default', 'web'), configMap('web', 'default', {})], wait },
+      { id: 'scale', action: 'scale', target, replicas: 3 },
+      { id: 'restart', action: 'restart', target },
+      { id: 'never', action: 'wait', target: { ...target, name: 'nobody' }, for: 'ready', timeoutSeconds: 1 },
+    ];
+    const wpkId = await submitAndPlan({ steps, onFailure: 'rollback' });
+    const { workflowId, planDigest } = await client.get(wpkId);
+    const handle = client.client.workflow.getHandle(workflowId);
+    await handle.signal('approve', { approver: 'bob@example.com', planDigest });
+    const result = await client.result(wpkId);
+    expect(result).toMatchObject({ phase: 'rolled-back', error: { code: 'NOT_READY' } });
+    expect(result.report?.undo).toMatchObject({ complete: true });
+    expect(result.report?.undo?.objects.map(({ step, outcome }) => [step, outcome])).toEqual([
+      ['restart', 'undone'],
+      ['scale', 'undone'],
+      ['make', 'undone'],
+      ['make', 'undone'],
+    ]);
+  });
+
   it('does not run where it is signed by another key', async () => {
-    const { generateKeyPair } = await import('../../client/sign.ts');
     const wpk = buildWpk({ clusterId: SIMULATED_CLUSTER, namespaces: ['default'] });
     const { wpkId } = await client.submit(sign(wpk, generateKeyPair().privateKeyPem));
     expect(await client.result(wpkId)).toMatchObject({ phase: 'denied', error: { code: 'KEY_UNKNOWN' } });

@@ -13,7 +13,7 @@ const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** Settings of what is real. With one of them, somebody means something else than a simulation, and nobody guesses what. */
 const REAL = /^(VAULT_|PROM_|BYOC_PROM_|S3_|BYOC_S3_|BYOC_VAULT_)/;
 const REAL_NAMES = [
-  'BYOC_ROLES', // each role would have a cluster of its own
+  ...['BYOC_ROLES', 'BYOC_APPLY_SERVICE_ACCOUNT'], // one process has the whole cluster in its memory
   ...['COSIGN_KEY', 'BYOC_APPROVERS', 'BYOC_TRUSTED_ROOT'],
   ...['KUBECONFIG', 'BYOC_KUBE_CONTEXT', 'AWS_ENDPOINT_URL_S3', 'BYOC_METRICS'],
 ];
