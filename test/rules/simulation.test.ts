@@ -218,6 +218,12 @@ describe('what is real and what is simulated', () => {
     await expect(refused).rejects.toMatchObject({ code: 'CONFIG_INVALID', detail: expect.stringContaining(detail) });
   });
 
+  it('an account that may not read the UID is one of a real cluster', async () => {
+    const clusterUid = () => Promise.reject(new ConnectorError('KUBERNETES_FORBIDDEN'));
+    const api = { server: 'https://127.0.0.1:6443', clusterUid };
+    await expect(refuseOtherKind({ dataDir: dir, simulated: false }, api)).resolves.toBeUndefined();
+  });
+
   it('are told apart by their names', () => {
     expect(['simulated-dev', 'simulated-dev.w1', 'prod', 'not-simulated-dev'].map(isSimulated)).toEqual([
       ...[true, true, false, false],
