@@ -120,9 +120,9 @@ async function raiseSimulated(signal: AbortSignal): Promise<Raised> {
     const onProgress = (part: string, message: string) => tell(`${part}: ${message}`);
     if (flags.keep) {
       const stateDir = stateDirOf(process.cwd(), {});
-      const { simulated, started } = await devUpSimulated({ ...options, stateDir, onProgress });
+      const { simulation, started } = await devUpSimulated({ ...options, stateDir, onProgress });
       if (started) signal.addEventListener('abort', () => cleanups.push(() => devDown({ stateDir })));
-      return { ...simulated, connector: simulatedConnector(simulated, stateDir) };
+      return { ...simulation, connector: simulatedConnector(simulation, stateDir) };
     }
     const folder = resolve('.byoc', `demo-${process.pid}`);
     cleanups.push(() => rm(folder, { recursive: true, force: true }));

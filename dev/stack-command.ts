@@ -37,7 +37,7 @@ export interface DevUp {
 }
 
 export interface DevUpSimulated {
-  readonly simulated: SimulatedServices;
+  readonly simulation: SimulatedServices;
   readonly started: boolean;
 }
 
@@ -49,7 +49,7 @@ export interface DevStatus {
   /** Where the services are; holds secrets of this development stack. */
   readonly services?: Services;
   /** In their place in simulation mode. */
-  readonly simulated?: SimulatedServices;
+  readonly simulation?: SimulatedServices;
   readonly healthy?: Readonly<Partial<Record<keyof Services, boolean>>>;
 }
 
@@ -65,7 +65,7 @@ export function stateDirOf(folder: string, choice: { readonly state?: string; re
 export async function devUp(options: DevUpOptions): Promise<DevUp> {
   const stateDir = resolve(options.stateDir);
   const running = await untilUp(stateDir, options.signal);
-  if (running?.simulated) throw otherKind(stateDir, 'in simulation mode');
+  if (running?.simulation) throw otherKind(stateDir, 'in simulation mode');
   if (running) return { services: servicesIn(running, stateDir), started: false };
   await startKeeper({ ...options, stateDir });
   const state = await untilUp(stateDir, options.signal);
@@ -80,11 +80,11 @@ export async function devUpSimulated(options: Omit<DevUpOptions, 'persist' | 'co
   const stateDir = resolve(options.stateDir);
   const running = await untilUp(stateDir, options.signal);
   if (running?.services) throw otherKind(stateDir, 'of the real servers');
-  if (running?.simulated) return { simulated: running.simulated, started: false };
+  if (running?.simulation) return { simulation: running.simulation, started: false };
   await startKeeper({ ...options, stateDir, simulate: true });
-  const simulated = (await untilUp(stateDir, options.signal))?.simulated;
-  if (!simulated) throw endedAtOnce(stateDir);
-  return { simulated, started: true };
+  const simulation = (await untilUp(stateDir, options.signal))?.simulation;
+  if (!simulation) throw endedAtOnce(stateDir);
+  return { simulation, started: true };
 }
 
 function otherKind(stateDir: string, which: string): ConnectorError {
@@ -125,14 +125,14 @@ export async function devStatus(options: { readonly stateDir: string }): Promise
   const state = await readState(stateDir);
   if (!state) return { stateDir, state: 'down' };
   const services = completeOf(state);
-  const { simulated } = state;
+  const { simulation } = state;
   const asked = (answer: Promise<boolean>) => answer.catch(() => false);
-  if (simulated) {
+  if (simulation) {
     const [temporal, controlPlane] = await Promise.all([
-      asked(hasSearchAttributes(simulated.temporal.address)),
-      asked(answers(simulated.controlPlane)),
+      asked(hasSearchAttributes(simulation.temporal.address)),
+      asked(answers(simulation.controlPlane)),
     ]);
-    return { stateDir, state: 'up', pid: state.owner.pid, simulated, healthy: { temporal, controlPlane } };
+    return { stateDir, state: 'up', pid: state.owner.pid, simulation, healthy: { temporal, controlPlane } };
   }
   if (!services) return { stateDir, state: 'starting', pid: state.owner.pid };
   const [temporal, vault, s3, kubernetes, controlPlane] = await Promise.all([
@@ -150,7 +150,7 @@ export async function devStatus(options: { readonly stateDir: string }): Promise
 async function untilUp(stateDir: string, signal: AbortSignal | undefined): Promise<StackState | undefined> {
   for (;;) {
     const state = await readState(stateDir);
-    if (!state || state.simulated || completeOf(state)) return state;
+    if (!state || state.simulation || completeOf(state)) return state;
     await sleep(POLL_MS, undefined, signal ? { signal } : {});
   }
 }

@@ -11,7 +11,7 @@ export interface StackState {
   readonly owner: Owner;
   readonly services?: Partial<Services>;
   /** In the place of `services`, for a stack in simulation mode. */
-  readonly simulated?: SimulatedServices;
+  readonly simulation?: SimulatedServices;
 }
 
 const fileOf = (stateDir: string) => join(stateDir, 'stack.json');
@@ -40,9 +40,9 @@ export async function claimState(stateDir: string): Promise<void> {
 export async function writeState(
   stateDir: string,
   services: Partial<Services> | undefined,
-  simulated?: SimulatedServices,
+  simulation?: SimulatedServices,
 ): Promise<void> {
-  await write(stateDir, { owner: thisProcess(), ...(services && { services }), ...(simulated && { simulated }) });
+  await write(stateDir, { owner: thisProcess(), ...(services && { services }), ...(simulation && { simulation }) });
 }
 
 export async function releaseState(stateDir: string): Promise<void> {

@@ -53,9 +53,9 @@ export function registerDev(program: Command): void {
             'USAGE',
             '--simulate goes without --persist and --no-worker: it is all in the worker.',
           );
-        const { simulated, started } = await devUpSimulated(common);
+        const { simulation, started } = await devUpSimulated(common);
         if (!started) say('The stack was up already.');
-        return describeSimulated(simulated).forEach((line) => print(line));
+        return describeSimulated(simulation).forEach((line) => print(line));
       }
       const { services, started } = await devUp({
         ...common,
@@ -77,9 +77,9 @@ export function registerDev(program: Command): void {
     .description('settings for a shell, with which every command finds the stack')
     .addHelpText('after', '\nExample:\n  eval "$(byoc dev env)"')
     .action(async (choice: StackChoice) => {
-      const { services, simulated, stateDir } = await devStatus({ stateDir: folderOf(choice) });
-      markSimulated(simulated !== undefined);
-      if (simulated) return simulatedExportLines(simulated, stateDir).forEach((line) => print(line));
+      const { services, simulation, stateDir } = await devStatus({ stateDir: folderOf(choice) });
+      markSimulated(simulation !== undefined);
+      if (simulation) return simulatedExportLines(simulation, stateDir).forEach((line) => print(line));
       if (!services) throw new ConnectorError('PART_UNAVAILABLE', `No stack is up in ${stateDir}. Try: ${BYOC} dev up`);
       exportLines(services, stateDir).forEach((line) => print(line));
     });
@@ -92,7 +92,7 @@ export function registerDev(program: Command): void {
     .action(async (options: StackChoice & FormatOptions) => {
       const status = await devStatus({ stateDir: folderOf(options) });
       const { healthy = {} } = status;
-      markSimulated(status.simulated !== undefined);
+      markSimulated(status.simulation !== undefined);
       printAs(options.output, status, () => [
         `stack      ${status.state}`,
         ...Object.entries(healthy).map(

@@ -51,5 +51,5 @@ function refused(key: string, cause: unknown): ConnectorError {
 }
 
 function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === code;
 }

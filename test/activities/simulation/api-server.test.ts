@@ -121,7 +121,8 @@ function told({ status, body }: { status: number; body: unknown }): unknown {
     hasVersion: at(metadata, 'resourceVersion') !== undefined,
     generation: at(metadata, 'generation'),
     labels: at(metadata, 'labels'),
-    annotations: at(metadata, 'annotations'),
+    // When the controller counts a revision is its own affair.
+    annotations: Object.entries(at(metadata, 'annotations') ?? {}).filter(([name]) => !name.endsWith('/revision')),
     data: body['data'],
     replicas: at(body, 'spec', 'replicas'),
     image: at(listAt(body, 'spec', 'template', 'spec', 'containers')[0], 'image'),
