@@ -221,8 +221,7 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
   const simulated = readSimulation(given);
   const named = simulated ? { BYOC_CLUSTER_ID: SIMULATED_CLUSTER } : clusterOfNode(given);
-  const { SIMULATION: _, ...others } = given;
-  const parsed = settingsSchema.safeParse({ ...named, ...others, ...(simulated && { SIMULATION: 'true' }) });
+  const parsed = settingsSchema.safeParse({ ...named, ...given, SIMULATION: simulated ? 'true' : undefined });
   if (!parsed.success) {
     const wrong = parsed.error.issues.map(({ path, message, code }) => {
       const missing = code === 'invalid_type' && !(String(path[0]) in given);

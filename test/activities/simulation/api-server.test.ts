@@ -257,7 +257,7 @@ describe('server-side apply', () => {
   it('refuses another name than that of its path, a missing manager, and a namespace that is not there', async () => {
     const lost = `/api/v1/namespaces/not-there/configmaps/a`;
     const body = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'a' }, data: {} };
-    const { query: _, ...unmanaged } = apply('unmanaged', { a: '1' }, '');
+    const unmanaged = { ...apply('unmanaged', { a: '1' }, ''), query: {} };
     const answers = await compare([
       { ...apply('other', {}, 'one'), body: map('another', {}) },
       unmanaged,

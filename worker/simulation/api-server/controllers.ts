@@ -114,11 +114,10 @@ function withRevision(store: ObjectStore, place: Place, deployment: KubeObject):
   if (!current) {
     const labels = { ...(at(template, 'metadata', 'labels') as object | undefined), 'pod-template-hash': hash };
     const owner = { apiVersion: 'apps/v1', kind: 'Deployment', name, uid, controller: true, blockOwnerDeletion: true };
-    const { [REVISION]: _, ...own } = annotations;
     const metadata = {
       name: setPlace.name,
       labels,
-      annotations: { ...own, [REVISION]: `${revision}` },
+      annotations: { ...annotations, [REVISION]: `${revision}` },
       ownerReferences: [owner],
     };
     const selector = {

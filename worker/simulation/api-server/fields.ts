@@ -107,12 +107,12 @@ export function mergedInto(target: unknown, patch: unknown, name = ''): unknown 
     return [...kept, ...steps.values()];
   }
   if (!isRecord(patch) || ATOMIC.has(name)) return patch;
-  const result = { ...(isRecord(target) ? target : {}) };
+  const result = new Map(Object.entries(isRecord(target) ? target : {}));
   for (const [key, value] of Object.entries(patch)) {
-    if (value === null) delete result[key];
-    else result[key] = mergedInto(result[key], value, key);
+    if (value === null) result.delete(key);
+    else result.set(key, mergedInto(result.get(key), value, key));
   }
-  return result;
+  return Object.fromEntries(result);
 }
 
 /** A copy without what is at a path; what that leaves empty goes too. */

@@ -3,6 +3,7 @@ import type { KubeObject, ObjectMeta } from '../../../activities/kubernetes/kube
 import { isRecord } from '../../../activities/kubernetes/kube-object.ts';
 import type { ServedKind } from './kinds.ts';
 import { apiVersionOf, SERVED } from './kinds.ts';
+import { omit } from './stored.ts';
 
 /** Where an object is. */
 export interface Place {
@@ -96,9 +97,8 @@ export class ObjectStore {
 
 /** What the server gives a new object; no resourceVersion, which only what is kept has. */
 export function created({ kind, namespace, name }: Place, object: KubeObject, now: Date): KubeObject {
-  const { resourceVersion: _, ...given } = object.metadata;
   const metadata = {
-    ...given,
+    ...omit(object.metadata, 'resourceVersion'),
     name,
     ...(namespace !== undefined && { namespace }),
     uid: randomUUID(),

@@ -6,22 +6,27 @@ import type { Place } from './store.ts';
 
 const OF_THE_SERVER = ['uid', 'resourceVersion', 'creationTimestamp', 'generation', 'deletionTimestamp'] as const;
 
+/** A copy without some members. */
+export function omit<T extends object, K extends keyof T>(record: T, ...keys: readonly K[]): Omit<T, K> {
+  const kept = Object.entries(record).filter(([key]) => !keys.some((one) => one === key));
+  return Object.fromEntries(kept) as Omit<T, K>; // what is left of it
+}
+
 export function withoutServerFields(object: KubeObject): KubeObject {
-  const own = Object.entries(object.metadata).filter(([key]) => !OF_THE_SERVER.some((one) => one === key));
-  const { status: _, ...rest } = object;
-  return { ...rest, metadata: Object.fromEntries(own) } as unknown as KubeObject; // its name stays
+  const metadata = omit(object.metadata, ...OF_THE_SERVER);
+  return { ...omit(object, 'status'), metadata } as KubeObject; // its kind and name stay
 }
 
 /** What clients cannot set is as it was; status has a path of its own, which nobody but the controllers uses here. */
 export function withServerFields(before: KubeObject, after: KubeObject): KubeObject {
-  const { metadata, status: _, ...rest } = after;
+  const { metadata } = after;
   const kept = OF_THE_SERVER.flatMap((key) =>
     before.metadata[key] === undefined ? [] : [[key, before.metadata[key]]],
   );
   const managedFields = metadata['managedFields'] ?? before.metadata['managedFields'];
   const whole = { ...metadata, ...Object.fromEntries(kept), ...(managedFields !== undefined && { managedFields }) };
   return {
-    ...rest,
+    ...omit(after, 'status'),
     metadata: whole,
     ...(before['status'] !== undefined && { status: before['status'] }),
   } as KubeObject;

@@ -22,7 +22,7 @@ import { managerOf, nameIn, objectIn, parsed, placeNamespace } from './request.t
 import { selects } from './selectors.ts';
 import type { ObjectStore, Place } from './store.ts';
 import { created } from './store.ts';
-import { asStored, assertImmutable, isLeaving, withoutServerFields, withServerFields } from './stored.ts';
+import { asStored, assertImmutable, isLeaving, omit, withoutServerFields, withServerFields } from './stored.ts';
 
 /** All of them throw Refusal. */
 export function post(store: ObjectStore, { kind, namespace }: Target, request: ApiRequest): ApiAnswer {
@@ -30,8 +30,7 @@ export function post(store: ObjectStore, { kind, namespace }: Target, request: A
   const place = { kind, namespace: placeNamespace(kind, namespace, object), name: nameIn(object, kind) };
   if (store.get(place)) throw alreadyExists(kind, place.name);
   if (object.metadata.resourceVersion) throw badRequest('resourceVersion should not be set on objects to be created');
-  const { status: _, ...written } = object;
-  const fresh = created(place, written as KubeObject, new Date()); // only its status was taken
+  const fresh = created(place, omit(object, 'status') as KubeObject, new Date()); // its kind and name stay
   return { status: 201, body: keep(store, place, undefined, fresh, request, 'Update') };
 }
 
