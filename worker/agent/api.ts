@@ -140,7 +140,8 @@ export function createApi(deps: ApiDeps): FastifyInstance {
     const body = JSON.stringify(problem);
     socket.end(
       `HTTP/1.1 ${problem.status} Refused\r\nContent-Type: application/problem+json\r\n` +
-        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n` +
+        `${deps.simulated ? 'Byoc-Simulated: true\r\n' : ''}\r\n${body}`,
     );
   }
 

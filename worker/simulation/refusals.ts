@@ -13,7 +13,8 @@ export async function refuseOtherKind(
   { dataDir, simulated }: { readonly dataDir: string; readonly simulated: boolean },
   api: Pick<KubeReader, 'clusterUid' | 'server'>,
 ): Promise<void> {
-  const chains = await readdir(join(dataDir, 'audit')).catch(() => []);
+  const found = await readdir(join(dataDir, 'audit'), { withFileTypes: true }).catch(() => []);
+  const chains = found.filter((one) => one.isDirectory()).map(({ name }) => name);
   const other = chains.find((chain) => isSimulated(chain) !== simulated);
   if (other !== undefined) {
     const whose = simulated ? 'a real connector' : 'a simulation';
