@@ -6,6 +6,7 @@ import { SIMULATION_ALLOWED } from '../worker/simulation/settings.ts';
 import { simulationFiles } from '../worker/simulation/open.ts';
 import type { PreparedConnector } from './connector.ts';
 import { connectorFolder, DEV_POLICY, startWorker } from './connector.ts';
+import { temporalSettings } from './environment.ts';
 import { Host } from './host.ts';
 import type { PartName } from './parts.ts';
 import { findProgram } from './programs.ts';
@@ -41,7 +42,7 @@ export async function startSimulatedStack(options: Options): Promise<SimulatedSt
   await mkdir(stateDir, { recursive: true });
   await chmod(stateDir, 0o700);
   await claimState(stateDir);
-  for (const name of ['temporal', 'control-plane', 'connector', 'logs'])
+  for (const name of ['tls', 'temporal', 'control-plane', 'connector', 'logs'])
     await rm(join(stateDir, name), { recursive: true, force: true });
   const onProgress = options.onProgress ?? (() => undefined);
   const settings = devSettings(options.env);
@@ -73,8 +74,7 @@ export async function startSimulatedStack(options: Options): Promise<SimulatedSt
 /** Settings with which commands find a simulated stack. */
 export function simulatedEnvironment({ temporal }: SimulatedServices, stateDir: string): Record<string, string> {
   return {
-    TEMPORAL_ADDRESS: temporal.address,
-    TEMPORAL_NAMESPACE: temporal.namespace,
+    ...temporalSettings(temporal),
     KUBECONFIG: simulationFiles(dataDirOf(stateDir)).kubeconfig,
     BYOC_CLUSTER_ID: SIMULATED_CLUSTER,
   };
@@ -95,8 +95,7 @@ export function simulatedConnector(services: SimulatedServices, stateDir: string
     approverKeyPath: files.approverKey,
     env: {
       SIMULATION: 'true',
-      TEMPORAL_ADDRESS: temporal.address,
-      TEMPORAL_NAMESPACE: temporal.namespace,
+      ...temporalSettings(temporal),
       BYOC_CLUSTER_ID: SIMULATED_CLUSTER,
       BYOC_DATA_DIR: dataDirOf(stateDir),
       BYOC_POLICY: join(folder, 'policy.yaml'),

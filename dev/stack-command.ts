@@ -129,14 +129,14 @@ export async function devStatus(options: { readonly stateDir: string }): Promise
   const asked = (answer: Promise<boolean>) => answer.catch(() => false);
   if (simulation) {
     const [temporal, controlPlane] = await Promise.all([
-      asked(hasSearchAttributes(simulation.temporal.address)),
+      asked(hasSearchAttributes(simulation.temporal)),
       asked(answers(simulation.controlPlane)),
     ]);
     return { stateDir, state: 'up', pid: state.owner.pid, simulation, healthy: { temporal, controlPlane } };
   }
   if (!services) return { stateDir, state: 'starting', pid: state.owner.pid };
   const [temporal, vault, s3, kubernetes, controlPlane] = await Promise.all([
-    asked(hasSearchAttributes(services.temporal.address)),
+    asked(hasSearchAttributes(services.temporal)),
     asked(isUnsealed(services.vault)),
     asked(hasBucket(services.s3)),
     asked(isReady(services.kubernetes)),

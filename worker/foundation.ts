@@ -22,6 +22,7 @@ import type { Alerts } from './alerts.ts';
 import { openAlerts } from './alerts.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import { openAuditTrail } from './audit-trail.ts';
+import { Certificates } from './certificates.ts';
 import type { WorkerConfig } from './config.ts';
 import type { Metrics } from './metrics/registry.ts';
 import { createMetrics } from './metrics/registry.ts';
@@ -40,12 +41,14 @@ export interface Foundation {
   /** With the rights of the account that this process runs as. */
   readonly api: KubeApi;
   readonly temporal: TemporalAccess;
+  /** What it sends is not encrypted: other processes, which have no key, take it in. */
   readonly client: Client;
   readonly policy: PolicySource;
   readonly audit: AuditTrail;
   readonly alerts: Alerts;
   readonly health: Health;
   readonly metrics: Metrics;
+  readonly certificates: Certificates;
   readonly logger: Logger;
   /** Reads a key of the connector's own that all its workers share; that it was read is in the audit log. */
   readKey(name: string): Promise<Buffer>;
@@ -57,19 +60,19 @@ export interface Foundation {
 }
 
 /** Opens everything; nothing works yet. */
-export async function openFoundation(
-  config: WorkerConfig,
-  env: NodeJS.ProcessEnv,
-  logger: Logger,
-): Promise<Foundation> {
+export async function openFoundation(given: WorkerConfig, env: NodeJS.ProcessEnv, logger: Logger): Promise<Foundation> {
+  const metrics = createMetrics();
+  const now = () => new Date();
+  const health = new Health(now);
+  const certificates = new Certificates({ metrics, health, logger, now });
+  const config = await certificates.open(given);
   // Loaded only where it is asked for: an installation has nothing of it in its memory.
   const simulation = config.simulated
     ? await (await import('./simulation/open.ts')).openSimulation(config, logger)
     : undefined;
   const kube = simulation?.kubeConfig ?? (await kubeConfigOf(config.kubeContext, env));
-  const api = createKubeApi(kube);
+  const api = createKubeApi(kube, { onTls: certificates.watchOf('kubernetes') });
   await refuseOtherKind(config, api);
-  const metrics = createMetrics();
   const alerts = await openAlerts({
     clusterId: config.clusterId,
     writer: config.writer,
@@ -81,7 +84,8 @@ export async function openFoundation(
   const bucket = simulation?.bucket ?? (config.s3 && openBucket(config.s3));
   const watchers = [metrics, alerts];
   const audit = await openAuditTrail({ config, version: VERSION, api, bucket, watchers, raise, logger });
-  const temporal = await connectTemporal(env);
+  certificates.recordThrough(audit.record);
+  const temporal = await connectTemporal(env, certificates.temporalWatch());
   const vaults: Vault[] = [];
   const vaultOf = (role: Role, settings: VaultSettings) => {
     const vault = openVault({ settings, role, record: audit.record, logger });
@@ -98,8 +102,9 @@ export async function openFoundation(
     policy: policySource(config.policyPath, sha256, ownNamespaces(config)),
     audit,
     alerts,
-    health: new Health(() => new Date()),
+    health,
     metrics,
+    certificates,
     logger,
     async readKey(name) {
       await audit.record('secret.read', { store: 'kubernetes', paths: [`${config.stateNamespace}/${name}`] });
@@ -112,6 +117,7 @@ export async function openFoundation(
       throw new ConnectorError('CONFIG_INVALID', `VAULT_ADDR is not set, so the role ${role} has no identity.`);
     },
     async close() {
+      certificates.close();
       await audit.close();
       await alerts.close();
       await Promise.all([...vaults.map((one) => one.close()), api.close(), temporal.connection.close()]);

@@ -1,4 +1,3 @@
-import { ConnectorClient } from '../../client/connector-client.ts';
 import type { HealthReport } from '../../domain/agent-api.ts';
 import type { FreezeState } from '../../domain/freeze.ts';
 import { overallOf } from '../../domain/health.ts';
@@ -17,7 +16,7 @@ export interface Supervision {
 
 /** Opens it once the roles stand. */
 export async function openSupervision(
-  { config, temporal, client, audit, health, metrics, logger }: Foundation,
+  { config, temporal, client, audit, health, metrics, certificates, logger }: Foundation,
   roles: readonly RoleRun[],
 ): Promise<Supervision> {
   const { clusterId, writer } = config;
@@ -68,8 +67,9 @@ export async function openSupervision(
     healthReport: report,
     isDraining: () => states().some((state) => !['INITIALIZED', 'RUNNING'].includes(state)),
     metrics,
+    certificates,
     logger,
-    intake: intake && { ...intake, client: new ConnectorClient({ ...temporal, clusterId }) },
+    intake,
   });
   return {
     async close() {
