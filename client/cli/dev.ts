@@ -21,7 +21,7 @@ import { BYOC, markSimulated, paint, print, printAs, say } from './output.ts';
 import type { FormatOptions } from './settings.ts';
 import { withFormat } from './settings.ts';
 
-interface StackChoice {
+export interface StackChoice {
   readonly name?: string;
   readonly state?: string;
 }
@@ -127,14 +127,15 @@ function signCommand(dev: Command): void {
     });
 }
 
-function withChoice(command: Command): Command {
+/** Which of the embedded stacks is meant. */
+export function withChoice(command: Command): Command {
   return command
     .option('--name <name>', 'which stack of this folder, where several run side by side (default: "dev")')
     .option('--state <dir>', 'its folder, instead of BYOC_DEV_STATE, which `byoc dev env` sets, or .byoc/NAME');
 }
 
 /** What is typed counts before what a shell has been told. */
-function folderOf(choice: StackChoice): string {
+export function folderOf(choice: StackChoice): string {
   const told = process.env[STATE_VARIABLE];
   return stateDirOf(process.cwd(), told && choice.name === undefined ? { state: told, ...choice } : choice);
 }
