@@ -36,6 +36,8 @@ export interface AlertsOptions {
   /** Where alerts wait; without one nobody takes them to a control plane, and they are counted only. */
   readonly folder: string | undefined;
   readonly count: (type: AlertType) => void;
+  /** Told how many wait and were dropped, whenever that changes. */
+  readonly onCounts?: (counts: Alerts['counts']) => void;
   readonly logger: Logger;
 }
 
@@ -46,7 +48,8 @@ const RETRY_AFTER_MS = 5_000;
 const MAX_RETRY_AFTER_MS = 60_000;
 const CLOSE_WITHIN_MS = 2_000;
 
-export async function openAlerts({ clusterId, writer, folder, count, logger }: AlertsOptions): Promise<Alerts> {
+export async function openAlerts(options: AlertsOptions): Promise<Alerts> {
+  const { clusterId, writer, folder, count, onCounts, logger } = options;
   const parse = (value: unknown) => alertSchema.safeParse(value).data;
   const spool = folder === undefined ? undefined : await Spool.open({ folder, maxItems: MAX_WAITING, parse });
   const told = new Set<string>();
@@ -66,12 +69,15 @@ export async function openAlerts({ clusterId, writer, folder, count, logger }: A
       return 'drop';
     }
   };
+  const tellCounts = () => spool && onCounts?.(spool.counts);
   const deliver = async (): Promise<void> => {
+    tellCounts();
     if (!controlPlane || !spool || spool.counts.waiting === 0) return;
     clearTimeout(retry);
     try {
       await spool.deliver(send);
       failures = 0;
+      tellCounts();
     } catch (error) {
       if (failures === 0) logger.warn({ err: error }, 'alerts wait for the control plane');
       const waitMs = Math.min(RETRY_AFTER_MS * 2 ** failures, MAX_RETRY_AFTER_MS);

@@ -50,6 +50,8 @@ export interface AuditTrail extends Pick<AuditLog, 'append'> {
    * @throws {ConnectorError} AUDIT_UNAVAILABLE, S3_UNAVAILABLE, AUDIT_BROKEN
    */
   secure(): Promise<void>;
+  /** Whether the disk has room for what a package will have to record. */
+  hasRoom(): Promise<boolean>;
   upload(): Promise<Pick<UploadResult, 'objects' | 'manifests'>>;
   /** The same without waiting; what fails is told in the log and tried again later. */
   uploadLater(): void;
@@ -216,10 +218,11 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
       }
       return admitted;
     },
+    hasRoom: async () => (await freeBytes(dir)) >= ROOM_BYTES,
     async secure() {
-      const { bavail, bsize } = await statfs(dir);
-      if (bavail * bsize < ROOM_BYTES) {
-        logger.error({ alert: 'audit-unavailable', freeBytes: bavail * bsize }, 'the disk of the audit log is full');
+      const free = await freeBytes(dir);
+      if (free < ROOM_BYTES) {
+        logger.error({ alert: 'audit-unavailable', freeBytes: free }, 'the disk of the audit log is full');
         throw new ConnectorError('AUDIT_UNAVAILABLE', `Less than ${ROOM_BYTES} bytes are free.`);
       }
       await upload();
@@ -265,6 +268,11 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
       bucket?.close();
     },
   };
+}
+
+async function freeBytes(dir: string): Promise<number> {
+  const { bavail, bsize } = await statfs(dir);
+  return bavail * bsize;
 }
 
 interface Expected {

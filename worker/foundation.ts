@@ -42,10 +42,14 @@ export interface Foundation {
   readonly metrics: Metrics;
   readonly certificates: Certificates;
   readonly logger: Logger;
+  /** The logins that were made until now. */
+  readonly vaults: readonly Vault[];
   /** Reads a key of the connector's own that all its workers share; that it was read is in the audit log. */
   readKey(name: string): Promise<Buffer>;
   /** Logs in to Vault as a role, with that role's own login. It is closed with the rest. */
   openVault(role: Role, settings: VaultSettings): Vault;
+  /** For what is needed until all that is to be told is told. */
+  closeLast(close: () => Promise<void>): void;
   close(): Promise<void>;
 }
 
@@ -63,13 +67,16 @@ export async function openFoundation(given: WorkerConfig, env: NodeJS.ProcessEnv
     writer: config.writer,
     folder: config.controlPlane || config.relaysAlerts ? join(config.dataDir, 'alerts') : undefined,
     count: metrics.onAlert,
+    onCounts: metrics.setAlerts,
     logger,
   });
   const { raise } = alerts;
+  // First what may be away: a start that comes to nothing is none that the audit log would have to tell of.
+  const temporal = await connectTemporal(env, certificates.temporalWatch());
   const audit = await openAuditTrail({ config, version: VERSION, api, watchers: [metrics, alerts], raise, logger });
   certificates.recordThrough(audit.record);
-  const temporal = await connectTemporal(env, certificates.temporalWatch());
   const vaults: Vault[] = [];
+  const last: (() => Promise<void>)[] = [];
   return {
     config,
     kube,
@@ -83,6 +90,7 @@ export async function openFoundation(given: WorkerConfig, env: NodeJS.ProcessEnv
     metrics,
     certificates,
     logger,
+    vaults,
     async readKey(name) {
       await audit.record('secret.read', { store: 'kubernetes', paths: [`${config.stateNamespace}/${name}`] });
       return sharedKey(api, name, config.stateNamespace);
@@ -92,10 +100,12 @@ export async function openFoundation(given: WorkerConfig, env: NodeJS.ProcessEnv
       vaults.push(vault);
       return vault;
     },
+    closeLast: (close) => void last.push(close),
     async close() {
       certificates.close();
       await audit.close();
       await alerts.close();
+      await Promise.all(last.map((close) => close()));
       await Promise.all([...vaults.map((one) => one.close()), api.close(), temporal.connection.close()]);
     },
   };

@@ -13,7 +13,7 @@ export interface MetricsOptions {
 
 /** Reads metrics from Prometheus and sends them, without personal data, to the Insight Engine. */
 export async function startMetrics(foundation: Foundation, { metrics, vault }: MetricsOptions): Promise<RoleRun> {
-  const { config, temporal, client, logger } = foundation;
+  const { config, temporal, client, audit, health, metrics: counts, logger } = foundation;
   return createMetricsStream({
     ...temporal,
     ...(await scheduledWorkflows(config, 'metrics')),
@@ -24,6 +24,9 @@ export async function startMetrics(foundation: Foundation, { metrics, vault }: M
     identity: foundation.openVault('metrics', vault).identity('metrics'),
     redactionKey: await foundation.readKey(REDACTION_KEY),
     client,
+    health,
+    metrics: counts,
+    audit,
     logger,
   });
 }
