@@ -84,8 +84,8 @@ const KEPT = /^(PATH|HOME|TMPDIR|LANG|TERM|NO_COLOR|FORCE_COLOR|NODE_.*|npm_.*|B
  * are verified all the same; whoever turned that off is told so.
  */
 function useSettings(env: NodeJS.ProcessEnv): void {
-  for (const name of Object.keys(process.env)) if (!(name in env) && !KEPT.test(name)) delete process.env[name];
-  Object.assign(process.env, env);
+  const kept = Object.entries(process.env).filter(([name]) => KEPT.test(name));
+  process.env = { ...Object.fromEntries(kept), ...env };
   delete process.env['NODE_TLS_REJECT_UNAUTHORIZED'];
 }
 

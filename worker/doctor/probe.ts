@@ -2,7 +2,7 @@ import type { IncomingMessage, RequestOptions } from 'node:http';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { isIP } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { connect as tlsConnect } from 'node:tls';
 
 /**
@@ -39,7 +39,7 @@ export interface ProbeOptions {
 
 /** As Node takes it; the built-in authorities where `ca` is left out. */
 export type TlsMaterial = Pick<
-  import('node:tls').ConnectionOptions,
+  ConnectionOptions,
   'ca' | 'cert' | 'key' | 'passphrase' | 'servername' | 'ALPNProtocols'
 >;
 
