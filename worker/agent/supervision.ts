@@ -6,6 +6,7 @@ import type { Foundation } from '../foundation.ts';
 import type { Looks } from '../health-watch.ts';
 import { commonLooks, watchHealth } from '../health-watch.ts';
 import { watchParts } from '../news.ts';
+import { partLooks } from '../part-looks.ts';
 import type { RoleRun } from '../roles/role.ts';
 import { openAgent } from './open-agent.ts';
 
@@ -16,7 +17,7 @@ export interface Supervision {
 
 /** Opens it once the roles stand. */
 export async function openSupervision(
-  { config, temporal, client, audit, health, metrics, certificates, logger }: Foundation,
+  { config, temporal, client, audit, vaults, health, metrics, certificates, logger }: Foundation,
   roles: readonly RoleRun[],
 ): Promise<Supervision> {
   const { clusterId, writer } = config;
@@ -24,7 +25,7 @@ export async function openSupervision(
   const startedAt = now().toISOString();
   const askKubernetes = () => audit.leases.read(leaseNameOf(clusterId, writer));
   const common = commonLooks({ client, askKubernetes, audit: () => audit.state() });
-  const looks: Looks = Object.assign({}, common, ...roles.map((role) => role.looks));
+  const looks: Looks = Object.assign({}, common, partLooks({ audit, vaults }), ...roles.map((role) => role.looks));
   const watch = await watchHealth(health, looks);
   const parts = watchParts(health, { audit, logger });
   const overall = () => overallOf(health.components(), config.roles);
@@ -38,6 +39,7 @@ export async function openSupervision(
     return {
       status: overall(),
       ready: isReady(),
+      ...(config.simulated && { simulated: true }),
       clusterId,
       writer,
       roles: [...config.roles],
@@ -49,6 +51,7 @@ export async function openSupervision(
     };
   };
   metrics.readFrom({
+    simulated: config.simulated,
     isReady,
     components: () => health.components(),
     freeze,
@@ -57,6 +60,7 @@ export async function openSupervision(
     now,
   });
   const agent = await openAgent(config.agent, {
+    simulated: config.simulated,
     writer,
     namespace: temporal.namespace,
     audit,
