@@ -76,7 +76,7 @@ export class Terminal {
 
   async run(text: string): Promise<CommandResult> {
     return this.#connector.shell(
-      `cd ${this.folder} && PATH=${this.folder}/bin:$PATH exec bash -euo pipefail -c "$COMMANDS"`,
+      `cd ${this.folder} && unset BYOC_CLUSTER_ID && PATH=${this.folder}/bin:$PATH exec bash --norc -euo pipefail -c "$COMMANDS"`,
       { ...this.#variables, COMMANDS: text },
     );
   }
@@ -88,11 +88,14 @@ export class Terminal {
     const own = blocks.filter((block) => block.heading === heading && block.isRun);
     if (own.length === 0) throw new Error(`There is no command under "${heading}".`);
     let said = '';
-    for (const { text, line } of own) {
-      const { code, stdout, stderr } = await this.run(text);
-      if (code !== 0) throw new Error(`line ${line} under "${heading}" ended with ${code}: ${stdout}\n${stderr}`);
-      said += stdout;
-    }
+    for (const block of own) said += await this.followOne(block);
     return said;
+  }
+
+  /** The same of one block. */
+  async followOne({ text, line, heading }: CommandBlock): Promise<string> {
+    const { code, stdout, stderr } = await this.run(text);
+    if (code !== 0) throw new Error(`line ${line} under "${heading}" ended with ${code}: ${stdout}\n${stderr}`);
+    return stdout;
   }
 }
