@@ -16,11 +16,6 @@ describe('the review calendar', () => {
 
   beforeAll(async () => {
     connector = await TestConnector.start();
-    const one = await connector.submitAndPlan();
-    await connector.signal(one.workflowId, 'approve', { approver: 'bob@example.com', planDigest: one.planDigest });
-    await connector.client.result((executed = one.wpkId));
-    const { schedule } = connector.client.client;
-    await schedule.getHandle(scheduleIdOf(connector.clusterId, 'audit-upload', 'worker-0')).trigger();
     const audit = `s3://${connector.services.s3.bucket}/byoc/${connector.clusterId}`;
     terminal = await Terminal.open(connector, {
       ...{ CLUSTER: connector.clusterId, NS: connector.namespace, STATE: 'byoc-system', AUDIT: audit },
@@ -34,6 +29,11 @@ describe('the review calendar', () => {
       const { stdout } = await connector.byoc('audit', 'head', ...args);
       await writeFile(join(terminal.folder, file), stdout);
     }
+    const one = await connector.submitAndPlan();
+    await connector.signal(one.workflowId, 'approve', { approver: 'bob@example.com', planDigest: one.planDigest });
+    await connector.client.result((executed = one.wpkId));
+    const { schedule } = connector.client.client;
+    await schedule.getHandle(scheduleIdOf(connector.clusterId, 'audit-upload', 'worker-0')).trigger();
     blocks = commandBlocks(await readPage('calendar.md'));
     await until('the log to be in the bucket', async () => {
       const { code } = await terminal.run('byoc audit verify --key audit.pub --head heads-kept.json "$AUDIT"');
