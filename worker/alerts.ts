@@ -8,6 +8,7 @@ import type { AuditEvent } from '../domain/audit.ts';
 import type { Alert } from '../domain/control-plane.ts';
 import { alertSchema } from '../domain/control-plane.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import { isSimulated } from '../domain/simulation.ts';
 
 /**
  * The one place that alerts go through: each is counted, and a signal to the control plane. What it is about is in
@@ -53,6 +54,7 @@ export async function openAlerts(options: AlertsOptions): Promise<Alerts> {
   const parse = (value: unknown) => alertSchema.safeParse(value).data;
   const spool = folder === undefined ? undefined : await Spool.open({ folder, maxItems: MAX_WAITING, parse });
   const told = new Set<string>();
+  const mark = isSimulated(clusterId) ? ({ simulated: true } as const) : {};
   let controlPlane: Pick<ControlPlane, 'signal'> | undefined;
   let retry: NodeJS.Timeout | undefined;
   let failures = 0;
@@ -92,7 +94,7 @@ export async function openAlerts(options: AlertsOptions): Promise<Alerts> {
     told.add(id);
     const [oldest] = told;
     if (told.size > REMEMBERED && oldest !== undefined) told.delete(oldest);
-    const alert: Alert = { id, type, ...ALERTS[type], at: new Date().toISOString(), writer, ...about };
+    const alert: Alert = { id, type, ...ALERTS[type], at: new Date().toISOString(), writer, ...mark, ...about };
     count(type);
     // What is known of the cause is logged where it is met.
     logger.info({ raised: type, ...about }, alert.summary);

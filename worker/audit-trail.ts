@@ -17,7 +17,6 @@ import { createHeadLeases, sharedKey } from '../activities/kubernetes/writer.ts'
 import type { Admission } from '../activities/package/admission.ts';
 import { freeTextFilter } from '../activities/audit/free-text.ts';
 import type { Bucket } from '../activities/s3/bucket.ts';
-import { openBucket } from '../activities/s3/bucket.ts';
 import { checkHead, parseHeadKeys } from '../client/audit-keys.ts';
 import { sha256 } from '../client/sha256.ts';
 import type { AuditEvent, AuditHead } from '../domain/audit.ts';
@@ -89,6 +88,8 @@ export interface AuditTrailOptions {
   readonly version: string;
   /** With the rights for the state namespace. */
   readonly api: KubeApi;
+  /** Where the log is uploaded to; closed with the trail. */
+  readonly bucket: Bucket | undefined;
   readonly watchers: readonly AuditWatcher[];
   /** For what the log cannot tell, because it is about the log. */
   readonly raise: Alerts['raise'];
@@ -108,7 +109,7 @@ const now = () => new Date();
 
 /** Opens the trail and records that a worker began. */
 export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditTrail> {
-  const { config, version, api, watchers, raise, logger } = options;
+  const { config, version, api, bucket, watchers, raise, logger } = options;
   const { clusterId, writer } = config;
   const dir = join(config.dataDir, 'audit');
   const key = createHeadKey(await sharedKey(api, HEAD_KEY, config.stateNamespace));
@@ -116,7 +117,6 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
   const lease = { name: leaseNameOf(clusterId, writer), clusterId, holder: writer, roles: config.roles };
   const base = chainOf(clusterId, writer);
   const published = headIn(await leases.read(lease.name), { key, base, logger });
-  const bucket = config.s3 && openBucket(config.s3);
   const elsewhere = async () => {
     if (!bucket) return [];
     const source = { bucket, prefix: prefixOf(config), chain: base, sha256 };
@@ -196,7 +196,7 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
   }
   await record('worker.started', {
     version,
-    bucket: config.s3?.bucket ?? null,
+    bucket: bucket?.name ?? null,
     objectLock,
     headKey: key.keyId,
     settings: sha256(canonicalJson(withoutSecrets(config))),

@@ -11,11 +11,13 @@ import { ConnectorError } from '../domain/errors.ts';
 import type { Role } from '../domain/names.ts';
 import { CLUSTER_ID, STATE_NAMESPACE } from '../domain/names.ts';
 import { isPrivateAddress } from '../domain/private-address.ts';
+import { SIMULATED_CLUSTER } from '../domain/simulation.ts';
 import { refuseUnverified, TLS_SETTINGS, tlsFilesOf, unverifiedBy } from '../domain/tls-settings.ts';
 import type { Environment, TlsPart } from '../domain/tls-settings.ts';
 import { ROLES, VAULT_LOGINS } from '../domain/vault-setup.ts';
 import type { AgentConfig } from './agent/settings.ts';
 import { AGENT_SETTINGS, agentConfigOf } from './agent/settings.ts';
+import { readSimulation, refuseOtherCluster } from './simulation/settings.ts';
 import { readVaultSettings, VAULT_LOGIN, VAULT_SETTINGS } from './vault-settings.ts';
 
 /** What goes together is told whatever else is wrong, so that everything is told at once. */
@@ -97,13 +99,16 @@ const settingsSchema = z
     BYOC_KUBE_CONTEXT: z.string().min(1).optional(),
     ...AGENT_SETTINGS,
     LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+    /** Set where readSimulation has let it pass. */
+    SIMULATION: z.literal('true').optional(),
+    BYOC_SIMULATION_ALLOWED: z.string().optional(),
   })
-  .refine(({ BYOC_ROLES, NODE_ENV }) => BYOC_ROLES !== undefined || NODE_ENV !== 'production', {
+  .refine(({ BYOC_ROLES, NODE_ENV, SIMULATION }) => BYOC_ROLES ?? SIMULATION ?? NODE_ENV !== 'production', {
     path: ['BYOC_ROLES'],
     message: 'is missing, and so is --role: in production each role is a process with an account of its own',
     when: always,
   })
-  .refine((settings) => !rolesOf(settings).includes('execution') || settings.COSIGN_KEY || settings.VAULT_ADDR, {
+  .refine((settings) => !rolesOf(settings).includes('execution') || settings.COSIGN_KEY || hasLogins(settings), {
     path: ['VAULT_ADDR'],
     message: 'is missing, and so is COSIGN_KEY: one of them must say where the signing keys are',
     when: always,
@@ -123,7 +128,7 @@ const settingsSchema = z
     message: 'is missing; the role metrics is told by it what to read',
     when: always,
   })
-  .refine((settings) => !rolesOf(settings).includes('registration') || settings.VAULT_ADDR, {
+  .refine((settings) => !rolesOf(settings).includes('registration') || hasLogins(settings), {
     path: ['CONTROL_PLANE_URL'],
     message: 'is set; VAULT_ADDR must be too, because the control plane knows a cluster by what its Vault says',
     when: always,
@@ -138,7 +143,7 @@ const settingsSchema = z
     message: 'is missing; PROM_URL is set, and what is read there goes to it',
     when: always,
   })
-  .refine((settings) => !rolesOf(settings).includes('metrics') || settings.VAULT_ADDR, {
+  .refine((settings) => !rolesOf(settings).includes('metrics') || hasLogins(settings), {
     path: ['PROM_URL'],
     message: 'is set; VAULT_ADDR must be too, because the Insight Engine knows a cluster by what its Vault says',
     when: always,
@@ -155,6 +160,8 @@ const settingsSchema = z
   });
 
 export interface WorkerConfig {
+  /** Whether nothing is real, see simulation/. */
+  readonly simulated: boolean;
   readonly clusterId: string;
   /** At least one; of a role that is not among them nothing is set below, and no login is read. */
   readonly roles: readonly Role[];
@@ -240,7 +247,11 @@ export function checkConfig(
   const off = unverifiedBy(env);
   // An empty variable is how shells and charts say "not set".
   const given = Object.fromEntries(Object.entries(env).filter(([name, value]) => value !== '' && !off.includes(name)));
-  const parsed = settingsSchema.safeParse({ ...clusterOfNode(given), ...given });
+  const mode = modeOf(given);
+  if ('problems' in mode) return mode;
+  const { simulated } = mode;
+  const named = simulated ? { BYOC_CLUSTER_ID: SIMULATED_CLUSTER } : clusterOfNode(given);
+  const parsed = settingsSchema.safeParse({ ...named, ...given, SIMULATION: simulated ? 'true' : undefined });
   const problems = (parsed.error?.issues ?? []).map((issue): SettingProblem => {
     const isMissing = issue.code === 'invalid_type' && !(String(issue.path[0]) in given);
     const what = isMissing ? 'is missing' : sentenceOf(issue);
@@ -248,7 +259,22 @@ export function checkConfig(
   });
   const more = problemsOfParts(given);
   if (!parsed.success || more.length > 0) return { problems: [...problems, ...more] };
-  return { config: configOf(parsed.data, given) };
+  return { config: configOf(parsed.data, given, simulated) };
+}
+
+/** Whether this is a simulation; in the wrong place nothing else of the settings says anything. */
+function modeOf(
+  given: NodeJS.ProcessEnv,
+): { readonly simulated: boolean } | { readonly problems: readonly SettingProblem[] } {
+  try {
+    const simulated = readSimulation(given);
+    if (given['BYOC_CLUSTER_ID'] !== undefined) refuseOtherCluster(given['BYOC_CLUSTER_ID'], simulated);
+    return { simulated };
+  } catch (error) {
+    if (!(error instanceof ConnectorError)) throw error;
+    const says = error.detail.replace(/\.$/, '');
+    return { problems: [{ setting: /^\w+/.exec(says)?.[0] ?? '', says }] };
+  }
 }
 
 /** The end of a sentence that begins with the name of the setting. Values are not shown: one may be a secret. */
@@ -294,12 +320,14 @@ function problemsOfParts(given: NodeJS.ProcessEnv): SettingProblem[] {
 }
 
 /** @throws {ConnectorError} CONFIG_INVALID, for what the parts' own readers refuse */
-function configOf(settings: Settings, given: NodeJS.ProcessEnv): WorkerConfig {
+function configOf(settings: Settings, given: NodeJS.ProcessEnv, simulated: boolean): WorkerConfig {
+  refuseOtherCluster(settings.BYOC_CLUSTER_ID, simulated); // also for the name of a node
   const roles = rolesOf(settings);
   const loginOf = (role: Role) => (roles.includes(role) ? readVaultSettings(given, role) : undefined);
   const controlPlane = roles.includes('registration') ? controlPlaneSettings(settings, given) : undefined;
   const metrics = roles.includes('metrics') ? metricsSettings(settings, given) : undefined;
   return {
+    simulated,
     clusterId: settings.BYOC_CLUSTER_ID,
     roles,
     dataDir: resolve(settings.BYOC_DATA_DIR),
@@ -349,9 +377,11 @@ function parseRoles(text: string, { addIssue }: { addIssue(message: string): voi
 }
 
 /** In development one process does all that there are settings for. */
-function rolesOf({ BYOC_ROLES, CONTROL_PLANE_URL, PROM_URL }: RoleSettings): readonly Role[] {
+function rolesOf({ BYOC_ROLES, CONTROL_PLANE_URL, ...settings }: RoleSettings): readonly Role[] {
   if (BYOC_ROLES) return BYOC_ROLES;
-  const isSet = { registration: CONTROL_PLANE_URL !== undefined, metrics: PROM_URL !== undefined, execution: true };
+  // In simulation metrics need no source.
+  const metrics = settings.SIMULATION === 'true' ? settings.INSIGHT_URL : settings.PROM_URL;
+  const isSet = { registration: CONTROL_PLANE_URL !== undefined, metrics: metrics !== undefined, execution: true };
   return ROLES.filter((role) => isSet[role]);
 }
 
@@ -359,6 +389,13 @@ interface RoleSettings {
   readonly BYOC_ROLES?: readonly Role[] | undefined;
   readonly CONTROL_PLANE_URL?: string | undefined;
   readonly PROM_URL?: string | undefined;
+  readonly INSIGHT_URL?: string | undefined;
+  readonly SIMULATION?: string | undefined;
+}
+
+/** Whether keys and tokens can be had: from Vault, or made up. */
+function hasLogins(settings: { readonly VAULT_ADDR?: string | undefined } & RoleSettings): boolean {
+  return settings.VAULT_ADDR !== undefined || settings.SIMULATION !== undefined;
 }
 
 /** In production each node of a cluster would pass for another one. */
@@ -394,7 +431,7 @@ function controlPlaneSettings(settings: Settings, given: Environment): ControlPl
 }
 
 function metricsSettings(settings: Settings, given: Environment): MetricsSettings | undefined {
-  const { PROM_URL, INSIGHT_URL } = settings;
+  const { SIMULATION, PROM_URL = SIMULATION && 'simulated:', INSIGHT_URL } = settings;
   if (!PROM_URL || !INSIGHT_URL) return undefined;
   return {
     prometheus: {

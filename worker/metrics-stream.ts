@@ -6,6 +6,7 @@ import type { Identity } from '../activities/vault/identity.ts';
 import { createInsight } from '../activities/insight/client.ts';
 import { createMetricsActivities } from '../activities/insight/metrics.ts';
 import { Spool } from '../activities/insight/spool.ts';
+import type { Prometheus } from '../activities/prometheus/client.ts';
 import { createPrometheus } from '../activities/prometheus/client.ts';
 import { loadMetricsConfig } from '../activities/prometheus/load-config.ts';
 import { createKeyedHash } from '../activities/redact/keyed-hash.ts';
@@ -26,6 +27,8 @@ export interface MetricsOptions {
   readonly writer: string;
   readonly dataDir: string;
   readonly identity: Identity;
+  /** In the place of Prometheus. */
+  readonly source?: Prometheus | undefined;
   /** What hashes are made with, the same in all pods of a cluster. */
   readonly redactionKey: Uint8Array;
   readonly connection: NativeConnection;
@@ -48,7 +51,7 @@ export async function createMetricsStream(options: MetricsOptions): Promise<Role
   const { settings, clusterId, writer, connection, namespace, client, health, metrics, logger } = options;
   const now = () => new Date();
   const config = await loadMetricsConfig(settings.configPath);
-  const prometheus = createPrometheus(settings.prometheus);
+  const prometheus = options.source ?? createPrometheus(settings.prometheus);
   const { maxAgeMs, maxBytes } = settings.insight;
   const insight = createInsight(settings.insight, options.identity, now);
   const spool = await Spool.open(join(options.dataDir, 'metrics'), { maxAgeMs, maxBytes }, now);

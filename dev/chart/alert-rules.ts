@@ -105,6 +105,11 @@ const BY_TYPE: Readonly<Record<AlertType, AlertRule>> = {
     '{{ $labels.pod }} has entries that the bucket has not taken for {{ $value | humanizeDuration }}. No package begins meanwhile.',
     { expr: `${metric('byoc_audit_upload_failing_seconds')} > 3600` },
   ),
+  'metrics-dropped': rule(
+    'metrics-dropped',
+    'ByocMetricsDropped',
+    '{{ $labels.pod }} gave up metrics that the Insight Engine had not taken within an hour, or that it refused.',
+  ),
   'audit-lost': rule(
     'audit-lost',
     'ByocAuditLost',

@@ -39,6 +39,7 @@ export async function openSupervision(
     return {
       status: overall(),
       ready: isReady(),
+      ...(config.simulated && { simulated: true }),
       clusterId,
       writer,
       roles: [...config.roles],
@@ -50,6 +51,7 @@ export async function openSupervision(
     };
   };
   metrics.readFrom({
+    simulated: config.simulated,
     isReady,
     components: () => health.components(),
     freeze,
@@ -58,6 +60,7 @@ export async function openSupervision(
     now,
   });
   const agent = await openAgent(config.agent, {
+    simulated: config.simulated,
     writer,
     namespace: temporal.namespace,
     audit,

@@ -5,6 +5,7 @@
  */
 export const METRICS = {
   byoc_build_info: { type: 'gauge', labels: ['version', 'node'], help: 'Always 1; says what runs.' },
+  byoc_simulated: { type: 'gauge', labels: [], help: '1 in simulation mode: nothing that it tells of is real.' },
   byoc_ready: { type: 'gauge', labels: [], help: '1 while packages can be taken in.' },
   byoc_component_state: {
     type: 'gauge',

@@ -13,6 +13,7 @@ import { METRICS } from './catalogue.ts';
 
 /** What is read when somebody scrapes, rather than kept up to date all the time. */
 export interface MetricSources {
+  readonly simulated: boolean;
   isReady(): boolean;
   components(): readonly ComponentHealth[];
   /** Undefined where the process does not know of it. */
@@ -70,6 +71,9 @@ export function createMetrics(): Metrics {
   let sources: MetricSources | undefined;
 
   gauge('byoc_build_info').set({ version: VERSION, node: process.versions.node }, 1);
+  gauge('byoc_simulated', function () {
+    if (sources) this.set(sources.simulated ? 1 : 0);
+  });
   gauge('byoc_ready', function () {
     this.set(sources?.isReady() ? 1 : 0);
   });
