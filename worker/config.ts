@@ -18,6 +18,7 @@ import { readVaultSettings } from './vault-settings.ts';
 
 /** RFC 1123. */
 const NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+const SERVICE_ACCOUNT = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\/[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/;
 
 /** Settings of the worker, all from the environment; `TEMPORAL_*` are read by @temporalio/envconfig. */
 const settingsSchema = z
@@ -87,7 +88,7 @@ const settingsSchema = z
     /** The account that packages are applied with, `namespace/name`; the connector's own where it is left out. */
     BYOC_APPLY_SERVICE_ACCOUNT: z
       .string()
-      .regex(/^[^/]+\/[^/]+$/, 'must be namespace/name of a ServiceAccount')
+      .regex(SERVICE_ACCOUNT, 'must be namespace/name of a ServiceAccount')
       .transform((text) => {
         const [namespace = '', name = ''] = text.split('/');
         return { namespace, name };
