@@ -28,6 +28,7 @@ import { startServer, status } from '../support/http-server.ts';
 import { callKubernetes } from '../support/kubernetes-admin.ts';
 import { applyStep, buildWpk, configMap, sign } from '../support/packages.ts';
 import { ownStack, sharedServices } from '../support/stack.ts';
+import { TokenIssuer } from '../support/token-issuer.ts';
 import { until } from '../support/until.ts';
 import { workflowBundle } from '../support/workflow-bundle.ts';
 
@@ -44,6 +45,7 @@ describe('a process for each role, with the chart’s accounts and a login of it
   let prometheus: Stack;
   let insight: TestServer;
   let folder: string;
+  let issuer: TokenIssuer;
   let rights: InstalledRights;
   let prepared: PreparedConnector;
   let client: ConnectorClient;
@@ -81,6 +83,8 @@ describe('a process for each role, with the chart’s accounts and a login of it
     const caFiles = { prometheus: join(folder, 'prometheus.pem'), insight: join(folder, 'insight.pem') };
     await writeFile(caFiles.prometheus, ca);
     await writeFile(caFiles.insight, authority.ca);
+    issuer = await TokenIssuer.create();
+    await writeFile(join(folder, 'jwks.json'), await issuer.jwks());
     prepared = await prepareConnector({
       services,
       folder,
@@ -95,6 +99,8 @@ describe('a process for each role, with the chart’s accounts and a login of it
         BYOC_PROM_CA: caFiles.prometheus,
         INSIGHT_URL: insight.address,
         BYOC_INSIGHT_CA: caFiles.insight,
+        BYOC_AGENT_JWT_ISSUER: issuer.issuer,
+        BYOC_AGENT_JWT_KEYS: join(folder, 'jwks.json'),
       },
     });
     await callKubernetes(services, 'create', 'namespace', namespace);
@@ -180,23 +186,21 @@ describe('a process for each role, with the chart’s accounts and a login of it
   });
 
   it('has each role answer for its health, and only execution for packages', async () => {
+    const headers = { authorization: `Bearer ${await issuer.token(`byoc/${clusterId}`)}` };
     for (const role of ROLES) {
       const url = await agentOf(role);
-      const health = await request(`${url}/health`);
-      expect([role, health.statusCode, await health.body.json()]).toEqual([
-        role,
-        200,
-        { status: expect.any(String) as HealthReport['status'] },
-      ]);
+      const { statusCode, body } = await request(`${url}/health`, { headers });
+      const { freeze, components, ...health } = (await body.json()) as HealthReport;
+      expect([role, statusCode, health]).toMatchObject([role, 200, { ready: true, roles: [role], writer: role }]);
+      expect([role, freeze?.state]).toEqual([role, role === 'execution' ? 'open' : undefined]);
+      const applying = components.find(({ name }) => name === 'applying-account')?.state;
+      expect([role, applying]).toEqual([role, role === 'execution' ? 'ok' : undefined]);
       const metrics = await (await request(`${url}/metrics`)).body.text();
-      expect([role, /^byoc_ready 1$/m.test(metrics), metrics.includes('byoc_freeze_state{')]).toEqual([
-        role,
-        true,
-        role === 'execution',
-      ]);
-      const { statusCode, body } = await request(`${url}/execute`, { method: 'POST', body: '{}' });
-      await body.dump();
-      expect(statusCode).toBe(404); // no caller could prove who they are
+      expect([role, /^byoc_ready 1$/m.test(metrics)]).toEqual([role, true]);
+      expect([role, metrics.includes('byoc_freeze_state{')]).toEqual([role, role === 'execution']);
+      const execute = await request(`${url}/execute`, { method: 'POST', body: '{}', headers });
+      const { code } = (await execute.body.json()) as { code: string };
+      expect([role, code]).toEqual([role, role === 'execution' ? 'CALL_UNSUPPORTED' : 'ROUTE_OFF']);
     }
   });
 

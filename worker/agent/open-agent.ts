@@ -36,9 +36,8 @@ export interface Agent {
 const CERTIFICATE = 'agent';
 const CLOSE_WITHIN_MS = 3_000;
 
-/** Opens the agent's HTTP API, where a port is set for it. */
-export async function openAgent(config: AgentConfig | undefined, deps: AgentDeps): Promise<Agent | undefined> {
-  if (!config) return undefined;
+/** Opens the agent's HTTP API. */
+export async function openAgent(config: AgentConfig, deps: AgentDeps): Promise<Agent> {
   const { writer, audit, health, metrics, logger } = deps;
   const server = await openAgentServer(config.tls, {
     onCertificate(expiresAt) {
@@ -60,7 +59,8 @@ export async function openAgent(config: AgentConfig | undefined, deps: AgentDeps
   };
   const keys = config.jwt && createKeySet(config.jwt.keys, onKeysRead);
   const isProvable = keys !== undefined || config.clientNames !== undefined;
-  if (deps.intake && !isProvable) logger.warn('POST /execute is off: neither BYOC_AGENT_JWT_ISSUER nor BYOC_AGENT_CLIENT_CA is set');
+  if (deps.intake && !isProvable)
+    logger.warn('POST /execute is off: neither BYOC_AGENT_JWT_ISSUER nor BYOC_AGENT_CLIENT_CA is set');
   const authenticate = createAuthenticate({ config, keys, isCurrent: (socket) => server.isCurrent(socket) });
   const accessLog = new AccessLog({ writer, audit, logger });
   const api = createApi({

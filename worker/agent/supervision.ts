@@ -1,4 +1,3 @@
-import { ConnectorClient } from '../../client/connector-client.ts';
 import type { HealthReport } from '../../domain/agent-api.ts';
 import type { FreezeState } from '../../domain/freeze.ts';
 import { overallOf } from '../../domain/health.ts';
@@ -8,7 +7,10 @@ import type { Looks } from '../health-watch.ts';
 import { commonLooks, watchHealth } from '../health-watch.ts';
 import { watchParts } from '../news.ts';
 import type { RoleRun } from '../roles/role.ts';
-import { openAgent } from './open-agent.ts';
+import type { TemporalAccess } from '../temporal.ts';
+import type { ExecuteDeps } from './execute.ts';
+import type { Agent, AgentDeps } from './open-agent.ts';
+import type { AgentConfig } from './settings.ts';
 
 /** How others see this worker: its health, its metrics, and the HTTP API that serves both and takes packages. */
 export interface Supervision {
@@ -57,7 +59,7 @@ export async function openSupervision(
     workers: () => roles.map(({ worker }) => worker.getStatus()),
     now,
   });
-  const agent = await openAgent(config.agent, {
+  const agent = await openAgent(config.agent, async () => ({
     writer,
     namespace: temporal.namespace,
     audit,
@@ -66,8 +68,8 @@ export async function openSupervision(
     isDraining: () => states().some((state) => !['INITIALIZED', 'RUNNING'].includes(state)),
     metrics,
     logger,
-    intake: intake && { ...intake, client: new ConnectorClient({ ...temporal, clusterId }) },
-  });
+    intake: intake && { ...intake, client: await clientOf(temporal, clusterId) },
+  }));
   return {
     async close() {
       watch.close();
@@ -75,6 +77,16 @@ export async function openSupervision(
       await agent?.close();
     },
   };
+}
+
+/** Loaded only where a port is set, and the client only where packages are taken in: both take room. */
+async function openAgent(config: AgentConfig | undefined, deps: () => Promise<AgentDeps>): Promise<Agent | undefined> {
+  return config && (await import('./open-agent.ts')).openAgent(config, await deps());
+}
+
+async function clientOf(temporal: TemporalAccess, clusterId: string): Promise<ExecuteDeps['client']> {
+  const { ConnectorClient } = await import('../../client/connector-client.ts');
+  return new ConnectorClient({ ...temporal, clusterId });
 }
 
 function describe(freeze: FreezeState): NonNullable<HealthReport['freeze']> {
