@@ -10,6 +10,7 @@ import { AGENT_NOTES, benchAgent } from './agent.ts';
 import { AUDIT_NOTES, benchAudit } from './audit.ts';
 import { APPLY_NOTES, benchApply } from './apply.ts';
 import type { BenchContext } from './compare.ts';
+import { benchPayloadCodec, PAYLOAD_CODEC_NOTES } from './payload-codec.ts';
 import { benchPipeline, PIPELINE_NOTES } from './pipeline.ts';
 import { benchPlan, PLAN_NOTES } from './plan.ts';
 import { benchRedact, REDACT_NOTES } from './redact.ts';
@@ -53,6 +54,10 @@ const BENCHMARKS: ReadonlyMap<string, Benchmark | LoneBenchmark> = new Map<strin
   ['plan', { about: 'dry runs with differences and risk, against kubectl diff', notes: PLAN_NOTES, run: benchPlan }],
   ['apply', { about: 'execution of approved packages, against kubectl apply', notes: APPLY_NOTES, run: benchApply }],
   ['audit', { about: 'the audit log: durable appends and verifying', notes: AUDIT_NOTES, runAlone: benchAudit }],
+  [
+    'payload-codec',
+    { about: 'what encryption costs a payload', notes: PAYLOAD_CODEC_NOTES, runAlone: benchPayloadCodec },
+  ],
   ['redact', { about: 'redaction of 1 MiB, and what it finds', notes: REDACT_NOTES, runAlone: benchRedact }],
 ]);
 

@@ -1,13 +1,14 @@
 import { Client, Connection, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
-import type { ConnectionLike, WorkflowExecutionInfo, WorkflowHandle } from '@temporalio/client';
+import type { ConnectionLike, WorkflowExecutionDescription, WorkflowHandle } from '@temporalio/client';
+import type { DataConverter } from '@temporalio/common';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-workflow/index.js';
-import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { ulid } from 'ulid';
 import type { Approve, Reject } from '../domain/approvals.ts';
-import type { AuditRead } from '../domain/audit-read.ts';
-import { AUDIT_READ } from '../domain/audit-read.ts';
-import { ConnectorError } from '../domain/errors.ts';
+import type { AuditRead, PayloadRead } from '../domain/audit-read.ts';
+import { AUDIT_READ, PAYLOAD_READ } from '../domain/audit-read.ts';
+import { ConnectorError, ERRORS, isErrorCode } from '../domain/errors.ts';
+import { isSealed } from '../domain/malformed.ts';
 import {
   EXECUTE_WPK,
   ROLLBACK_WPK,
@@ -21,10 +22,11 @@ import type { PackageResult, PackageStatus, RollbackOutcome, RollbackRequest, St
 import { isEnd } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
 import { dataConverter } from './data-converter/index.ts';
+import { followConnection } from './following-connection.ts';
 import { inBatches } from './in-batches.ts';
 import { isDeadlineExceeded, toConnectorError } from './errors.ts';
 import type { PackageView, RollbackView, Work } from './package-view.ts';
-import { viewOf, workOf } from './package-view.ts';
+import { attributeOf, sealedStatusOf, viewOf, workOf } from './package-view.ts';
 import { summarise } from './summarise.ts';
 
 export interface SubmittedPackage {
@@ -51,6 +53,15 @@ export interface StoppedPackage extends PackageResult {
 }
 
 type RollbackWorkflow = (input: { readonly signed: SignedWpk } & RollbackRequest) => Promise<RollbackOutcome>;
+
+/** What the library is told beside where Temporal is. */
+export interface ClientOptions {
+  /**
+   * Reads and writes payloads; for those who have the cluster's keys (`encryptingConverter`). Without it packages and votes
+   * are sent as they are, and where the cluster encrypts what it tells, little of that can be read (docs/data-protection.md).
+   */
+  readonly dataConverter?: DataConverter;
+}
 
 /** How often `watch` looks, ms. */
 const WATCH_INTERVAL_MS = 300;
@@ -79,24 +90,33 @@ export class ConnectorClient {
   private readonly underWay = new Set<Promise<unknown>>();
 
   /** @param connection to Temporal; a worker's own connection lets a package start without a round trip. */
-  constructor(options: { connection: ConnectionLike; namespace: string; clusterId: string }) {
+  constructor(options: ClientOptions & { connection: ConnectionLike; namespace: string; clusterId: string }) {
     const { connection, namespace, clusterId } = options;
-    this.client = new Client({ connection, namespace, dataConverter });
+    this.client = new Client({ connection, namespace, dataConverter: options.dataConverter ?? dataConverter });
     this.clusterId = clusterId;
   }
 
-  /** Connects as every Temporal client does: `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, TLS and API-key settings, profiles. */
-  static async connect(clusterId: string, env: Record<string, string | undefined>): Promise<ConnectorClient> {
-    const set = Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined);
-    const { connectionOptions, namespace } = loadClientConnectConfig({ overrideEnvVars: Object.fromEntries(set) });
-    try {
-      const connection = await Connection.connect(connectionOptions);
-      return new ConnectorClient({ connection, namespace: namespace ?? 'default', clusterId });
-    } catch (cause) {
-      throw new ConnectorError('TEMPORAL_UNAVAILABLE', `Tried ${connectionOptions.address ?? 'localhost:7233'}.`, {
-        cause,
-      });
-    }
+  /**
+   * Connects as every Temporal client does: `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, TLS and API-key settings, profiles. When
+   * the certificates change on disk, a new connection takes over.
+   * @param converterFor makes the converter for the namespace that is found
+   * @throws {ConnectorError} CONFIG_INVALID, TEMPORAL_UNAVAILABLE
+   */
+  static async connect(
+    clusterId: string,
+    env: Record<string, string | undefined>,
+    converterFor: (namespace: string) => ClientOptions['dataConverter'] = () => undefined,
+  ): Promise<ConnectorClient> {
+    const { connection, settings } = await followConnection({
+      env,
+      connect: ({ connectionOptions }) => Connection.connect(connectionOptions),
+      prototype: Connection.prototype,
+    });
+    const converter = converterFor(settings.namespace);
+    return new ConnectorClient({
+      ...{ connection, namespace: settings.namespace, clusterId },
+      ...(converter && { dataConverter: converter }),
+    });
   }
 
   /**
@@ -121,25 +141,38 @@ export class ConnectorClient {
     return { wpkId, workflowId, runId: handle.firstExecutionRunId };
   }
 
+  /** Where the answer is encrypted for others, what Temporal itself knows, as `sealed`. */
   async get(wpkId: string): Promise<PackageView> {
     const handle = this.handle(wpkId);
-    const [status, description] = await this.call(wpkId, () =>
+    const [answer, description] = await this.call(wpkId, () =>
       Promise.all([this.answered(() => handle.query<PackageStatus>('status')), handle.describe()]),
     );
-    const view = viewOf(wpkId, status, description);
+    const status = isSealed(answer) ? sealedStatusOf(description) : answer;
+    const view = await this.call(wpkId, () =>
+      viewOf(wpkId, status, description, this.client.options.loadedDataConverter),
+    );
     if (status.phase !== 'failed' && status.phase !== 'stopped') return view;
     const rollback = await this.call(wpkId, () => this.rollbackOf(wpkId));
     return rollback ? { ...view, rollback } : view;
   }
 
-  /** The current plan, or undefined while there is none. */
+  /** The current plan, or undefined while there is none. @throws {ConnectorError} PAYLOAD_SEALED */
   async plan(wpkId: string): Promise<Plan | undefined> {
-    return this.call(wpkId, () => this.answered(() => this.handle(wpkId).query<Plan | undefined>('plan')));
+    return this.planBy('plan', wpkId);
   }
 
-  /** The plan that the current one replaced, because the cluster or the policy changed; undefined where none was. */
+  /**
+   * The plan that the current one replaced, because the cluster or the policy changed; undefined where none was.
+   * @throws {ConnectorError} PAYLOAD_SEALED
+   */
   async replacedPlan(wpkId: string): Promise<Plan | undefined> {
-    return this.call(wpkId, () => this.answered(() => this.handle(wpkId).query<Plan | undefined>('replacedPlan')));
+    return this.planBy('replacedPlan', wpkId);
+  }
+
+  private planBy(query: 'plan' | 'replacedPlan', wpkId: string): Promise<Plan | undefined> {
+    return this.call(wpkId, async () =>
+      readable(await this.answered(() => this.handle(wpkId).query<Plan | undefined>(query))),
+    );
   }
 
   /** The newest packages of the cluster. */
@@ -150,15 +183,14 @@ export class ConnectorClient {
       const found: ListedPackage[] = [];
       for await (const one of this.client.workflow.list({ query, pageSize: limit })) {
         if (found.length === limit) break;
-        const attribute = (name: string) => attributeOf(one, name);
         found.push({
           wpkId: one.workflowId.slice(prefix.length),
           workflowId: one.workflowId,
           runId: one.runId,
           // A run that failed before it could say where it stands was denied.
-          phase: asText(attribute(SEARCH_ATTRIBUTES.phase)) ?? (one.status.name === 'FAILED' ? 'denied' : undefined),
-          risk: asText(attribute(SEARCH_ATTRIBUTES.risk)),
-          playbook: asText(attribute(SEARCH_ATTRIBUTES.playbook)),
+          phase: attributeOf(one, SEARCH_ATTRIBUTES.phase) ?? (one.status.name === 'FAILED' ? 'denied' : undefined),
+          risk: attributeOf(one, SEARCH_ATTRIBUTES.risk),
+          playbook: attributeOf(one, SEARCH_ATTRIBUTES.playbook),
           startedAt: one.startTime.toISOString(),
           closedAt: one.closeTime?.toISOString(),
         });
@@ -180,7 +212,7 @@ export class ConnectorClient {
       }
       if (closedAt !== undefined) return {};
       const handle = this.handle(wpkId);
-      if (phase === 'executing') return workOf(await this.call(wpkId, () => handle.describe()));
+      if (phase === 'executing') return this.call(wpkId, async () => this.workOf(await handle.describe()));
       if (phase !== 'awaiting-approval' || !isAnswered) return {};
       try {
         const { missing, window } = await this.call(wpkId, () =>
@@ -233,7 +265,7 @@ export class ConnectorClient {
     );
     return this.inTime(STOPPED_WITHIN_MS, 'The stop is recorded, but no worker has acknowledged it yet', async () => {
       const [result, undone] = await Promise.all([this.result(wpkId), rollback?.result().catch(unlessFailed)]);
-      return { ...result, ...(undone && { rollback: undone }) };
+      return { ...result, ...(undone && !isSealed(undone) && { rollback: undone }) };
     });
   }
 
@@ -274,7 +306,7 @@ export class ConnectorClient {
       const stopped: string[] = [];
       for await (const one of this.client.workflow.list({ query })) {
         const wpkId = one.workflowId.slice(prefix.length);
-        const phase = asText(attributeOf(one, SEARCH_ATTRIBUTES.phase)) ?? (await this.get(wpkId)).phase;
+        const phase = attributeOf(one, SEARCH_ATTRIBUTES.phase) ?? (await this.get(wpkId)).phase;
         if (phase !== 'executing') continue;
         await this.cancel(this.client.workflow.getHandle(one.workflowId, one.runId), request).catch(unlessEnded);
         stopped.push(wpkId);
@@ -293,16 +325,18 @@ export class ConnectorClient {
    * Undoes what a package has written that failed, was stopped or cut off; resolves when that has ended. A rollback that
    * is under way is joined.
    * @param request signed by `signRollback`, where the policy counts signed votes only
-   * @throws {ConnectorError} ROLLBACK_REFUSED, APPROVAL_…, POLICY_DENIED, what a signature can be refused for
+   * @param options.signed the package, from those who sent it: needed where what Temporal holds is encrypted for others
+   * @throws {ConnectorError} ROLLBACK_REFUSED, APPROVAL_…, POLICY_DENIED, what a signature can be refused for;
+   *   PAYLOAD_SEALED where it has ended, and how is encrypted for others
    */
   async rollback(
     wpkId: string,
     request: RollbackRequest,
-    { onWork }: { readonly onWork?: (work: Work) => void } = {},
+    { onWork, signed }: { readonly onWork?: (work: Work) => void; readonly signed?: SignedWpk } = {},
   ): Promise<RollbackOutcome> {
     return this.call(wpkId, async () => {
       const handle = await this.client.workflow.start<RollbackWorkflow>(ROLLBACK_WPK, {
-        args: [{ signed: await this.signedOf(wpkId), ...request }],
+        args: [{ signed: signed ?? (await this.signedOf(wpkId)), ...request }],
         workflowId: rollbackIdOf(this.clusterId, wpkId),
         taskQueue: taskQueueOf(this.clusterId, 'execution'),
         workflowIdReusePolicy: 'ALLOW_DUPLICATE',
@@ -312,12 +346,12 @@ export class ConnectorClient {
       const startedAt = performance.now();
       for (let isBegun = false; ;) {
         const description = await handle.describe();
-        if (description.status.name !== 'RUNNING') return handle.result();
+        if (description.status.name !== 'RUNNING') return readable(await handle.result());
         isBegun ||= (description.raw.pendingActivities ?? []).length > 0;
         if (!isBegun && performance.now() - startedAt > ANSWERED_WITHIN_MS) {
           throw new ConnectorError('WORKER_UNAVAILABLE', 'The rollback is asked for, and begins when there is one.');
         }
-        onWork?.(workOf(description));
+        onWork?.(await this.workOf(description));
         await new Promise((resolve) => setTimeout(resolve, WATCH_INTERVAL_MS));
       }
     });
@@ -328,10 +362,11 @@ export class ConnectorClient {
     const handle = this.client.workflow.getHandle<RollbackWorkflow>(rollbackIdOf(this.clusterId, wpkId));
     try {
       const description = await handle.describe();
-      if (description.status.name === 'RUNNING') return { state: 'under way', ...workOf(description) };
+      if (description.status.name === 'RUNNING') return { state: 'under way', ...(await this.workOf(description)) };
       if (description.status.name !== 'COMPLETED') return undefined;
       const at = description.closeTime?.toISOString();
-      return { state: 'over', ...(at !== undefined && { at }), ...(await handle.result()) };
+      const outcome = await handle.result();
+      return isSealed(outcome) ? undefined : { state: 'over', ...(at !== undefined && { at }), ...outcome };
     } catch (error) {
       return unlessEnded(error);
     }
@@ -343,14 +378,15 @@ export class ConnectorClient {
     const started = events?.[0]?.workflowExecutionStartedEventAttributes;
     const { loadedDataConverter } = this.client.options;
     const [signed] = await decodeArrayFromPayloads(loadedDataConverter, started?.input?.payloads);
-    return signed as SignedWpk; // as submit() has sent it; the cluster checks it
+    return readable(signed) as SignedWpk; // as submit() has sent it; the cluster checks it
   }
 
   /** Waits for the end, whatever it is. */
   async result(wpkId: string): Promise<PackageResult> {
     const handle = this.handle(wpkId);
     try {
-      return (await handle.result()) as PackageResult;
+      const result = (await handle.result()) as PackageResult;
+      return isSealed(result) ? await this.sealedResult(handle, wpkId) : result;
     } catch (error) {
       if (!(error instanceof WorkflowFailedError)) throw toConnectorError(error, wpkId);
       const { cause } = error;
@@ -361,18 +397,41 @@ export class ConnectorClient {
       }
       const result =
         cause instanceof ApplicationFailure ? (cause.details?.[0] as PackageResult | undefined) : undefined;
+      if (isSealed(result) && cause instanceof ApplicationFailure && isErrorCode(cause.type)) {
+        const error = { code: cause.type, message: ERRORS[cause.type].sentence };
+        return { ...(await this.sealedResult(handle, wpkId)), error };
+      }
       if (result) return result; // as the workflow's conclude() leaves it
       // Terminated or timed out by somebody in Temporal: no result was left.
       return { phase: 'failed', wpkId, approvers: [], error: { code: 'INTERNAL', message: error.message } };
     }
   }
 
+  private async sealedResult(handle: WorkflowHandle, wpkId: string): Promise<PackageResult> {
+    const { phase } = await this.call(wpkId, async () => sealedStatusOf(await handle.describe()));
+    if (!isEnd(phase)) throw new ConnectorError('PAYLOAD_SEALED');
+    return { phase, wpkId, approvers: [] };
+  }
+
+  private workOf(description: WorkflowExecutionDescription): Promise<Work> {
+    return workOf(description, this.client.options.loadedDataConverter);
+  }
+
   /** Has a worker of the cluster record that somebody reads its audit log; resolves once that is in the log. */
   async recordAuditRead(read: AuditRead): Promise<void> {
+    await this.recordRead(AUDIT_READ, `audit-read/${this.clusterId}/${ulid()}`, read);
+  }
+
+  /** The same for somebody who looks at what is encrypted in Temporal. */
+  async recordPayloadRead(read: PayloadRead): Promise<void> {
+    await this.recordRead(PAYLOAD_READ, `payload-read/${this.clusterId}/${ulid()}`, read);
+  }
+
+  private async recordRead(workflowType: string, workflowId: string, read: AuditRead | PayloadRead): Promise<void> {
     const start = () =>
-      this.client.workflow.execute(AUDIT_READ, {
+      this.client.workflow.execute(workflowType, {
         args: [read],
-        workflowId: `audit-read/${this.clusterId}/${ulid()}`,
+        workflowId,
         taskQueue: taskQueueOf(this.clusterId, 'execution'),
         workflowExecutionTimeout: ANSWERED_WITHIN_MS,
       });
@@ -387,9 +446,10 @@ export class ConnectorClient {
 
   private async decide(wpkId: string, argument: object): Promise<PackageStatus> {
     try {
-      return await this.call(wpkId, () =>
+      const status = await this.call(wpkId, () =>
         this.answered(() => this.handle(wpkId).executeUpdate<PackageStatus, [object]>('decide', { args: [argument] })),
       );
+      return isSealed(status) ? await this.get(wpkId) : status;
     } catch (error) {
       if (!(error instanceof ConnectorError && error.code === 'WPK_NOT_FOUND')) throw error;
       // Temporal takes no updates for a run that has ended and says that there is none; only where that is true, it stands.
@@ -433,10 +493,6 @@ export class ConnectorClient {
   }
 }
 
-function attributeOf({ typedSearchAttributes }: WorkflowExecutionInfo, name: string): unknown {
-  return typedSearchAttributes.getAll().find(({ key }) => key.name === name)?.value;
-}
-
 /** What ended by itself meanwhile, or never was, needs no stop. */
 function unlessEnded(error: unknown): undefined {
   if (!(error instanceof WorkflowNotFoundError)) throw error;
@@ -447,6 +503,8 @@ function unlessFailed(error: unknown): undefined {
   if (!(error instanceof WorkflowFailedError)) throw error;
 }
 
-function asText(value: unknown): string | undefined {
-  return typeof value === 'string' ? value : undefined;
+/** @throws {ConnectorError} PAYLOAD_SEALED */
+function readable<T>(value: T): T {
+  if (isSealed(value)) throw new ConnectorError('PAYLOAD_SEALED');
+  return value;
 }

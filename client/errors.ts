@@ -57,9 +57,13 @@ export function toConnectorError(error: unknown, about = ''): Error {
   }
 }
 
+/** What the SDK puts in place of a message that is encrypted: those without the key know the code only. */
+export const SEALED_MESSAGE = 'Encoded failure';
+
 /** The message begins with the sentence of the code, which the new error says again. */
 function fromFailure(code: ErrorCode, message: string, cause: unknown): ConnectorError {
-  return new ConnectorError(code, message.replace(ERRORS[code].sentence, '').trim(), { cause });
+  const detail = message === SEALED_MESSAGE ? '' : message.replace(ERRORS[code].sentence, '').trim();
+  return new ConnectorError(code, detail, { cause });
 }
 
 /** Whether a call ended because its time was over. */

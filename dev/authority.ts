@@ -12,22 +12,38 @@ export interface Certificate {
   readonly key: string;
 }
 
-/** An authority of the embedded stack's own: what it signs is trusted by those who are given its certificate. */
-export interface Authority {
-  readonly ca: string;
-  /** A certificate for servers on 127.0.0.1 and localhost. */
-  issue(name: string): Promise<Certificate>;
+export interface CertificateOptions {
+  /** Whom it is for; servers where it is left out. */
+  readonly use?: 'server' | 'client';
+  /** Its subject alternative names; this machine where they are left out. */
+  readonly names?: readonly { readonly type: 'dns' | 'ip' | 'url'; readonly value: string }[];
+  readonly notAfter?: Date;
 }
 
-/** Makes an authority; its key is in this process only and ends with it. */
-export async function createAuthority(): Promise<Authority> {
+/** An authority of the embedded stack's own, or of a test's: what it signs is trusted by those who are given its certificate. */
+export interface Authority {
+  /** Its certificate, PEM. */
+  readonly ca: string;
+  issue(name: string, options?: CertificateOptions): Promise<Certificate>;
+}
+
+const THIS_MACHINE = [
+  { type: 'ip', value: '127.0.0.1' },
+  { type: 'dns', value: 'localhost' },
+] as const;
+
+/**
+ * Makes an authority; its key is in this process only and ends with it.
+ * @param notAfter when its own certificate ends; in 30 days where it is left out
+ */
+export async function createAuthority(notAfter?: Date): Promise<Authority> {
   const ca = await keyPair();
-  const validity = { notBefore: new Date(Date.now() - DAY_MS), notAfter: new Date(Date.now() + LIFETIME_MS) };
   const root = await x509.X509CertificateGenerator.createSelfSigned(
     {
       serialNumber: serialNumber(),
-      name: 'CN=BYOC development',
-      ...validity,
+      // A name of its own: OpenSSL looks issuers up by name, and two authorities may be in one file.
+      name: `CN=BYOC development ${randomBytes(4).toString('hex')}`,
+      ...validity(notAfter),
       keys: ca.pair,
       signingAlgorithm: ALGORITHM,
       extensions: [
@@ -38,32 +54,35 @@ export async function createAuthority(): Promise<Authority> {
     crypto,
   );
   return {
-    ca: root.toString('pem'),
-    async issue(name) {
-      const server = await keyPair();
+    ca: `${root.toString('pem')}\n`,
+    async issue(name, { use = 'server', names = THIS_MACHINE, notAfter: end } = {}) {
+      const subject = await keyPair();
       const certificate = await x509.X509CertificateGenerator.create(
         {
           serialNumber: serialNumber(),
           subject: `CN=${name}`,
           issuer: root.subject,
-          ...validity,
-          publicKey: server.pair.publicKey,
+          ...validity(end),
+          publicKey: subject.pair.publicKey,
           signingKey: ca.pair.privateKey,
           signingAlgorithm: ALGORITHM,
           extensions: [
             new x509.BasicConstraintsExtension(false, undefined, true),
-            new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
-            new x509.SubjectAlternativeNameExtension([
-              { type: 'ip', value: '127.0.0.1' },
-              { type: 'dns', value: 'localhost' },
+            new x509.ExtendedKeyUsageExtension([
+              use === 'server' ? x509.ExtendedKeyUsage.serverAuth : x509.ExtendedKeyUsage.clientAuth,
             ]),
+            new x509.SubjectAlternativeNameExtension([...names]),
           ],
         },
         crypto,
       );
-      return { cert: certificate.toString('pem'), key: server.pem };
+      return { cert: `${certificate.toString('pem')}\n`, key: subject.pem };
     },
   };
+}
+
+function validity(notAfter = new Date(Date.now() + LIFETIME_MS)) {
+  return { notBefore: new Date(Math.min(Date.now(), notAfter.getTime()) - DAY_MS), notAfter };
 }
 
 async function keyPair() {

@@ -20,6 +20,10 @@ for (const [workflows, bundle] of [
     workflowsPath: join(dist, 'workflows', `${workflows}.js`),
     workflowInterceptorModules: [join(dist, 'workflows', 'interceptors.js')],
     payloadConverterPath: join(dist, 'client', 'data-converter', 'payload-converter.js'),
+    // Those who execute nothing have no key to encrypt with.
+    ...(workflows === 'index' && {
+      failureConverterPath: join(dist, 'client', 'data-converter', 'failure-converter.js'),
+    }),
     logger: new DefaultLogger('WARN'),
   });
   await writeFile(join(dist, bundle), code);

@@ -11,17 +11,28 @@ export type ConnectorServices = Omit<Services, 'kubernetes' | 'controlPlane'> & 
 /** The settings with which our own commands, and the `temporal`, `vault`, `aws` and `kubectl` ones, find the stack. */
 export function environmentOf({ temporal, vault, s3, kubernetes }: ConnectorServices): Record<string, string> {
   return {
-    TEMPORAL_ADDRESS: temporal.address,
-    TEMPORAL_NAMESPACE: temporal.namespace,
+    ...temporalSettings(temporal),
     VAULT_ADDR: vault.address,
     VAULT_CACERT: vault.caFile,
     VAULT_TOKEN: vault.token,
     S3_BUCKET: s3.bucket,
     AWS_ENDPOINT_URL_S3: s3.endpoint,
+    AWS_CA_BUNDLE: s3.caFile,
     AWS_REGION: s3.region,
     AWS_ACCESS_KEY_ID: s3.accessKeyId,
     AWS_SECRET_ACCESS_KEY: s3.secretAccessKey,
     KUBECONFIG: kubernetes.kubeconfig,
     BYOC_CLUSTER_ID: DEV_CLUSTER,
+  };
+}
+
+/** As every Temporal client reads them. */
+export function temporalSettings(temporal: Services['temporal']): Record<string, string> {
+  return {
+    TEMPORAL_ADDRESS: temporal.address,
+    TEMPORAL_NAMESPACE: temporal.namespace,
+    TEMPORAL_TLS_SERVER_CA_CERT_PATH: temporal.caFile,
+    TEMPORAL_TLS_CLIENT_CERT_PATH: temporal.certFile,
+    TEMPORAL_TLS_CLIENT_KEY_PATH: temporal.keyFile,
   };
 }

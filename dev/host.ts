@@ -4,13 +4,17 @@ import { ConnectorError } from '../domain/errors.ts';
 import type { PartName } from './parts.ts';
 import { freePorts } from './ports.ts';
 import { Program, untilHealthy } from './process.ts';
+import { StackTls } from './stack-tls.ts';
 
 const START_TIMEOUT_MS = 60_000;
 const PORT_ATTEMPTS = 3;
 const PORT_TAKEN = /address already in use|EADDRINUSE/i;
 
-/** What a stack runs: installed programs, and one of our own. */
-export type ServerName = PartName | 'control-plane';
+/** Servers of our own, which run on the Node that runs us. */
+const OWN = ['control-plane', 'temporal-tls'] as const;
+
+/** What a stack runs: installed programs, and what is our own. */
+export type ServerName = PartName | (typeof OWN)[number];
 
 /** How one server is started; started again, it gets the same command and therefore the same ports. */
 export interface ServerSpec {
@@ -41,12 +45,14 @@ interface Server {
 /** Runs the servers of one stack and knows how to find them again. */
 export class Host {
   readonly stateDir: string;
+  readonly tls: StackTls;
   readonly signal: AbortSignal | undefined;
   readonly #find: (name: PartName) => Promise<string>;
   readonly #servers = new Map<ServerName, Server>();
 
   constructor(stateDir: string, find: (name: PartName) => Promise<string>, signal: AbortSignal | undefined) {
     this.stateDir = stateDir;
+    this.tls = new StackTls(join(stateDir, 'tls'));
     this.#find = find;
     this.signal = signal;
   }
@@ -63,8 +69,7 @@ export class Host {
 
   /** Starts a server and resolves when it is healthy. */
   async start(spec: ServerSpec): Promise<void> {
-    // What is our own runs on the Node that runs us.
-    const command = spec.name === 'control-plane' ? process.execPath : await this.find(spec.name);
+    const command = isOwn(spec.name) ? process.execPath : await this.find(spec.name);
     this.signal?.throwIfAborted();
     const program = new Program({
       name: spec.name,
@@ -138,6 +143,10 @@ export class Host {
     if (!server) throw new ConnectorError('PART_UNAVAILABLE', `${name} does not run in this stack.`);
     return server;
   }
+}
+
+function isOwn(name: ServerName): name is (typeof OWN)[number] {
+  return OWN.some((own) => own === name);
 }
 
 async function end({ spec, program }: Server): Promise<void> {

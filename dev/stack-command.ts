@@ -91,7 +91,7 @@ export async function devStatus(options: { readonly stateDir: string }): Promise
   if (!services) return { stateDir, state: 'starting', pid: state.owner.pid };
   const asked = (answer: Promise<boolean>) => answer.catch(() => false);
   const [temporal, vault, s3, kubernetes, controlPlane] = await Promise.all([
-    asked(hasSearchAttributes(services.temporal.address)),
+    asked(hasSearchAttributes(services.temporal)),
     asked(isUnsealed(services.vault)),
     asked(hasBucket(services.s3)),
     asked(isReady(services.kubernetes)),

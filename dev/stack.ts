@@ -123,7 +123,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 }
 
 /** What a stop removes below the state folder: the logs, which tell why something failed, stay until the next start. */
-const DATA_FOLDERS = ['temporal', 'openbao', 'seaweedfs', 'etcd', 'kubernetes', 'control-plane', 'prometheus'];
+const DATA_FOLDERS = ['tls', 'temporal', 'openbao', 'seaweedfs', 'etcd', 'kubernetes', 'control-plane', 'prometheus'];
 
 const PROGRAMS: Record<ServiceName, readonly PartName[]> = {
   temporal: ['temporal'],

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { z } from 'zod';
 
 import { applyVaultSetup } from '../activities/vault/setup.ts';
-import type { Role } from '../domain/names.ts';
-import { ROLES, vaultNameOf, vaultSetup } from '../domain/vault-setup.ts';
+import type { VaultRole } from '../domain/vault-setup.ts';
+import { VAULT_LOGINS, vaultNameOf, vaultSetup } from '../domain/vault-setup.ts';
 import { get, post } from './servers/https.ts';
 import type { VaultService } from './servers/openbao.ts';
 
@@ -18,7 +18,7 @@ export async function makeVaultLogins(vault: VaultService, clusterId: string, fo
   const ca = await readFile(vault.caFile, 'utf8');
   const options = { ca, token: vault.token };
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  for (const role of ROLES) {
+  for (const role of VAULT_LOGINS) {
     const path = `${vault.address}/v1/auth/approle/role/${vaultNameOf(clusterId, role)}`;
     const roleId = roleIdSchema.parse(JSON.parse((await get(`${path}/role-id`, options)).text));
     const secretId = secretIdSchema.parse(JSON.parse((await post(`${path}/secret-id`, {}, options)).text));
@@ -31,7 +31,7 @@ export async function makeVaultLogins(vault: VaultService, clusterId: string, fo
 /** The settings by which each role of a worker finds its login. */
 export async function vaultLoginSettings(vault: VaultService, folder: string): Promise<Record<string, string>> {
   const logins = await Promise.all(
-    ROLES.map(async (role) => {
+    VAULT_LOGINS.map(async (role) => {
       const files = filesOf(folder, role);
       return [
         [`VAULT_ROLE_ID_${role.toUpperCase()}`, await readFile(files.roleId, 'utf8')],
@@ -45,6 +45,6 @@ export async function vaultLoginSettings(vault: VaultService, folder: string): P
 const roleIdSchema = z.object({ data: z.object({ role_id: z.string() }) });
 const secretIdSchema = z.object({ data: z.object({ secret_id: z.string() }) });
 
-function filesOf(folder: string, role: Role) {
+function filesOf(folder: string, role: VaultRole) {
   return { roleId: join(folder, `${role}.role-id`), secretId: join(folder, `${role}.secret-id`) };
 }

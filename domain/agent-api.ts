@@ -34,7 +34,9 @@ export const probeSchema = z.object({ status: state });
 
 /** What those may read who prove who they are. */
 export const healthSchema = z.object({
-  status: state.describe('down: a role cannot do its work, such as take packages in; degraded: something does not work as it should'),
+  status: state.describe(
+    'down: a role cannot do its work, such as take packages in; degraded: something does not work as it should',
+  ),
   ready: z.boolean().describe('false where status is down, and while the worker begins or ends'),
   clusterId: z.string(),
   writer: z.string().describe('the process that answers'),

@@ -20,6 +20,9 @@ const told = z.strictObject({ code: text, message: text });
 /** One end of a piece of a chain. */
 const place = z.strictObject({ seq: count, hash: digest });
 
+/** Authorities that are trusted, a certificate of ours, or that of the other side. */
+const certificateKind = z.enum(['ca', 'client', 'server']);
+
 const object = z.strictObject({ apiVersion: text, kind: text, namespace: text.optional(), name: text });
 
 const objectOutcome = z.strictObject({
@@ -239,6 +242,20 @@ export const AUDIT_CATALOGUE = {
     code: text.optional(),
   }),
   'part.recovered': event('It works again.', { part: text }),
+  'certificate.changed': event(
+    'Another certificate of the connector, or other authorities that it trusts, count from now on; `fingerprint` is of the file.',
+    { part: text, kind: certificateKind, fingerprint: digest, notAfter: text },
+  ),
+  'certificate.unusable': event('Changed certificate files cannot be used; what they held before still counts.', {
+    part: text,
+    said: text,
+  }),
+  'certificate.expiring': event('A certificate ends soon, or has ended; told once for each of the two.', {
+    part: text,
+    kind: certificateKind,
+    notAfter: text,
+    daysLeft: count,
+  }),
   'audit.tail-repaired': event('Bytes at the end of the log that were never acknowledged were taken out.', {
     aside: text.optional(),
     bytes: count,
@@ -284,6 +301,10 @@ export const AUDIT_CATALOGUE = {
     source: text,
     filter: text,
   }),
+  'payload.read': event(
+    'Somebody looks at what is encrypted in Temporal through the codec server, as that says; covers five minutes.',
+    { namespace: text },
+  ),
 } as const satisfies Record<string, EventKind>;
 
 export type AuditEventType = keyof typeof AUDIT_CATALOGUE;

@@ -110,6 +110,7 @@ export const ERRORS = {
   CALL_TOO_LARGE: no(413, 'The call is larger than it may be.'),
   CALL_TOO_SLOW: no(408, 'The call did not arrive in time.'),
   CALL_UNSUPPORTED: no(415, 'The call must bring JSON.'),
+  ORIGIN_DENIED: no(403, 'Pages from there may not ask here.'),
   ROUTE_UNKNOWN: no(404, 'There is nothing here.'),
   ROUTE_OFF: no(503, 'This way in is switched off.'),
 
@@ -118,6 +119,8 @@ export const ERRORS = {
   KUBERNETES_FORBIDDEN: no(403, 'The connector lacks a right in the cluster.'),
   TEMPORAL_UNAVAILABLE: away('The Temporal service cannot be reached.'),
   VAULT_UNAVAILABLE: away('Vault cannot be reached.'),
+  PAYLOAD_KEYS_UNAVAILABLE: away('The keys that payloads are encrypted with cannot be read.'),
+  PAYLOAD_SEALED: no(403, 'The cluster encrypts what it tells, and there is no key for it here.'),
   CONTROL_PLANE_UNAVAILABLE: away('The control plane cannot be reached.'),
   CONTROL_PLANE_BUSY: away('The control plane asks to be left alone for a while.'),
   CONTROL_PLANE_DENIED: no(403, 'The control plane does not accept our token.'),

@@ -13,3 +13,14 @@ export function malformed(why: string): Malformed {
 export function isMalformed(value: unknown): value is Malformed {
   return typeof value === 'object' && value !== null && '__malformed__' in value;
 }
+
+/** What is encrypted for others than the reader: a control plane, which has no key of the cluster's. */
+const SEALED = 'it is encrypted, and there is no key for it here';
+
+export function sealed(): Malformed {
+  return malformed(SEALED);
+}
+
+export function isSealed(value: unknown): value is Malformed {
+  return isMalformed(value) && value.__malformed__ === SEALED;
+}

@@ -1,4 +1,4 @@
-import { isReference, ROLES, vaultNameOf } from './vault-setup.ts';
+import { isReference, VAULT_LOGINS, secretAt, vaultNameOf } from './vault-setup.ts';
 import type { SetupStep, SetupValue } from './vault-setup.ts';
 
 /**
@@ -14,14 +14,21 @@ export function setupScript(clusterId: string, steps: readonly SetupStep[], tool
     '',
     '# Then, for the pod of each role: its role_id (VAULT_ROLE_ID), and a secret_id in a Secret that only it mounts',
     '# (VAULT_SECRET_ID_FILE). Nobody sees a secret_id that is wrapped: -wrap-ttl=10m.',
-    ...ROLES.flatMap((role) => {
+    ...VAULT_LOGINS.flatMap((role) => {
       const path = `auth/approle/role/${vaultNameOf(clusterId, role)}`;
       return [`# ${tool} read -field=role_id ${path}/role-id`, `# ${tool} write -f -field=secret_id ${path}/secret-id`];
     }),
   ];
 }
 
-function commandOf({ path, data, once }: SetupStep, tool: string): string[] {
+function commandOf({ path, data, once, keyBytes }: SetupStep, tool: string): string[] {
+  if (keyBytes !== undefined) {
+    const { mount, folder, name } = secretAt(path);
+    return [
+      `${tool} kv list -mount=${mount} ${folder} >/dev/null 2>&1 || \\`,
+      `  openssl rand -base64 ${keyBytes} | ${tool} kv put -mount=${mount} -cas=0 ${folder}/${name} key=-`,
+    ];
+  }
   const make = makeOf(path, data, tool);
   return once ? [`${tool} read ${path} >/dev/null 2>&1 || \\`, `  ${make.join('\n')}`] : make;
 }

@@ -1,9 +1,13 @@
 import type { Role } from './names.ts';
+import { PAYLOAD_KEY_BYTES, PAYLOAD_KEYS_FOLDER } from './payload-key.ts';
 
 /**
  * Everything that a customer configures in Vault (or OpenBao) for one cluster, as data: `byoc vault setup` prints or
  * performs it, and the embedded stack is made by it. Each role may do what its row says and nothing else.
  */
+
+/** Who logs in: the roles of a worker, and the codec server, which shows payloads to those who may see them. */
+export type VaultRole = Role | 'codec';
 
 /** Where the KV engine (version 2) with the keys is mounted. */
 export const KV_MOUNT = 'secret';
@@ -25,13 +29,19 @@ const folderOf = (name: string): RoleRights['paths'] => [
   { path: `${KV_MOUNT}/data/byoc/CLUSTER/${name}/*`, capability: 'read' },
 ];
 
-export const VAULT_ROLES: Readonly<Record<Role, RoleRights>> = {
+/** The payload keys are not for registration and metrics: neither is sent anything that is encrypted with them. */
+export const VAULT_ROLES: Readonly<Record<VaultRole, RoleRights>> = {
   registration: { audience: 'neuralops-control-plane', paths: [] },
   metrics: { audience: 'neuralops-insight', paths: [] },
-  execution: { paths: [...folderOf('signing-keys'), ...folderOf('approvers')] },
+  execution: { paths: [...folderOf('signing-keys'), ...folderOf('approvers'), ...folderOf(PAYLOAD_KEYS_FOLDER)] },
+  codec: { paths: folderOf(PAYLOAD_KEYS_FOLDER) },
 };
 
-export const ROLES = Object.keys(VAULT_ROLES) as Role[]; // the table's own keys
+/** Everybody who logs in. */
+export const VAULT_LOGINS = Object.keys(VAULT_ROLES) as VaultRole[]; // the table's own keys
+
+/** The roles of a worker. */
+export const ROLES = VAULT_LOGINS.filter((login): login is Role => login !== 'codec');
 
 /** What every token may do with itself; the default policy of Vault would allow more. */
 const OWN_TOKEN: RoleRights['paths'] = [
@@ -41,12 +51,12 @@ const OWN_TOKEN: RoleRights['paths'] = [
 ];
 
 /** Name of a role's policy, AppRole and entity. */
-export function vaultNameOf(clusterId: string, role: Role): string {
+export function vaultNameOf(clusterId: string, role: VaultRole): string {
   return `byoc-${clusterId}-${role}`;
 }
 
 /** Name of the role of the identity engine that issues a role's JWTs. */
-export function identityRoleOf(role: Role): string {
+export function identityRoleOf(role: VaultRole): string {
   return `byoc-${role}`;
 }
 
@@ -69,6 +79,14 @@ export interface SetupStep {
   readonly once?: true;
   /** For the one path that cannot be read: the entity among whose aliases what was written shows. */
   readonly alias?: string;
+  /** For a secret key: of how many bytes. It is made at random, and only where its folder holds none. */
+  readonly keyBytes?: number;
+}
+
+/** The KV engine, folder and name of a secret. */
+export function secretAt(path: string): { readonly mount: string; readonly folder: string; readonly name: string } {
+  const [mount = '', , ...rest] = path.split('/');
+  return { mount, folder: rest.slice(0, -1).join('/'), name: rest.at(-1) ?? '' };
 }
 
 export function isReference(value: SetupValue): value is SetupReference {
@@ -97,15 +115,21 @@ export function vaultSetup(clusterId: string): SetupStep[] {
         algorithm: 'ES256',
         rotation_period: 24 * HOUR_S,
         verification_ttl: 24 * HOUR_S,
-        allowed_client_ids: ROLES.flatMap((role) => VAULT_ROLES[role].audience ?? []),
+        allowed_client_ids: VAULT_LOGINS.flatMap((role) => VAULT_ROLES[role].audience ?? []),
       },
     },
-    ...ROLES.flatMap(identityStep),
-    ...ROLES.flatMap((role) => roleSteps(clusterId, role)),
+    {
+      why: 'The first key that payloads in Temporal are encrypted with, made at random where there is none.',
+      path: `${KV_MOUNT}/data/byoc/${clusterId}/${PAYLOAD_KEYS_FOLDER}/first`,
+      data: {},
+      keyBytes: PAYLOAD_KEY_BYTES,
+    },
+    ...VAULT_LOGINS.flatMap(identityStep),
+    ...VAULT_LOGINS.flatMap((role) => roleSteps(clusterId, role)),
   ];
 }
 
-function identityStep(role: Role): SetupStep[] {
+function identityStep(role: VaultRole): SetupStep[] {
   const { audience } = VAULT_ROLES[role];
   if (audience === undefined) return [];
   return [
@@ -122,7 +146,7 @@ function identityStep(role: Role): SetupStep[] {
   ];
 }
 
-function roleSteps(clusterId: string, role: Role): SetupStep[] {
+function roleSteps(clusterId: string, role: VaultRole): SetupStep[] {
   const name = vaultNameOf(clusterId, role);
   return [
     {
@@ -162,7 +186,7 @@ function roleSteps(clusterId: string, role: Role): SetupStep[] {
 }
 
 /** A role's policy in HCL. */
-export function policyOf(clusterId: string, role: Role): string {
+export function policyOf(clusterId: string, role: VaultRole): string {
   const { audience, paths } = VAULT_ROLES[role];
   const token = { path: `identity/oidc/token/${identityRoleOf(role)}`, capability: 'read' } as const;
   return [...paths, ...(audience === undefined ? [] : [token]), ...OWN_TOKEN]

@@ -1,18 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { Context } from '@temporalio/activity';
 import type { Client } from '@temporalio/client';
-import type { NativeConnection } from '@temporalio/worker';
-import { Worker } from '@temporalio/worker';
+import type { NativeConnection, Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import type { AuditReadActivities, AuditUpkeepActivities } from '../activities/audit/upkeep.ts';
 import { toApplicationFailure } from '../activities/failure.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
 import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
-import { auditReadSchema } from '../domain/audit-read.ts';
+import { auditReadSchema, payloadReadSchema } from '../domain/audit-read.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { auditQueueOf } from '../domain/names.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import { auditSchedules, reconcileSchedules, removeSchedules, writerScheduleIds } from './schedules.ts';
+import { createWorker } from './temporal.ts';
 
 /** A writer that has been silent for so long is gone: nothing is scheduled for it any more. */
 const GONE_AFTER_MS = 24 * 3_600_000;
@@ -35,7 +35,7 @@ export interface AuditUpkeepOptions {
 /** The worker of this writer's own queue, and its schedules. */
 export async function createAuditUpkeep(options: AuditUpkeepOptions): Promise<Worker> {
   const { clusterId, writer, connection, namespace, client } = options;
-  const worker = await Worker.create({
+  const worker = await createWorker({
     connection,
     namespace,
     taskQueue: auditQueueOf(clusterId, writer),
@@ -77,6 +77,15 @@ export function createReadActivities(audit: Pick<AuditTrail, 'append'>): AuditRe
         const eventId = `audit.read/${Context.current().info.workflowExecution?.runId ?? randomUUID()}`;
         const actor = { id: reader.toWellFormed(), proof: 'asserted' } as const;
         await audit.append({ eventId, type: 'audit.read', actor, outcome: 'succeeded', detail });
+      }),
+    recordPayloadRead: (read) =>
+      translated(async () => {
+        const parsed = payloadReadSchema.safeParse(read);
+        if (!parsed.success) throw new ConnectorError('USAGE', 'The reading does not have the form that it must have.');
+        const { reader, ...detail } = parsed.data;
+        const eventId = `payload.read/${Context.current().info.workflowExecution?.runId ?? randomUUID()}`;
+        const actor = { id: reader.toWellFormed(), proof: 'asserted' } as const;
+        await audit.append({ eventId, type: 'payload.read', actor, outcome: 'succeeded', detail });
       }),
   };
 }

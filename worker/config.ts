@@ -4,13 +4,15 @@ import { z } from 'zod';
 import type { ServiceAccountName } from '../activities/kubernetes/applying-account.ts';
 import type { PrometheusAuth } from '../activities/prometheus/client.ts';
 import type { BucketOptions, Encryption } from '../activities/s3/bucket.ts';
+import type { TlsSource } from '../activities/tls/context.ts';
 import type { VaultSettings } from '../activities/vault/vault.ts';
-import { refuseSkipVerify } from '../activities/vault/vault.ts';
 import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { Role } from '../domain/names.ts';
 import { CLUSTER_ID, STATE_NAMESPACE } from '../domain/names.ts';
 import { isPrivateAddress } from '../domain/private-address.ts';
+import { refuseUnverified, tlsFilesOf } from '../domain/tls-settings.ts';
+import type { Environment } from '../domain/tls-settings.ts';
 import { ROLES } from '../domain/vault-setup.ts';
 import type { AgentConfig } from './agent/settings.ts';
 import { AGENT_SETTINGS, agentConfigOf } from './agent/settings.ts';
@@ -48,7 +50,7 @@ const settingsSchema = z
     VAULT_ADDR: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
     /** The customer's bucket for the audit log; credentials and region are found as every AWS client finds them. */
     S3_BUCKET: z.string().min(1).optional(),
-    AWS_ENDPOINT_URL_S3: z.url().optional(),
+    AWS_ENDPOINT_URL_S3: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
     AWS_REGION: z.string().min(1).default('us-east-1'),
     /** How the bucket encrypts what is written; as it is set itself where this is left out. */
     BYOC_S3_SSE: z.enum(['AES256', 'aws:kms']).optional(),
@@ -60,8 +62,6 @@ const settingsSchema = z
     BYOC_AUDIT_LOCAL_MIB: z.coerce.number().min(0.001).default(64),
     /** The control plane; without one the cluster registers nowhere and sends nothing. */
     CONTROL_PLANE_URL: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
-    /** PEM file with the authorities that its certificate is verified against, instead of the built-in ones. */
-    BYOC_CONTROL_PLANE_CA: z.string().min(1).optional(),
     /** How long the control plane may take no heartbeats before somebody is told. */
     BYOC_CONTROL_PLANE_LOST_SECONDS: z.coerce.number().min(1).default(90),
     /** Labels of the cluster for the control plane: `team=shop,stage=prod`. */
@@ -71,17 +71,14 @@ const settingsSchema = z
     PROM_TOKEN: z.string().min(1).optional(),
     PROM_USERNAME: z.string().min(1).optional(),
     PROM_PASSWORD: z.string().min(1).optional(),
-    /** PEM files: the authorities of its certificate, and the certificate and key by which it knows us. */
-    BYOC_PROM_CA: z.string().min(1).optional(),
-    BYOC_PROM_CERT: z.string().min(1).optional(),
-    BYOC_PROM_KEY: z.string().min(1).optional(),
     /** YAML file: what is asked of Prometheus, which labels are sent, how they are redacted, limits. */
     BYOC_METRICS: z.string().min(1).optional(),
     INSIGHT_URL: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
-    BYOC_INSIGHT_CA: z.string().min(1).optional(),
     /** How long metrics wait on the disk for the Insight Engine, and how much of it they may take. */
     BYOC_METRICS_KEEP_SECONDS: z.coerce.number().int().min(1).max(3_600).default(3_600),
     BYOC_METRICS_LOCAL_MIB: z.coerce.number().min(0.01).max(64).default(24),
+    /** How payloads go to Temporal: encrypted with a key from Vault, or plain, which is for development. */
+    BYOC_PAYLOAD_CODEC: z.enum(['vault', 'off']).default('off'),
     /** Where claims, locks, the freeze and keys are, and where audit heads are published. */
     BYOC_STATE_NAMESPACE: z.string().regex(NAMESPACE, 'must be the name of a namespace').default(STATE_NAMESPACE),
     BYOC_HEADS_NAMESPACE: z.string().regex(NAMESPACE, 'must be the name of a namespace').optional(),
@@ -106,6 +103,10 @@ const settingsSchema = z
   .refine((settings) => !rolesOf(settings).includes('execution') || settings.COSIGN_KEY || settings.VAULT_ADDR, {
     path: ['VAULT_ADDR'],
     message: 'is missing, and so is COSIGN_KEY: one of them must say where the signing keys are',
+  })
+  .refine(({ BYOC_PAYLOAD_CODEC, VAULT_ADDR }) => BYOC_PAYLOAD_CODEC === 'off' || VAULT_ADDR !== undefined, {
+    path: ['BYOC_PAYLOAD_CODEC'],
+    message: 'is vault; VAULT_ADDR must be set too',
   })
   .refine(({ BYOC_ROLES, CONTROL_PLANE_URL }) => !BYOC_ROLES?.includes('registration') || CONTROL_PLANE_URL, {
     path: ['CONTROL_PLANE_URL'],
@@ -138,10 +139,6 @@ const settingsSchema = z
   .refine(({ PROM_USERNAME, PROM_TOKEN }) => PROM_USERNAME === undefined || PROM_TOKEN === undefined, {
     path: ['PROM_TOKEN'],
     message: 'and PROM_USERNAME are two ways to log in: set one',
-  })
-  .refine(({ BYOC_PROM_CERT, BYOC_PROM_KEY }) => (BYOC_PROM_CERT === undefined) === (BYOC_PROM_KEY === undefined), {
-    path: ['BYOC_PROM_KEY'],
-    message: 'goes with BYOC_PROM_CERT: set both or none',
   });
 
 export interface WorkerConfig {
@@ -172,6 +169,7 @@ export interface WorkerConfig {
   readonly metrics: MetricsSettings | undefined;
   /** The login by which the Insight Engine knows the cluster. */
   readonly metricsVault: VaultSettings | undefined;
+  readonly payloadCodec: 'vault' | 'off';
   readonly kubeContext: string | undefined;
   readonly stateNamespace: string;
   readonly headsNamespace: string;
@@ -181,7 +179,7 @@ export interface WorkerConfig {
 
 export interface ControlPlaneSettings {
   readonly url: string;
-  readonly caPath: string | undefined;
+  readonly tls: TlsSource;
   readonly lostAfterMs: number;
   readonly labels: Readonly<Record<string, string>>;
 }
@@ -190,14 +188,12 @@ export interface MetricsSettings {
   readonly prometheus: {
     readonly address: string;
     readonly auth: PrometheusAuth;
-    readonly caPath: string | undefined;
-    readonly certPath: string | undefined;
-    readonly keyPath: string | undefined;
+    readonly tls: TlsSource;
   };
   readonly configPath: string | undefined;
   readonly insight: {
     readonly address: string;
-    readonly caPath: string | undefined;
+    readonly tls: TlsSource;
     readonly maxAgeMs: number;
     readonly maxBytes: number;
   };
@@ -205,13 +201,7 @@ export interface MetricsSettings {
 
 /** @throws {ConnectorError} CONFIG_INVALID, naming every setting that is wrong. */
 export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
-  refuseSkipVerify(env);
-  if (env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0') {
-    throw new ConnectorError(
-      'CONFIG_INVALID',
-      'NODE_TLS_REJECT_UNAUTHORIZED turns the check of certificates off; unset it.',
-    );
-  }
+  refuseUnverified(env);
   // An empty variable is how shells and charts say "not set".
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
   const parsed = settingsSchema.safeParse({ ...clusterOfNode(given), ...given });
@@ -225,8 +215,8 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   const settings = parsed.data;
   const roles = rolesOf(settings);
   const loginOf = (role: Role) => (roles.includes(role) ? readVaultSettings(given, role) : undefined);
-  const controlPlane = roles.includes('registration') ? controlPlaneSettings(settings) : undefined;
-  const metrics = roles.includes('metrics') ? metricsSettings(settings) : undefined;
+  const controlPlane = roles.includes('registration') ? controlPlaneSettings(settings, given) : undefined;
+  const metrics = roles.includes('metrics') ? metricsSettings(settings, given) : undefined;
   return {
     clusterId: settings.BYOC_CLUSTER_ID,
     roles,
@@ -244,6 +234,7 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
           endpoint: settings.AWS_ENDPOINT_URL_S3,
           region: settings.AWS_REGION,
           encryption: encryptionOf(settings),
+          tls: tlsFilesOf(given, 's3'),
         }
       : undefined,
     audit: {
@@ -254,7 +245,8 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
     controlPlane,
     registrationVault: loginOf('registration'),
     relaysAlerts: settings.BYOC_ROLES !== undefined && controlPlane === undefined,
-    agent: agentConfigOf(settings, settings.BYOC_CLUSTER_ID),
+    agent: agentConfigOf(settings, settings.BYOC_CLUSTER_ID, tlsFilesOf(given, 'caller-keys')),
+    payloadCodec: settings.BYOC_PAYLOAD_CODEC,
     metrics,
     metricsVault: loginOf('metrics'),
     kubeContext: settings.BYOC_KUBE_CONTEXT,
@@ -309,31 +301,29 @@ function parseLabels(text: string, { addIssue }: { addIssue(message: string): vo
   return Object.fromEntries(labels);
 }
 
-function controlPlaneSettings(settings: Settings): ControlPlaneSettings | undefined {
+function controlPlaneSettings(settings: Settings, given: Environment): ControlPlaneSettings | undefined {
   if (!settings.CONTROL_PLANE_URL) return undefined;
   return {
     url: settings.CONTROL_PLANE_URL,
-    caPath: settings.BYOC_CONTROL_PLANE_CA,
+    tls: tlsFilesOf(given, 'control-plane'),
     lostAfterMs: settings.BYOC_CONTROL_PLANE_LOST_SECONDS * 1000,
     labels: settings.BYOC_LABELS ?? {},
   };
 }
 
-function metricsSettings(settings: Settings): MetricsSettings | undefined {
+function metricsSettings(settings: Settings, given: Environment): MetricsSettings | undefined {
   const { PROM_URL, INSIGHT_URL } = settings;
   if (!PROM_URL || !INSIGHT_URL) return undefined;
   return {
     prometheus: {
       address: PROM_URL,
       auth: prometheusAuth(settings),
-      caPath: settings.BYOC_PROM_CA,
-      certPath: settings.BYOC_PROM_CERT,
-      keyPath: settings.BYOC_PROM_KEY,
+      tls: tlsFilesOf(given, 'prometheus'),
     },
     configPath: settings.BYOC_METRICS,
     insight: {
       address: INSIGHT_URL,
-      caPath: settings.BYOC_INSIGHT_CA,
+      tls: tlsFilesOf(given, 'insight'),
       maxAgeMs: settings.BYOC_METRICS_KEEP_SECONDS * 1000,
       maxBytes: settings.BYOC_METRICS_LOCAL_MIB * 1024 * 1024,
     },

@@ -1,7 +1,6 @@
 import { hostname } from 'node:os';
 import type { Client } from '@temporalio/client';
 import type { NativeConnection } from '@temporalio/worker';
-import { Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { createControlPlane } from '../activities/control-plane/client.ts';
 import type { HeartbeatDeps } from '../activities/control-plane/heartbeat.ts';
@@ -25,10 +24,10 @@ import type { ControlPlaneSettings } from './config.ts';
 import { LinkWatch, warningIn } from './link-watch.ts';
 import type { Metrics } from './metrics/registry.ts';
 import { createNewsTeller } from './news.ts';
-import { readPem } from './pem-file.ts';
 import type { RoleRun } from './roles/role.ts';
 import { linkSchedules, reconcileSchedules } from './schedules.ts';
 import type { RoleWorkflows } from './workflows.ts';
+import { createWorker } from './temporal.ts';
 
 export interface LinkOptions {
   readonly settings: ControlPlaneSettings;
@@ -67,8 +66,7 @@ const SCHEDULES = { registerCluster: 'registration', sendHeartbeat: 'heartbeat' 
  */
 export async function createControlPlaneLink(options: LinkOptions): Promise<RoleRun> {
   const { settings, clusterId, writer, client, audit, alerts, health, metrics, logger } = options;
-  const ca = settings.caPath === undefined ? undefined : await readPem('BYOC_CONTROL_PLANE_CA', settings.caPath);
-  const controlPlane = createControlPlane({ url: settings.url, ca, identity: options.identity });
+  const controlPlane = createControlPlane({ url: settings.url, tls: settings.tls, identity: options.identity });
   const watch = new LinkWatch(settings.lostAfterMs);
   const versions = { connector: VERSION, node: process.versions.node };
   const components = () => health.components();
@@ -81,7 +79,7 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Role
   const tellAll = createNewsTeller({ audit, logger });
   const warn = onceEach((warning) => logger.warn({ alert: 'control-plane-warning' }, warning));
 
-  const worker = await Worker.create({
+  const worker = await createWorker({
     connection: options.connection,
     namespace: options.namespace,
     taskQueue: taskQueueOf(clusterId, 'registration'),

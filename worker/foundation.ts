@@ -18,6 +18,7 @@ import type { Alerts } from './alerts.ts';
 import { openAlerts } from './alerts.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import { openAuditTrail } from './audit-trail.ts';
+import { Certificates } from './certificates.ts';
 import type { WorkerConfig } from './config.ts';
 import type { Metrics } from './metrics/registry.ts';
 import { createMetrics } from './metrics/registry.ts';
@@ -32,12 +33,14 @@ export interface Foundation {
   /** With the rights of the account that this process runs as. */
   readonly api: KubeApi;
   readonly temporal: TemporalAccess;
+  /** What it sends is not encrypted: other processes, which have no key, take it in. */
   readonly client: Client;
   readonly policy: PolicySource;
   readonly audit: AuditTrail;
   readonly alerts: Alerts;
   readonly health: Health;
   readonly metrics: Metrics;
+  readonly certificates: Certificates;
   readonly logger: Logger;
   /** Reads a key of the connector's own that all its workers share; that it was read is in the audit log. */
   readKey(name: string): Promise<Buffer>;
@@ -47,14 +50,14 @@ export interface Foundation {
 }
 
 /** Opens everything; nothing works yet. */
-export async function openFoundation(
-  config: WorkerConfig,
-  env: NodeJS.ProcessEnv,
-  logger: Logger,
-): Promise<Foundation> {
-  const kube = await kubeConfigOf(config.kubeContext, env);
-  const api = createKubeApi(kube);
+export async function openFoundation(given: WorkerConfig, env: NodeJS.ProcessEnv, logger: Logger): Promise<Foundation> {
   const metrics = createMetrics();
+  const now = () => new Date();
+  const health = new Health(now);
+  const certificates = new Certificates({ metrics, health, logger, now });
+  const config = await certificates.open(given);
+  const kube = await kubeConfigOf(config.kubeContext, env);
+  const api = createKubeApi(kube, { onTls: certificates.watchOf('kubernetes') });
   const alerts = await openAlerts({
     clusterId: config.clusterId,
     writer: config.writer,
@@ -64,7 +67,8 @@ export async function openFoundation(
   });
   const { raise } = alerts;
   const audit = await openAuditTrail({ config, version: VERSION, api, watchers: [metrics, alerts], raise, logger });
-  const temporal = await connectTemporal(env);
+  certificates.recordThrough(audit.record);
+  const temporal = await connectTemporal(env, certificates.temporalWatch());
   const vaults: Vault[] = [];
   return {
     config,
@@ -75,8 +79,9 @@ export async function openFoundation(
     policy: policySource(config.policyPath, sha256, ownNamespaces(config)),
     audit,
     alerts,
-    health: new Health(() => new Date()),
+    health,
     metrics,
+    certificates,
     logger,
     async readKey(name) {
       await audit.record('secret.read', { store: 'kubernetes', paths: [`${config.stateNamespace}/${name}`] });
@@ -88,6 +93,7 @@ export async function openFoundation(
       return vault;
     },
     async close() {
+      certificates.close();
       await audit.close();
       await alerts.close();
       await Promise.all([...vaults.map((one) => one.close()), api.close(), temporal.connection.close()]);

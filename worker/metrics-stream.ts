@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
 import type { NativeConnection } from '@temporalio/worker';
-import { Worker } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { toApplicationFailure } from '../activities/failure.ts';
 import type { Identity } from '../activities/vault/identity.ts';
@@ -9,7 +8,6 @@ import { createInsight } from '../activities/insight/client.ts';
 import type { MetricsActivities } from '../activities/insight/metrics.ts';
 import { createMetricsActivities } from '../activities/insight/metrics.ts';
 import { Spool } from '../activities/insight/spool.ts';
-import type { PrometheusSettings } from '../activities/prometheus/client.ts';
 import { createPrometheus } from '../activities/prometheus/client.ts';
 import { loadMetricsConfig } from '../activities/prometheus/load-config.ts';
 import { createKeyedHash } from '../activities/redact/keyed-hash.ts';
@@ -19,10 +17,10 @@ import type { Collected, Delivered } from '../domain/metrics.ts';
 import { metricsQueueOf } from '../domain/names.ts';
 import { createRedactor } from '../domain/redact/redactor.ts';
 import type { MetricsSettings } from './config.ts';
-import { readPem } from './pem-file.ts';
 import type { RoleRun } from './roles/role.ts';
 import { metricsSchedules, reconcileSchedules } from './schedules.ts';
 import type { RoleWorkflows } from './workflows.ts';
+import { createWorker } from './temporal.ts';
 
 export interface MetricsOptions {
   readonly settings: MetricsSettings;
@@ -49,17 +47,13 @@ export async function createMetricsStream(options: MetricsOptions): Promise<Role
   const { settings, clusterId, writer, connection, namespace, client, logger } = options;
   const now = () => new Date();
   const config = await loadMetricsConfig(settings.configPath);
-  const prometheus = createPrometheus(await readPrometheus(settings.prometheus));
-  const { address, caPath, maxAgeMs, maxBytes } = settings.insight;
-  const insight = createInsight(
-    { address, ca: caPath && (await readPem('BYOC_INSIGHT_CA', caPath)) },
-    options.identity,
-    now,
-  );
+  const prometheus = createPrometheus(settings.prometheus);
+  const { maxAgeMs, maxBytes } = settings.insight;
+  const insight = createInsight(settings.insight, options.identity, now);
   const spool = await Spool.open(join(options.dataDir, 'metrics'), { maxAgeMs, maxBytes }, now);
   const redactor = createRedactor(config.redaction, createKeyedHash(options.redactionKey));
   const activities = createMetricsActivities({ clusterId, prometheus, insight, spool, config, redactor, now });
-  const worker = await Worker.create({
+  const worker = await createWorker({
     connection,
     namespace,
     taskQueue: metricsQueueOf(clusterId, writer),
@@ -78,15 +72,6 @@ export async function createMetricsStream(options: MetricsOptions): Promise<Role
       await Promise.all([prometheus.close(), insight.close()]);
     },
   };
-}
-
-async function readPrometheus(settings: MetricsSettings['prometheus']): Promise<PrometheusSettings> {
-  const { address, auth, caPath, certPath, keyPath } = settings;
-  const client =
-    certPath && keyPath
-      ? { cert: await readPem('BYOC_PROM_CERT', certPath), key: await readPem('BYOC_PROM_KEY', keyPath) }
-      : undefined;
-  return { address, auth, client, ca: caPath && (await readPem('BYOC_PROM_CA', caPath)) };
 }
 
 /** Once when something begins to fail and once when it is over, however often the schedule comes round. */

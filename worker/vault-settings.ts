@@ -1,14 +1,13 @@
 import { z } from 'zod';
 import type { VaultSettings } from '../activities/vault/vault.ts';
-import { refuseSkipVerify } from '../activities/vault/vault.ts';
 import { ConnectorError } from '../domain/errors.ts';
-import type { Role } from '../domain/names.ts';
 import { isPrivateAddress } from '../domain/private-address.ts';
+import { refuseUnverified, tlsFilesOf } from '../domain/tls-settings.ts';
+import type { VaultRole } from '../domain/vault-setup.ts';
 
 /** How to reach Vault, for every role. */
 const addressSchema = z.object({
   VAULT_ADDR: z.url().refine(isPrivateAddress, 'must be https, except on this machine'),
-  VAULT_CACERT: z.string().optional(),
   VAULT_NAMESPACE: z.string().optional(),
 });
 
@@ -23,24 +22,24 @@ const LOGIN = ['VAULT_ROLE_ID', 'VAULT_SECRET_ID', 'VAULT_SECRET_ID_FILE', 'VAUL
  */
 export function readVaultSettings(
   env: Readonly<Record<string, string | undefined>>,
-  role: Role,
+  role: VaultRole,
 ): VaultSettings | undefined {
-  refuseSkipVerify(env);
+  refuseUnverified(env);
   if (!env['VAULT_ADDR']) return undefined;
   const parsed = addressSchema.safeParse(env);
   if (!parsed.success) {
     throw new ConnectorError('CONFIG_INVALID', `VAULT_ADDR ${parsed.error.issues[0]?.message}.`);
   }
-  const { VAULT_ADDR: address, VAULT_CACERT: caFile, VAULT_NAMESPACE: namespace } = parsed.data;
+  const { VAULT_ADDR: address, VAULT_NAMESPACE: namespace } = parsed.data;
   return {
     address,
-    ...(caFile && { caFile }),
+    tls: tlsFilesOf(env, 'vault'),
     ...(namespace && { namespace }),
     auth: authOf(env, role),
   };
 }
 
-function authOf(env: Readonly<Record<string, string | undefined>>, role: Role): VaultSettings['auth'] {
+function authOf(env: Readonly<Record<string, string | undefined>>, role: VaultRole): VaultSettings['auth'] {
   const ofRole = `_${role.toUpperCase()}`;
   const suffix = LOGIN.some((name) => env[name + ofRole]) ? ofRole : '';
   const [roleId, value, file, wrappedAt] = LOGIN.map((name) => env[name + suffix]);

@@ -2,13 +2,13 @@ import type { Logger } from 'pino';
 import type { Vault, VaultEvent, VaultSettings } from '../activities/vault/vault.ts';
 import { createVault } from '../activities/vault/vault.ts';
 import { assertNever } from '../domain/errors.ts';
-import type { Role } from '../domain/names.ts';
+import type { VaultRole } from '../domain/vault-setup.ts';
 import type { Record } from './audit-watch.ts';
 import { watchVault } from './audit-watch.ts';
 
 export interface OpenVaultOptions {
   readonly settings: VaultSettings;
-  readonly role: Role;
+  readonly role: VaultRole;
   readonly record: Record;
   readonly logger: Logger;
 }

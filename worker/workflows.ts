@@ -1,8 +1,11 @@
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import type { DataConverter } from '@temporalio/common';
 import type { WorkerOptions } from '@temporalio/worker';
 import { bundleWorkflowCode, DefaultLogger } from '@temporalio/worker';
 import { dataConverter } from '../client/data-converter/index.ts';
+import { ConnectorError } from '../domain/errors.ts';
 import type { Role } from '../domain/names.ts';
 import { metricsQueueOf, taskQueueOf } from '../domain/names.ts';
 import type { WorkerConfig } from './config.ts';
@@ -20,9 +23,15 @@ const ON_MAIN_THREAD = { debugMode: true, maxCachedWorkflows: 10 } as const;
 /** What can be run: everything, or only what is scheduled for a process that executes nothing. */
 const BUNDLES = { index: 'workflow-bundle.js', scheduled: 'scheduled-bundle.js' } as const;
 
-/** All workflows. */
-export function executionWorkflows(config: WorkerConfig): Promise<RoleWorkflows> {
-  return workflowsOf(config, 'index');
+/**
+ * All workflows.
+ * @throws {ConnectorError} CONFIG_INVALID for a bundle that would tell failures in clear where they are to be encrypted
+ */
+export function executionWorkflows(
+  config: WorkerConfig,
+  { failureConverterPath }: DataConverter,
+): Promise<RoleWorkflows> {
+  return workflowsOf(config, 'index', failureConverterPath);
 }
 
 /**
@@ -50,9 +59,16 @@ function isExecuting({ roles }: WorkerConfig): boolean {
 }
 
 /** In production the bundle was made by the build; from a checkout it is made now. */
-async function workflowsOf(config: WorkerConfig, which: keyof typeof BUNDLES): Promise<RoleWorkflows> {
+async function workflowsOf(
+  config: WorkerConfig,
+  which: keyof typeof BUNDLES,
+  failureConverterPath?: string,
+): Promise<RoleWorkflows> {
   const built = config.workflowBundle ?? fileURLToPath(new URL(`../${BUNDLES[which]}`, import.meta.url));
-  if (config.workflowBundle || existsSync(built)) return { workflowBundle: { codePath: built } };
+  if (config.workflowBundle || existsSync(built)) {
+    if (failureConverterPath !== undefined) await assertDiscreet(built);
+    return { workflowBundle: { codePath: built } };
+  }
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const pathOf = (name: string) => fileURLToPath(new URL(`../workflows/${name}.${extension}`, import.meta.url));
   const { payloadConverterPath } = dataConverter;
@@ -63,6 +79,15 @@ async function workflowsOf(config: WorkerConfig, which: keyof typeof BUNDLES): P
       workflowInterceptorModules: [pathOf('interceptors')],
       logger,
       ...(payloadConverterPath && { payloadConverterPath }),
+      ...(failureConverterPath !== undefined && { failureConverterPath }),
     }),
   };
 }
+
+async function assertDiscreet(bundle: string): Promise<void> {
+  if ((await readFile(bundle, 'utf8')).includes(FAILURE_CONVERTER)) return;
+  throw new ConnectorError('CONFIG_INVALID', 'The bundle of BYOC_WORKFLOW_BUNDLE was made for BYOC_PAYLOAD_CODEC=off.');
+}
+
+/** As the bundler names the module. */
+const FAILURE_CONVERTER = 'client/data-converter/failure-converter';

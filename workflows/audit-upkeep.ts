@@ -1,6 +1,6 @@
 import { proxyActivities } from '@temporalio/workflow';
 import type { AuditReadActivities, AuditUpkeepActivities } from '../activities/audit/upkeep.ts';
-import type { AuditRead } from '../domain/audit-read.ts';
+import type { AuditRead, PayloadRead } from '../domain/audit-read.ts';
 
 export interface AuditUpkeepInput {
   /** The queue of the writer whose disk the log is on. */
@@ -31,4 +31,10 @@ export async function auditRetention(input: AuditUpkeepInput): ReturnType<AuditU
 export async function auditRead(read: AuditRead): Promise<void> {
   const { recordAuditRead } = proxyActivities<AuditReadActivities>({ startToCloseTimeout: '10 seconds' });
   await recordAuditRead(read);
+}
+
+/** Records that somebody looks at what is encrypted in Temporal. */
+export async function payloadRead(read: PayloadRead): Promise<void> {
+  const { recordPayloadRead } = proxyActivities<AuditReadActivities>({ startToCloseTimeout: '10 seconds' });
+  await recordPayloadRead(read);
 }

@@ -1,4 +1,4 @@
-export { auditRead, auditRetention, auditUpload } from './audit-upkeep.ts';
+export { auditRead, auditRetention, auditUpload, payloadRead } from './audit-upkeep.ts';
 export { executeWpk } from './execute-wpk.ts';
 export { heartbeat } from './heartbeat.ts';
 export { metrics } from './metrics.ts';

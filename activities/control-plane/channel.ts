@@ -1,18 +1,21 @@
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
-import { Agent, errors, request } from 'undici';
+import { errors, request } from 'undici';
 import type { Dispatcher } from 'undici';
 import type { Answer } from '../../domain/control-plane.ts';
 import { answerSchema, problemSchema } from '../../domain/control-plane.ts';
 import type { ErrorCode } from '../../domain/errors.ts';
 import { ConnectorError } from '../../domain/errors.ts';
+import type { TlsSource } from '../tls/context.ts';
+import { tlsTroubleIn } from '../tls/trouble.ts';
+import { verifyingAgents } from '../tls/undici-agents.ts';
 import type { Identity } from '../vault/identity.ts';
 
 export interface ChannelOptions {
   /** Base address; https, except on this machine. */
   readonly url: string;
-  /** Certificate authorities in PEM that replace the built-in ones. */
-  readonly ca?: string | undefined;
+  /** Whom to trust, and who we are. */
+  readonly tls?: TlsSource;
   /** Asked before each request. */
   readonly identity: Identity;
   /** For the whole of a request, its answer included; 10 s where it is left out. */
@@ -55,9 +58,9 @@ const CLOCK_TROUBLE_MS = 60_000;
 
 const compress = promisify(gzip);
 
-export function createChannel({ url, ca, identity, requestTimeoutMs = REQUEST_TIMEOUT_MS }: ChannelOptions): Channel {
-  const agent = new Agent({
-    connect: { timeout: CONNECT_TIMEOUT_MS, rejectUnauthorized: true, ...(ca !== undefined && { ca }) },
+export function createChannel({ url, tls, identity, requestTimeoutMs = REQUEST_TIMEOUT_MS }: ChannelOptions): Channel {
+  const agents = verifyingAgents(tls, {
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
     connections: 4,
     maxResponseSize: MAX_ANSWER_BYTES,
   });
@@ -70,7 +73,6 @@ export function createChannel({ url, ca, identity, requestTimeoutMs = REQUEST_TI
     const text = JSON.stringify(sent.body);
     const isSignal = sent.idempotencyKey !== undefined;
     const options = {
-      dispatcher: agent,
       method: sent.method,
       headers: {
         authorization: `Bearer ${token}`,
@@ -85,6 +87,7 @@ export function createChannel({ url, ca, identity, requestTimeoutMs = REQUEST_TI
       try {
         const answer = await request(`${base}${sent.path}`, {
           ...options,
+          dispatcher: await agents.current(),
           signal: AbortSignal.timeout(requestTimeoutMs),
         });
         const receivedAt = Date.now();
@@ -113,7 +116,7 @@ export function createChannel({ url, ca, identity, requestTimeoutMs = REQUEST_TI
       throw refusal(status, text, clockOffsetMs);
     },
     clockOffsetMs: () => clockOffsetMs,
-    close: () => agent.destroy(),
+    close: () => agents.destroy(),
   };
 }
 
@@ -151,8 +154,8 @@ function unavailable(detail: string, error?: unknown): ConnectorError {
 
 function whyNot(error: unknown): string {
   if (error instanceof errors.ResponseExceededMaxSizeError) return `It answered more than ${MAX_ANSWER_BYTES} bytes.`;
-  const code = textAt(error, 'code');
-  if (/CERT|SIGNATURE|SELF_SIGNED/.test(code)) return `Its certificate is not trusted here (${code}).`;
+  const trouble = tlsTroubleIn(error);
+  if (trouble !== undefined) return `There is no answer: ${trouble}.`;
   return textAt(error, 'name') === 'TimeoutError' ? 'It did not answer in time.' : '';
 }
 

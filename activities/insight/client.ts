@@ -1,11 +1,15 @@
-import { Agent, request } from 'undici';
+import { request } from 'undici';
 import { ConnectorError } from '../../domain/errors.ts';
+import type { TlsSource } from '../tls/context.ts';
+import { tlsTroubleIn } from '../tls/trouble.ts';
+import { verifyingAgents } from '../tls/undici-agents.ts';
 import type { Identity } from '../vault/identity.ts';
 
 export interface InsightSettings {
   /** Base address, such as https://insight.example.com. */
   readonly address: string;
-  readonly ca?: string | undefined;
+  /** Whom to trust, and who we are. */
+  readonly tls?: TlsSource;
   /** For the whole of a request; 10 s where it is left out. */
   readonly requestTimeoutMs?: number;
 }
@@ -43,7 +47,7 @@ const KEPT: readonly number[] = [404, 408, 425];
 
 /** A client of one Insight Engine; it talks to that host only and follows no redirect. */
 export function createInsight(settings: InsightSettings, identity: Identity, now: () => Date): Insight {
-  const agent = new Agent({ connect: settings.ca === undefined ? {} : { ca: settings.ca } });
+  const agents = verifyingAgents(settings.tls);
   const url = `${settings.address.replace(/\/+$/, '')}/signals`;
 
   return {
@@ -57,13 +61,13 @@ export function createInsight(settings: InsightSettings, identity: Identity, now
       if (statusCode >= 400 && statusCode < 500 && !KEPT.includes(statusCode)) return 'refused';
       throw new ConnectorError('INSIGHT_UNAVAILABLE', `It answered ${statusCode}.`);
     },
-    close: () => agent.destroy(),
+    close: () => agents.destroy(),
   };
 
   async function post(id: string, body: Uint8Array, token: string) {
     try {
       const answer = await request(url, {
-        dispatcher: agent,
+        dispatcher: await agents.current(),
         method: 'POST',
         headers: {
           authorization: `Bearer ${token}`,
@@ -80,7 +84,9 @@ export function createInsight(settings: InsightSettings, identity: Identity, now
       const code = error instanceof Error && 'code' in error ? String(error.code) : 'no code';
       // Only its kind: the rest may hold the request, and with it the token.
       const cause = new Error(error instanceof Error ? `${error.name}: ${code}` : 'no error');
-      throw new ConnectorError('INSIGHT_UNAVAILABLE', 'There is no answer.', { cause });
+      const trouble = tlsTroubleIn(error);
+      const detail = trouble === undefined ? 'There is no answer.' : `There is no answer: ${trouble}.`;
+      throw new ConnectorError('INSIGHT_UNAVAILABLE', detail, { cause });
     }
   }
 }

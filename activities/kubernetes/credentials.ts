@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
+import { createSecureContext } from 'node:tls';
 import type { Cluster, User } from '@kubernetes/client-node';
 import { ConnectorError } from '../../domain/errors.ts';
 
@@ -66,11 +67,23 @@ export function createCredentialSource(kubeConfig: KubeAccess): CredentialSource
       const token = renew && (await tokenInFile(kubeConfig));
       if (token) headers['authorization'] = `Bearer ${token}`;
       if (auth) headers['authorization'] = `Basic ${Buffer.from(auth).toString('base64')}`;
-      const sameTls = last?.fingerprint === fingerprint ? last.credentials.tls : tls;
-      last = { credentials: { tls: sameTls, headers }, fingerprint, at: now };
+      // While certificate and key are being replaced one may be older than the other: what was before serves on.
+      const isKept = last !== undefined && (last.fingerprint === fingerprint || !isPair(tls));
+      const kept = isKept ? last : undefined;
+      const counts = kept ? kept.credentials.tls : tls;
+      last = { credentials: { tls: counts, headers }, fingerprint: kept?.fingerprint ?? fingerprint, at: now };
       return last.credentials;
     },
   };
+}
+
+function isPair({ cert, key, passphrase }: Credentials['tls']): boolean {
+  try {
+    createSecureContext(definedOnly({ cert, key, passphrase }));
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The token as it is on disk now, where the kubeconfig takes it from there, as in a pod. */

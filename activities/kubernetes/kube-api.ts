@@ -4,6 +4,11 @@ import { z } from 'zod';
 import { ConnectorError } from '../../domain/errors.ts';
 import { LineSplitter } from '../../domain/line-splitter.ts';
 import { ApiStatusError } from './api-status-error.ts';
+import { createTlsContext } from '../tls/context.ts';
+import type { TlsWatch } from '../tls/context.ts';
+import { certificateFacts } from '../tls/material.ts';
+import { tlsTroubleIn } from '../tls/trouble.ts';
+import { verifyingConnector } from '../tls/undici-agents.ts';
 import { createCredentialSource, type Credentials, type KubeAccess } from './credentials.ts';
 import { at, type KubeObject } from './kube-object.ts';
 
@@ -97,6 +102,8 @@ export interface KubeApi extends KubeReader, KubeWatcher {
 export interface KubeApiOptions {
   /** Connections kept open to the API server; 16 where it is left out. */
   readonly connections?: number;
+  /** Is told about the certificates. */
+  readonly onTls?: TlsWatch;
 }
 
 const NOT_ACCEPTED = 'The API server does not accept the credentials of the connector.';
@@ -120,12 +127,19 @@ interface Sent {
  * throw `ApiStatusError`, because what a refusal means depends on what was asked.
  * @throws {ConnectorError} CONFIG_INVALID for a kubeconfig that can't be used safely
  */
-export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: KubeApiOptions = {}): KubeApi {
+export function createKubeApi(kubeConfig: KubeAccess, { connections = 16, onTls }: KubeApiOptions = {}): KubeApi {
   const source = createCredentialSource(kubeConfig);
   const { origin, pathname } = new URL(source.server);
   const base = pathname.replace(/\/$/, '');
   let pool: { dispatcher: Pool; tls: Credentials['tls'] } | undefined;
   let clusterUid: string | undefined;
+  const { onConnected } = createTlsContext({}, onTls);
+
+  function unavailable(cause: unknown): ConnectorError {
+    const trouble = tlsTroubleIn(cause);
+    const detail = trouble === undefined ? `(${source.server})` : `(${source.server}): ${trouble}.`;
+    return new ConnectorError('KUBERNETES_UNAVAILABLE', detail, { cause });
+  }
 
   function poolFor(tls: Credentials['tls']): Pool {
     if (pool?.tls === tls) return pool.dispatcher;
@@ -133,12 +147,13 @@ export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: Kube
     const dispatcher = new Pool(origin, {
       connections,
       allowH2: false,
-      connect: { ...tls, rejectUnauthorized: true, timeout: CONNECT_TIMEOUT_MS },
+      connect: verifyingConnector(tls, { timeoutMs: CONNECT_TIMEOUT_MS, onConnected }),
       headersTimeout: REQUEST_TIMEOUT_MS,
       bodyTimeout: REQUEST_TIMEOUT_MS,
       maxResponseSize: MAX_RESPONSE_BYTES,
     });
     pool = { dispatcher, tls };
+    if (onTls) tellOf(tls, onTls);
     return dispatcher;
   }
 
@@ -187,7 +202,7 @@ export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: Kube
         }
         // The server closes idle connections: a read that was put on one is simply sent again.
         if (sent.repeatable && attempt === 1) continue;
-        throw new ConnectorError('KUBERNETES_UNAVAILABLE', `(${source.server})`, { cause: error });
+        throw unavailable(error);
       }
     }
   }
@@ -265,7 +280,7 @@ export function createKubeApi(kubeConfig: KubeAccess, { connections = 16 }: Kube
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof ApiStatusError || error instanceof ConnectorError) throw error;
-      throw new ConnectorError('KUBERNETES_UNAVAILABLE', `(${source.server})`, { cause: error });
+      throw unavailable(error);
     }
   }
 
@@ -323,6 +338,18 @@ function eventIn(line: Uint8Array, path: string): WatchEvent {
   const event = parseBody(new TextDecoder().decode(line)) as { type: string; object: unknown }; // the server's own form
   if (event.type !== 'ERROR') return event as WatchEvent;
   throw new ApiStatusError(Number(at(event.object, 'code') ?? 500), JSON.stringify(event.object), path);
+}
+
+/** What cannot be read as certificates fails as a connection does. */
+function tellOf({ ca, cert }: Credentials['tls'], watch: TlsWatch): void {
+  const pem = (value: unknown) => (typeof value === 'string' || Buffer.isBuffer(value) ? value.toString() : undefined);
+  const [authorities, own] = [pem(ca), pem(cert)];
+  try {
+    const material = { ...(authorities && { ca: authorities }), ...(own && { cert: own }) };
+    for (const facts of certificateFacts(material)) watch.onCertificate(facts);
+  } catch (error) {
+    watch.onTrouble(error as Error); // certificateFacts throws nothing else
+  }
 }
 
 function parseBody(text: string): unknown {

@@ -1,16 +1,17 @@
-import { Agent, request } from 'undici';
+import { request } from 'undici';
 import { z } from 'zod';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { MetricsConfig, MetricsQuery } from '../../domain/metrics.ts';
+import type { TlsSource } from '../tls/context.ts';
+import { tlsTroubleIn } from '../tls/trouble.ts';
+import { verifyingAgents } from '../tls/undici-agents.ts';
 
 export interface PrometheusSettings {
   /** Base address, such as https://prometheus.monitoring:9090/prometheus. */
   readonly address: string;
   readonly auth: PrometheusAuth;
-  /** Certificate authorities in PEM that replace the built-in ones. */
-  readonly ca?: string | undefined;
-  /** What we are known by, in PEM. */
-  readonly client?: { readonly cert: string; readonly key: string } | undefined;
+  /** Whom to trust, and who we are. */
+  readonly tls?: TlsSource;
 }
 
 export type PrometheusAuth =
@@ -53,16 +54,15 @@ const answerSchema = z.object({
 
 /** A client of one Prometheus; it asks that host only and follows no redirect. */
 export function createPrometheus(settings: PrometheusSettings): Prometheus {
-  const { address, ca, client } = settings;
-  const agent = new Agent({ connect: { ...(ca !== undefined && { ca }), ...client }, connections: 4 });
-  const base = address.replace(/\/+$/, '');
+  const agents = verifyingAgents(settings.tls, { connections: 4 });
+  const base = settings.address.replace(/\/+$/, '');
   const authorization = authorizationOf(settings.auth);
 
   async function ask(query: MetricsQuery, at: Date, limits: MetricsConfig['limits']): Promise<string> {
     const path = query.range ? 'query_range' : 'query';
     // In the body, so that no proxy has it in its log.
     const { statusCode, body } = await request(`${base}/api/v1/${path}`, {
-      dispatcher: agent,
+      dispatcher: await agents.current(),
       method: 'POST',
       headers: { ...authorization, 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' },
       body: parametersOf(query, at, limits).toString(),
@@ -93,10 +93,10 @@ export function createPrometheus(settings: PrometheusSettings): Prometheus {
         if (error instanceof ConnectorError) throw error;
         // Only its kind: the rest may hold the request.
         const cause = new Error(error instanceof Error ? `${error.name}: ${codeOf(error)}` : 'no error');
-        throw new ConnectorError('PROMETHEUS_UNAVAILABLE', 'There is no answer.', { cause });
+        throw new ConnectorError('PROMETHEUS_UNAVAILABLE', noAnswer(error), { cause });
       }
     },
-    close: () => agent.destroy(),
+    close: () => agents.destroy(),
   };
 }
 
@@ -165,6 +165,11 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined; // a proxy's page, or an answer that was cut off
   }
+}
+
+function noAnswer(error: unknown): string {
+  const trouble = tlsTroubleIn(error);
+  return trouble === undefined ? 'There is no answer.' : `There is no answer: ${trouble}.`;
 }
 
 function codeOf(error: Error): string {

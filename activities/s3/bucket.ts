@@ -18,6 +18,11 @@ import {
 } from '@aws-sdk/client-s3';
 
 import { ConnectorError } from '../../domain/errors.ts';
+import { isPrivateAddress } from '../../domain/private-address.ts';
+import type { TlsSource } from '../tls/context.ts';
+import { tlsContextOf } from '../tls/context.ts';
+import { VerifyingHttpsAgent } from '../tls/https-agent.ts';
+import { tlsTroubleIn } from '../tls/trouble.ts';
 
 /** The one file that knows S3. */
 
@@ -26,6 +31,8 @@ export interface BucketOptions {
   readonly region: string;
   /** Any S3 API; AWS where it is left out. Plain http is for this machine only. */
   readonly endpoint?: string | undefined;
+  /** Whom to trust and who we are, towards the bucket and whoever gives out its credentials. */
+  readonly tls?: TlsSource | undefined;
   /** The AWS SDK's own chain (environment, web identity, instance) where they are left out. */
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string } | undefined;
   /** How the server encrypts what is written; as the bucket is set where it is left out. */
@@ -73,23 +80,31 @@ export interface Bucket {
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const TIMEOUT_MS = 30_000;
+/** As the SDK's own agent has it. */
+const MAX_SOCKETS = 50;
 
 /** @throws {ConnectorError} CONFIG_INVALID for an endpoint without TLS; all methods throw S3_UNAVAILABLE */
 export function openBucket(options: BucketOptions): Bucket {
   const { bucket, region, endpoint, credentials, encryption, timeoutMs = TIMEOUT_MS } = options;
   if (endpoint !== undefined) assertPrivate(endpoint);
+  const tls = tlsContextOf(options.tls);
+  const httpsAgent = new VerifyingHttpsAgent(tls, { maxSockets: MAX_SOCKETS });
   const client = new S3Client({
     region,
     ...(endpoint === undefined ? {} : { endpoint, forcePathStyle: true }),
     ...(credentials === undefined ? {} : { credentials }),
     maxAttempts: 3,
     requestHandler: {
+      httpsAgent,
       connectionTimeout: CONNECT_TIMEOUT_MS,
       requestTimeout: timeoutMs,
       throwOnRequestTimeout: true, // else the SDK only prints a warning, and waits for ever
       socketTimeout: timeoutMs, // for an answer that begins and does not end
     },
   });
+  // Before anything else, so that credentials too are asked for with what the files say now.
+  const readFiles = { step: 'initialize', priority: 'high', name: 'readTlsFiles' } as const;
+  client.middlewareStack.add((next) => async (args) => tls.current().then(() => next(args)), readFiles);
 
   return {
     name: bucket,
@@ -164,7 +179,10 @@ export function openBucket(options: BucketOptions): Bucket {
       }
     },
 
-    close: () => client.destroy(),
+    close() {
+      client.destroy();
+      httpsAgent.destroy();
+    },
   };
 }
 
@@ -183,14 +201,12 @@ function isNamed(error: unknown, ...names: string[]): boolean {
 }
 
 function refused(what: string, cause: unknown): ConnectorError {
-  const name = cause instanceof Error ? cause.name : 'unknown error';
-  return new ConnectorError('S3_UNAVAILABLE', `${what} failed: ${name}.`, { cause });
+  const why = tlsTroubleIn(cause) ?? (cause instanceof Error ? cause.name : 'unknown error');
+  return new ConnectorError('S3_UNAVAILABLE', `${what} failed: ${why}.`, { cause });
 }
 
 /** What is written tells who did what in the cluster; it leaves this machine encrypted or not at all. */
 function assertPrivate(endpoint: string): void {
-  const url = URL.parse(endpoint);
-  const local = url && ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname);
-  if (url?.protocol === 'https:' || (url?.protocol === 'http:' && local)) return;
+  if (isPrivateAddress(endpoint)) return;
   throw new ConnectorError('CONFIG_INVALID', `The S3 endpoint ${JSON.stringify(endpoint)} must be an https:// URL.`);
 }

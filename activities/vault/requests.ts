@@ -1,14 +1,16 @@
 import nodeVault from 'node-vault';
 import { request } from 'undici';
-import { verifyingAgent } from '../tls/verifying-agent.ts';
-import type { VerifyingAgent } from '../tls/verifying-agent.ts';
+import type { TlsSource } from '../tls/context.ts';
+import { tlsTroubleIn } from '../tls/trouble.ts';
+import type { VerifyingAgents } from '../tls/undici-agents.ts';
+import { verifyingAgents } from '../tls/undici-agents.ts';
 
 /** Where Vault (or OpenBao) is. */
 export interface VaultAddress {
   /** Base address, such as https://vault.example.com:8200. */
   readonly address: string;
-  /** Certificate authorities in PEM that replace the built-in ones; for a Vault with a private authority. */
-  readonly caFile?: string;
+  /** Whom to trust, and who we are. */
+  readonly tls?: TlsSource;
   /** Namespace of Vault Enterprise. */
   readonly namespace?: string;
   /** For the whole of a request; 5 s where it is left out. */
@@ -48,12 +50,12 @@ const REQUEST_TIMEOUT_MS = 5_000;
 
 /** The one file that knows node-vault. */
 export function createRequests(settings: VaultAddress): VaultRequests {
-  const agent = verifyingAgent(settings.caFile);
+  const agents = verifyingAgents(settings.tls);
   const client = nodeVault({
     endpoint: settings.address,
     // Its debug output has login bodies in it, the secret_id included.
     debug: () => undefined,
-    'request-promise': { defaults: () => transport(agent, settings.requestTimeoutMs ?? REQUEST_TIMEOUT_MS) },
+    'request-promise': { defaults: () => transport(agents, settings.requestTimeoutMs ?? REQUEST_TIMEOUT_MS) },
   });
   // Without these node-vault would follow VAULT_TOKEN, VAULT_NAMESPACE and VAULT_PREFIX of the environment.
   const { namespace = '' } = settings;
@@ -73,7 +75,7 @@ export function createRequests(settings: VaultAddress): VaultRequests {
     // Not the method LIST, because proxies tend to refuse it.
     list: (path, token) => send('GET', `${path}?list=1`, token),
     post: (path, body, token) => send('POST', path, token, body),
-    close: () => agent.close(),
+    close: () => agents.close(),
   };
 }
 
@@ -88,10 +90,10 @@ interface TransportOptions {
  * What node-vault sends its requests through. Its own would follow redirects, also to other hosts and with the token,
  * and has no time-out; undici follows none (a redirect is then an answer that is no success).
  */
-function transport(agent: VerifyingAgent, timeoutMs: number) {
+function transport(agents: VerifyingAgents, timeoutMs: number) {
   return async ({ method, uri, headers, json }: TransportOptions) => {
     const answer = await request(uri, {
-      dispatcher: await agent.current(),
+      dispatcher: await agents.current(),
       method,
       headers: { ...headers, 'content-type': 'application/json' },
       body: json === undefined ? null : JSON.stringify(json),
@@ -114,10 +116,8 @@ function withoutSecrets(error: unknown): VaultRequestError {
   const status = member(member(error, 'response'), 'statusCode');
   if (typeof status === 'number') return new VaultRequestError(status, saidBy(status));
   const code = member(error, 'code');
-  if (code === 'CA_UNREADABLE') return new VaultRequestError(undefined, 'the file with its authority cannot be read');
-  if (typeof code === 'string' && /CERT|SIGNATURE|ISSUER|ERR_TLS|ERR_SSL/.test(code)) {
-    return new VaultRequestError(undefined, `its certificate does not verify (${code})`);
-  }
+  const trouble = tlsTroubleIn(error);
+  if (trouble !== undefined) return new VaultRequestError(undefined, trouble);
   const kind = typeof code === 'string' ? code : error instanceof Error ? error.name : 'no error';
   return new VaultRequestError(undefined, `no answer (${kind})`);
 }

@@ -1,6 +1,7 @@
+import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { ConnectorError } from '../../domain/errors.ts';
-import { isReference } from '../../domain/vault-setup.ts';
+import { isReference, secretAt } from '../../domain/vault-setup.ts';
 import type { SetupStep, SetupValue } from '../../domain/vault-setup.ts';
 import { createRequests, member, VaultRequestError } from './requests.ts';
 import type { VaultAddress, VaultRequests } from './requests.ts';
@@ -44,6 +45,7 @@ export async function applyVaultSetup(
 }
 
 async function applyStep(requests: VaultRequests, token: string, step: SetupStep): Promise<SetupResult['outcome']> {
+  if (step.keyBytes !== undefined) return makeKey(requests, token, step.path, step.keyBytes);
   const resolved = await Promise.all(
     Object.entries(step.data).map(async ([name, value]) => [name, await valueOf(requests, token, value)] as const),
   );
@@ -55,6 +57,27 @@ async function applyStep(requests: VaultRequests, token: string, step: SetupStep
   }
   await requests.post(step.path, Object.fromEntries(resolved), token);
   return there === undefined ? 'made' : 'changed';
+}
+
+/** Also where all that the folder has was deleted: under a name that was used, another key would pass for the old one. */
+async function makeKey(
+  requests: VaultRequests,
+  token: string,
+  path: string,
+  bytes: number,
+): Promise<SetupResult['outcome']> {
+  const { mount, folder } = secretAt(path);
+  const isThere = await requests.list(`${mount}/metadata/${folder}`, token).then(
+    () => true,
+    (error: unknown) => {
+      if (error instanceof VaultRequestError && error.status === 404) return false;
+      throw error;
+    },
+  );
+  if (isThere) return 'unchanged';
+  const key = randomBytes(bytes).toString('base64');
+  await requests.post(path, { options: { cas: 0 }, data: { key } }, token);
+  return 'made';
 }
 
 async function valueOf(requests: VaultRequests, token: string, value: SetupValue): Promise<unknown> {

@@ -48,16 +48,6 @@ export interface Vault {
   close(): Promise<void>;
 }
 
-/**
- * Refuses an environment that would turn the verification of Vault's certificate off: node-vault reads the variable
- * by itself, and other programs of the same pod would follow it.
- * @throws {ConnectorError} CONFIG_INVALID
- */
-export function refuseSkipVerify(env: Readonly<Record<string, string | undefined>>): void {
-  if (env['VAULT_SKIP_VERIFY'] === undefined) return;
-  throw new ConnectorError('CONFIG_INVALID', 'VAULT_SKIP_VERIFY is set; certificates are always verified. Unset it.');
-}
-
 /** A client of Vault that logs in when it first has to and then is always logged in. */
 export function createVault(settings: VaultSettings, { onEvent = async () => undefined }: VaultOptions = {}): Vault {
   const requests = createRequests(settings);

@@ -2,6 +2,7 @@ import { openBucket } from '../../activities/s3/bucket.ts';
 import type { Bucket, ObjectVersion } from '../../activities/s3/bucket.ts';
 import { isHeadName, parseManifestName } from '../../domain/audit-head.ts';
 import { ConnectorError } from '../../domain/errors.ts';
+import { refuseUnverified, tlsFilesOf } from '../../domain/tls-settings.ts';
 import type { AuditFile, AuditProblem } from '../audit-verify.ts';
 import { inBatches } from '../in-batches.ts';
 
@@ -34,7 +35,9 @@ export interface AuditObjects {
 export async function bucketAuditFiles(url: string, flags: BucketFlags): Promise<AuditObjects> {
   const match = /^s3:\/\/([^/]+)(?:\/(.*))?$/.exec(url);
   if (!match?.[1]) throw new ConnectorError('USAGE', `"${url}" is not of the form s3://bucket/prefix.`);
-  const bucket = openBucket({ bucket: match[1], region: flags.region, endpoint: flags.endpoint });
+  refuseUnverified(process.env);
+  const tls = tlsFilesOf(process.env, 's3');
+  const bucket = openBucket({ bucket: match[1], region: flags.region, endpoint: flags.endpoint, tls });
   return auditFilesIn(bucket, match[2] ?? '', flags.retentionDays);
 }
 

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { registerAudit } from './audit.ts';
 import { registerCheck } from './check.ts';
+import { registerCodecServer } from './codec-server.ts';
 import { registerDev } from './dev.ts';
 import { registerPack } from './pack.ts';
 import { registerPackages } from './packages.ts';
@@ -28,4 +29,5 @@ export function registerCommands(program: Command): void {
   registerRollback(program);
   registerAudit(program);
   registerRedact(program);
+  registerCodecServer(program);
 }

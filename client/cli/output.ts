@@ -64,6 +64,9 @@ const NEXT: Partial<Record<ConnectorError['code'], string>> = {
   WORKER_UNAVAILABLE: 'Is a worker of this cluster running? Look at its log; its queue shows in the Temporal UI.',
   KUBERNETES_UNAVAILABLE: 'Does `kubectl version` reach the cluster? Check KUBECONFIG.',
   VAULT_UNAVAILABLE: 'Is VAULT_ADDR right, and Vault unsealed? Try: vault status',
+  PAYLOAD_KEYS_UNAVAILABLE:
+    'May this login to Vault read the payload keys, and are there any? See docs/data-protection.md.',
+  PAYLOAD_SEALED: 'With BYOC_PAYLOAD_CODEC=vault and a login to Vault that may read the payload keys it can be read.',
   S3_UNAVAILABLE: 'Are the name of the bucket, AWS_ENDPOINT_URL_S3, AWS_REGION and the credentials (AWS_…) right?',
   WPK_NOT_FOUND: `See what there is: ${BYOC} list`,
   WPK_ALREADY_USED: `An id is used once, ever. Pack it anew to get another: ${BYOC} pack`,

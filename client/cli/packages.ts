@@ -108,7 +108,7 @@ function showCommand(program: Command): void {
     .addHelpText('after', '\nExample:\n  byoc show 01JD0000000000000000000000 --cluster prod-eu-1')
     .action(async (id: string, options: Options) => {
       await withClient(options, async (client) => {
-        const [view, plan] = await Promise.all([client.get(id), client.plan(id)]);
+        const [view, plan] = await Promise.all([client.get(id), client.plan(id).catch(unlessSealed)]);
         const replaced = view.replans > 0 ? await client.replacedPlan(id) : undefined;
         printAs(options.output, { ...view, plan, ...(replaced && { replacedPlan: replaced }) }, () => [
           ...packageLines(view),
@@ -116,6 +116,11 @@ function showCommand(program: Command): void {
         ]);
       });
     });
+}
+
+/** Where it stands is shown all the same, and says what is missing. */
+function unlessSealed(error: unknown): undefined {
+  if (!(error instanceof ConnectorError && error.code === 'PAYLOAD_SEALED')) throw error;
 }
 
 function watchCommand(program: Command): void {

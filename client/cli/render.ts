@@ -63,11 +63,15 @@ function replacedLines(plan: Plan, replaced: Plan): string[] {
   ];
 }
 
+const SEALED =
+  'The rest is encrypted; it is shown with BYOC_PAYLOAD_CODEC=vault and a login to Vault that may read the payload keys.';
+
 /** A package as a person reads it. Whoever may start workflows there could answer for it, so all of it is text. */
 export function packageLines(untrusted: PackageView): string[] {
   const view = printableIn(untrusted);
   const { facts, requirement, error } = view;
   const lines = [`${paint('bold', view.wpkId)}  ${phaseText(view.phase)} since ${moment(view.since)}`];
+  if (view.sealed) lines.push(`  ${paint('dim', SEALED)}`);
   if (facts) {
     lines.push(`  ${facts.name}: ${facts.reason}`);
     lines.push(

@@ -46,17 +46,33 @@ export function clusterOf({ cluster }: ClusterOptions): string {
   return cluster;
 }
 
+export interface ConnectOptions {
+  /**
+   * False for what must not wait for Vault: then what the command sends is not encrypted, and of what the cluster encrypts
+   * only what Temporal itself knows is told.
+   */
+  readonly withKeys?: boolean;
+}
+
 /** Connects, does the work and closes, whatever happens. */
 export async function withClient<T>(
   options: ClusterOptions,
   work: (client: ConnectorClient) => Promise<T>,
+  { withKeys = true }: ConnectOptions = {},
 ): Promise<T> {
+  const clusterId = clusterOf(options);
   // Loaded here, because whoever freezes a cluster must not wait for it.
   const { ConnectorClient } = await import('../connector-client.ts');
-  const client = await ConnectorClient.connect(clusterOf(options), process.env);
+  const isEncrypted = withKeys && !['', 'off'].includes(process.env['BYOC_PAYLOAD_CODEC'] ?? '');
+  const keys = isEncrypted ? (await import('./payload-keys.ts')).openPayloadKeys(clusterId, process.env) : undefined;
   try {
-    return await work(client);
+    const client = await ConnectorClient.connect(clusterId, process.env, keys?.converterFor);
+    try {
+      return await work(client);
+    } finally {
+      await client.close();
+    }
   } finally {
-    await client.close();
+    await keys?.close();
   }
 }

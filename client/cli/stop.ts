@@ -16,6 +16,9 @@ import { print, printAs, reportError, say } from './output.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { clusterOf, defaultIdentity, stateNamespace, withClient, withCluster, withFormat } from './settings.ts';
 
+/** A stop does not wait for Vault. */
+const WITHOUT_KEYS = { withKeys: false } as const;
+
 /** Under this name the API server notes who wrote the freeze. */
 const BYOC_FIELD_MANAGER = 'byoc';
 
@@ -51,12 +54,16 @@ export function registerStop(program: Command): void {
         return stopAll(options);
       }
       if (id === undefined) throw new ConnectorError('USAGE', 'Name the package to stop, or --all.');
-      await withClient(options, async (client) => {
-        const { phase, rollback } = await client.stop(id, stopRequestOf(options));
-        printAs(options.output, { wpkId: id, phase, ...(rollback && { rollback }) }, () => [phase]);
-        if (rollback) say(rollbackSentence(rollback));
-        else if (phase !== 'stopped') say(`It had already ended as ${phase}.`);
-      });
+      await withClient(
+        options,
+        async (client) => {
+          const { phase, rollback } = await client.stop(id, stopRequestOf(options));
+          printAs(options.output, { wpkId: id, phase, ...(rollback && { rollback }) }, () => [phase]);
+          if (rollback) say(rollbackSentence(rollback));
+          else if (phase !== 'stopped') say(`It had already ended as ${phase}.`);
+        },
+        WITHOUT_KEYS,
+      );
     });
 
   withKube(withCluster(program.command('resume')))
@@ -123,7 +130,7 @@ async function stopAll(options: StopOptions): Promise<void> {
   );
   // Where it cannot be frozen, Temporal alone halts what it can.
   const cancelling = Promise.race([frozen, freezing]).then(() =>
-    half(() => withClient(options, (client) => client.stopExecuting(stopRequestOf(options)))),
+    half(() => withClient(options, (client) => client.stopExecuting(stopRequestOf(options)), WITHOUT_KEYS)),
   );
   const [freeze, cancelled] = await Promise.all([freezing, cancelling]);
 

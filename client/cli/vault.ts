@@ -2,10 +2,10 @@ import { Option } from 'commander';
 import type { Command } from 'commander';
 import { applyVaultSetup } from '../../activities/vault/setup.ts';
 import type { SetupResult } from '../../activities/vault/setup.ts';
-import { refuseSkipVerify } from '../../activities/vault/vault.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { CLUSTER_ID } from '../../domain/names.ts';
 import { isPrivateAddress } from '../../domain/private-address.ts';
+import { refuseUnverified, tlsFilesOf } from '../../domain/tls-settings.ts';
 import { ROLES, vaultNameOf, vaultSetup } from '../../domain/vault-setup.ts';
 import { setupScript } from '../../domain/vault-setup-script.ts';
 import { columns, paint, printAs, say } from './output.ts';
@@ -24,7 +24,7 @@ export function registerVault(program: Command): void {
     .addHelpText(
       'after',
       '\nExamples:\n  byoc vault setup --cluster prod-eu-1 > setup.sh\n  byoc vault setup --cluster prod-eu-1 --apply' +
-        '\n\nVault is found as the vault command finds it: VAULT_ADDR, VAULT_TOKEN, VAULT_CACERT, VAULT_NAMESPACE.',
+        '\n\nVault is found as the vault command finds it: VAULT_ADDR, VAULT_TOKEN, VAULT_CACERT, VAULT_CLIENT_CERT,\nVAULT_CLIENT_KEY, VAULT_NAMESPACE.',
     )
     .action(async ({ cluster, output, apply, tool }: SetupOptions) => {
       const clusterId = toClusterId(cluster);
@@ -52,11 +52,11 @@ function toClusterId(cluster: string | undefined): string {
 }
 
 function adminOf(env: NodeJS.ProcessEnv) {
-  refuseSkipVerify(env);
-  const { VAULT_ADDR: address, VAULT_TOKEN: token, VAULT_CACERT: caFile, VAULT_NAMESPACE: namespace } = env;
+  refuseUnverified(env);
+  const { VAULT_ADDR: address, VAULT_TOKEN: token, VAULT_NAMESPACE: namespace } = env;
   if (!address || !isPrivateAddress(address)) {
     throw new ConnectorError('CONFIG_INVALID', 'VAULT_ADDR must be an https address, except on this machine.');
   }
   if (!token) throw new ConnectorError('CONFIG_INVALID', 'VAULT_TOKEN is missing.');
-  return { address, token, ...(caFile && { caFile }), ...(namespace && { namespace }) };
+  return { address, token, tls: tlsFilesOf(env, 'vault'), ...(namespace && { namespace }) };
 }

@@ -4,6 +4,8 @@ import { Agent, request } from 'undici';
 import { z } from 'zod';
 import { ConnectorError } from '../../domain/errors.ts';
 import { isPrivateAddress } from '../../domain/private-address.ts';
+import type { TlsFiles } from '../../domain/tls-settings.ts';
+import { refuseUnverified, TLS_SETTINGS, tlsFilesOf } from '../../domain/tls-settings.ts';
 import type { Signer, SignerEnv } from '../signer.ts';
 import { traitsOf } from './local-key.ts';
 
@@ -69,24 +71,27 @@ export async function openTransitKey(name: string, env: SignerEnv): Promise<Sign
 }
 
 async function transitOf(env: SignerEnv): Promise<Transit> {
-  const { VAULT_ADDR: address, VAULT_TOKEN: token, VAULT_CACERT: caFile, TRANSIT_SECRET_ENGINE_PATH: mount } = env;
-  if (env['VAULT_SKIP_VERIFY']) {
-    throw new ConnectorError('CONFIG_INVALID', 'VAULT_SKIP_VERIFY is set; certificates are always verified. Unset it.');
-  }
+  const { VAULT_ADDR: address, VAULT_TOKEN: token, TRANSIT_SECRET_ENGINE_PATH: mount } = env;
+  refuseUnverified(env);
   if (!address || !isPrivateAddress(address)) {
     throw new ConnectorError('CONFIG_INVALID', 'VAULT_ADDR must be an https address, except on this machine.');
   }
   if (!token) throw new ConnectorError('CONFIG_INVALID', 'VAULT_TOKEN is missing.');
-  const agent = new Agent({ connect: caFile ? { ca: await readCa(caFile) } : {}, keepAliveTimeout: 100 });
+  const agent = new Agent({ connect: await readTls(env), keepAliveTimeout: 100 });
   return { address, token, mount: (mount || 'transit').replace(/^\/+|\/+$/g, ''), agent };
 }
 
-async function readCa(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new ConnectorError('FILE_UNREADABLE', 'The file that VAULT_CACERT names cannot be read.', { cause });
-  }
+/** Once: whoever signs is done in a moment. */
+async function readTls(env: SignerEnv): Promise<Record<string, string>> {
+  const files = Object.entries(tlsFilesOf(env, 'vault')) as [keyof TlsFiles, string][];
+  const read = files.map(async ([which, path]) => {
+    const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+      const setting = TLS_SETTINGS.vault[which];
+      throw new ConnectorError('FILE_UNREADABLE', `The file that ${setting} names cannot be read.`, { cause });
+    });
+    return [which, text] as const;
+  });
+  return Object.fromEntries(await Promise.all(read));
 }
 
 function publicKeyOf(version: z.infer<typeof keySchema>['data']['keys'][string] | undefined) {

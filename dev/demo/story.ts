@@ -73,7 +73,7 @@ export async function tellMainStory(scene: Scene): Promise<Told> {
     approveBySignal(scene, workflowId, plan),
   );
   stage.command(
-    `temporal workflow signal --address ${scene.temporal.address} --workflow-id ${workflowId} --name approve --input '{"approver":"${APPROVER}","planDigest":"${plan.digest}"}'`,
+    `temporal workflow signal ${targetOf(scene.temporal).join(' ')} --workflow-id ${workflowId} --name approve --input '{"approver":"${APPROVER}","planDigest":"${plan.digest}"}'`,
   );
 
   const result = await stage.act('The connector planned again, compared, and executed', async (tell) => {
@@ -192,9 +192,16 @@ async function plannedBy(client: ConnectorClient, wpkId: string): Promise<Plan> 
 
 async function approveBySignal({ temporal, signal }: Scene, workflowId: string, plan: Plan): Promise<void> {
   const argument = JSON.stringify({ approver: APPROVER, planDigest: plan.digest });
-  const target = ['--address', temporal.address, '--namespace', temporal.namespace, '--workflow-id', workflowId];
+  const target = [...targetOf(temporal), '--namespace', temporal.namespace, '--workflow-id', workflowId];
   const env = { PATH: '/usr/bin:/bin', HOME: '/nonexistent' };
   await run(temporal.bin, ['workflow', 'signal', ...target, '--name', 'approve', '--input', argument], { env, signal });
+}
+
+/** Where Temporal is, as its own command takes it; files as they are found from here. */
+function targetOf({ address, caFile, certFile, keyFile }: Scene['temporal']): string[] {
+  const files = { '--tls-ca-path': caFile, '--tls-cert-path': certFile, '--tls-key-path': keyFile };
+  const flags = Object.entries(files).flatMap(([flag, path]) => [flag, relative(process.cwd(), path)]);
+  return ['--address', address, ...flags];
 }
 
 function sign({ payload }: PackedWpk, privateKeyPem: string): SignedWpk {

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 
-import { createAuthority } from '../authority.ts';
 import type { ClusterDetails } from '../control-plane/overview.ts';
 import type { Host } from '../host.ts';
 import { get, post } from './https.ts';
@@ -22,14 +21,9 @@ export interface ControlPlaneService {
 export async function startControlPlaneServer(host: Host, vault: VaultService): Promise<ControlPlaneService> {
   const folder = host.folderOf('control-plane');
   await mkdir(folder, { recursive: true });
-  const authority = await createAuthority();
-  const { cert, key } = await authority.issue('control-plane');
+  const tls = await host.tls.issue('control-plane', 'server');
+  const [ca, caFile] = [await host.tls.ca(), host.tls.caFile];
   const operatorToken = randomBytes(24).toString('base64url');
-  const files = { ca: join(folder, 'ca.crt'), cert: join(folder, 'tls.crt'), key: join(folder, 'tls.key') };
-  await writeFile(files.ca, authority.ca);
-  await writeFile(files.cert, cert);
-  await writeFile(files.key, key, { mode: 0o600 });
-
   const entry = join(import.meta.dirname, '..', 'control-plane', `main${extname(import.meta.filename)}`);
   const { api } = await host.withPorts(['api'], (ports) =>
     host.start({
@@ -40,14 +34,14 @@ export async function startControlPlaneServer(host: Host, vault: VaultService): 
         DATABASE: join(folder, 'control-plane.db'),
         VAULT_ADDR: vault.address,
         VAULT_CACERT: vault.caFile,
-        TLS_CERT: files.cert,
-        TLS_KEY: files.key,
+        TLS_CERT: tls.cert,
+        TLS_KEY: tls.key,
         OPERATOR_TOKEN: operatorToken,
       },
-      healthy: () => answers({ url: `https://127.0.0.1:${ports.api}`, ca: authority.ca, operatorToken }),
+      healthy: () => answers({ url: `https://127.0.0.1:${ports.api}`, ca, operatorToken }),
     }),
   );
-  return { url: `https://127.0.0.1:${api}`, caFile: files.ca, ca: authority.ca, operatorToken };
+  return { url: `https://127.0.0.1:${api}`, caFile, ca, operatorToken };
 }
 
 type Access = Pick<ControlPlaneService, 'url' | 'ca' | 'operatorToken'>;

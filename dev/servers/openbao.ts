@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { z } from 'zod';
 
 import { applyVaultSetup } from '../../activities/vault/setup.ts';
+import type { TlsFiles } from '../../domain/tls-settings.ts';
 import { vaultSetup } from '../../domain/vault-setup.ts';
-import { createAuthority } from '../authority.ts';
 import { DEV_CLUSTER } from '../environment.ts';
 import type { Host } from '../host.ts';
 import { get, post } from './https.ts';
@@ -14,6 +14,8 @@ export interface VaultService {
   readonly address: string;
   /** PEM file of the authority that its certificate is verified against. */
   readonly caFile: string;
+  /** The same, as clients of Vault take it. */
+  readonly tls: TlsFiles;
   /** The root token. */
   readonly token: string;
   /** Path of the `bao` command. */
@@ -35,12 +37,8 @@ export async function startOpenBao(host: Host): Promise<VaultService> {
   const [data, config] = [join(folder, 'data'), join(folder, 'openbao.json')];
   await rm(folder, { recursive: true, force: true });
   await mkdir(data, { recursive: true, mode: 0o700 });
-  const authority = await createAuthority();
-  const { cert, key } = await authority.issue('openbao');
-  const tls = { ca: join(folder, 'ca.crt'), cert: join(folder, 'tls.crt'), key: join(folder, 'tls.key') };
-  await writeFile(tls.ca, authority.ca);
-  await writeFile(tls.cert, cert);
-  await writeFile(tls.key, key, { mode: 0o600 });
+  const tls = await host.tls.issue('openbao', 'server');
+  const { caFile } = host.tls;
 
   let keys: Keys | undefined;
   const { api } = await host.withPorts(['api', 'cluster'], async ({ api, cluster }) => {
@@ -63,7 +61,7 @@ export async function startOpenBao(host: Host): Promise<VaultService> {
       name: 'openbao',
       args: ['server', `-config=${config}`, '-log-level=warn'],
       healthy: async () => {
-        const server = { address, caFile: tls.ca };
+        const server = { address, caFile };
         keys ??= await initialise(server);
         if (keys) await unseal(server, keys);
         return isUnsealed(server);
@@ -73,7 +71,8 @@ export async function startOpenBao(host: Host): Promise<VaultService> {
   if (!keys) throw new Error('OpenBao is healthy, but was never initialised.');
   const service = {
     address: `https://127.0.0.1:${api}`,
-    caFile: tls.ca,
+    caFile,
+    tls: { ca: caFile },
     token: keys.root_token,
     bin: await host.find('openbao'),
   };

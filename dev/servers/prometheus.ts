@@ -4,7 +4,6 @@ import { request } from 'node:https';
 import { join } from 'node:path';
 import bcrypt from 'bcryptjs';
 
-import { createAuthority } from '../authority.ts';
 import type { Host } from '../host.ts';
 
 export interface PrometheusService {
@@ -14,6 +13,8 @@ export interface PrometheusService {
   readonly password: string;
   /** PEM of the authority that its certificate is verified against. */
   readonly ca: string;
+  /** PEM file of the same. */
+  readonly caFile: string;
 }
 
 const USERNAME = 'byoc';
@@ -27,22 +28,21 @@ const BCRYPT_COST = 4;
 export async function startPrometheus(host: Host): Promise<PrometheusService> {
   const folder = host.folderOf('prometheus');
   await mkdir(folder, { recursive: true });
-  const authority = await createAuthority();
-  const { cert, key } = await authority.issue('prometheus');
+  const { cert, key } = await host.tls.issue('prometheus', 'server');
+  const [ca, caFile] = [await host.tls.ca(), host.tls.caFile];
   const password = randomBytes(24).toString('base64url');
   const file = async (name: string, text: string) => {
     const path = join(folder, name);
     await writeFile(path, text, { mode: 0o600 });
     return path;
   };
-  const ca = await file('ca.pem', authority.ca);
-  const tls = { cert_file: await file('cert.pem', cert), key_file: await file('key.pem', key) };
+  const tls = { cert_file: cert, key_file: key };
   const users = { [USERNAME]: await bcrypt.hash(password, BCRYPT_COST) };
   // YAML takes JSON as it is.
   const web = await file('web.json', JSON.stringify({ tls_server_config: tls, basic_auth_users: users }));
 
   const { api } = await host.withPorts(['api'], async ({ api: port }) => {
-    const config = await file('prometheus.json', JSON.stringify(configOf(port, { ca, password })));
+    const config = await file('prometheus.json', JSON.stringify(configOf(port, { ca: caFile, password })));
     const address = `127.0.0.1:${port}`;
     await host.start({
       name: 'prometheus',
@@ -53,10 +53,10 @@ export async function startPrometheus(host: Host): Promise<PrometheusService> {
         `--storage.tsdb.path=${join(folder, 'data')}`,
         '--log.level=warn',
       ],
-      healthy: () => isReady(`https://${address}/-/ready`, { ca: authority.ca, auth: `${USERNAME}:${password}` }),
+      healthy: () => isReady(`https://${address}/-/ready`, { ca, auth: `${USERNAME}:${password}` }),
     });
   });
-  return { address: `https://127.0.0.1:${api}`, username: USERNAME, password, ca: authority.ca };
+  return { address: `https://127.0.0.1:${api}`, username: USERNAME, password, ca, caFile };
 }
 
 function configOf(port: number, { ca, password }: { ca: string; password: string }): object {

@@ -116,7 +116,7 @@ describe('the limit of calls', () => {
 });
 
 describe('the settings of the agent', () => {
-  const configOf = (env: Record<string, string>) => agentConfigOf(z.object(AGENT_SETTINGS).parse(env), 'prod-eu-1');
+  const configOf = (env: Record<string, string>) => agentConfigOf(z.object(AGENT_SETTINGS).parse(env), 'prod-eu-1', {});
   const tls = { BYOC_AGENT_TLS_CERT: 'crt', BYOC_AGENT_TLS_KEY: 'key' };
 
   it('leave it out where there is no port', () => {

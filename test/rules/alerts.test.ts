@@ -16,6 +16,8 @@ describe('an entry of the audit log', () => {
     ['vault.token-refused', 'authentication-failed'],
     ['link.lost', 'control-plane-lost'],
     ['part.unhealthy', 'part-unhealthy'],
+    ['certificate.unusable', 'part-unhealthy'],
+    ['certificate.expiring', 'certificate-expiring'],
     ['key.revoked', 'key-revoked'],
     ['policy.broken', 'policy-broken'],
     ['audit.upload-late', 'audit-not-uploaded'],

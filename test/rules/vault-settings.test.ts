@@ -15,7 +15,7 @@ describe("a worker's settings of Vault", () => {
     const common = { VAULT_ADDR, VAULT_ROLE_ID: 'a', VAULT_CACERT: '/ca.pem', VAULT_NAMESPACE: 'team' };
     expect(readVaultSettings({ ...common, VAULT_SECRET_ID: 'b' }, 'execution')).toEqual({
       address: VAULT_ADDR,
-      caFile: '/ca.pem',
+      tls: { ca: '/ca.pem' },
       namespace: 'team',
       auth: { method: 'approle', roleId: 'a', secretId: { value: 'b' } },
     });

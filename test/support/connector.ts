@@ -6,6 +6,8 @@ import { ulid } from 'ulid';
 import type { SubmittedPackage } from '../../client/connector-client.ts';
 import { ConnectorClient } from '../../client/connector-client.ts';
 import type { PackageView } from '../../client/package-view.ts';
+import type { PayloadKeys } from '../../client/cli/payload-keys.ts';
+import { openPayloadKeys } from '../../client/cli/payload-keys.ts';
 import { prepareConnector, startWorker } from '../../dev/connector.ts';
 import { environmentOf } from '../../dev/environment.ts';
 import type { PreparedConnector } from '../../dev/connector.ts';
@@ -40,6 +42,8 @@ export interface TestConnectorOptions {
   readonly env?: Record<string, string>;
   /** Files in the connector's folder by name; a setting that is such a name is replaced by its path. */
   readonly files?: Record<string, string>;
+  /** Whether payloads are encrypted; the client has the keys then. */
+  readonly encrypted?: boolean;
 }
 
 /** A worker gives what it does 20 s to end. */
@@ -62,7 +66,15 @@ export class TestConnector {
   readonly namespace: string;
   #worker: Program | undefined;
 
-  private constructor(services: Services, prepared: PreparedConnector, client: ConnectorClient) {
+  readonly #keys: PayloadKeys | undefined;
+
+  private constructor(
+    services: Services,
+    prepared: PreparedConnector,
+    client: ConnectorClient,
+    keys: PayloadKeys | undefined,
+  ) {
+    this.#keys = keys;
     this.services = services;
     this.prepared = prepared;
     this.client = client;
@@ -70,7 +82,14 @@ export class TestConnector {
   }
 
   /** Prepares everything and starts the worker. Stop it in `afterAll`. */
-  static async start({ services, linked, policy, env, files = {} }: TestConnectorOptions = {}): Promise<TestConnector> {
+  static async start({
+    services,
+    linked,
+    policy,
+    env,
+    files = {},
+    encrypted = false,
+  }: TestConnectorOptions = {}): Promise<TestConnector> {
     const stack = services ?? (await sharedServices());
     const folder = await mkdtemp(join(tmpdir(), 'byoc-connector-'));
     const clusterId = `test-${ulid().toLowerCase()}`;
@@ -80,11 +99,16 @@ export class TestConnector {
       clusterId,
       ...(linked && { controlPlane: stack.controlPlane }),
       ...(policy !== undefined && { policy }),
-      env: { BYOC_WORKFLOW_BUNDLE: await workflowBundle(), ...withPaths(env, folder, files) },
+      env: {
+        BYOC_WORKFLOW_BUNDLE: await workflowBundle({ encrypted }),
+        ...(encrypted && ENCRYPTED),
+        ...withPaths(env, folder, files),
+      },
     });
     for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
-    const client = await ConnectorClient.connect(clusterId, environmentOf(stack));
-    const connector = new TestConnector(stack, prepared, client);
+    const keys = openPayloadKeys(clusterId, { ...environmentOf(stack), ...(encrypted && ENCRYPTED) });
+    const client = await ConnectorClient.connect(clusterId, environmentOf(stack), keys?.converterFor);
+    const connector = new TestConnector(stack, prepared, client, keys);
     await Promise.all([connector.kubectl('create', 'namespace', connector.namespace), connector.startWorker()]);
     return connector;
   }
@@ -98,6 +122,11 @@ export class TestConnector {
     // The log is one over all starts; what makes this one ready must not be an older line.
     await rm(this.logFile, { force: true });
     this.#worker = await startWorker({ ...this.prepared, env: { ...this.prepared.env, BYOC_WRITER: writer } });
+  }
+
+  /** What a control plane has: Temporal, and no key. */
+  keyless(): Promise<ConnectorClient> {
+    return ConnectorClient.connect(this.clusterId, environmentOf(this.services));
   }
 
   /** Ends the worker at once, as a node that dies does. */
@@ -262,10 +291,16 @@ export class TestConnector {
     return this.run(process.execPath, [BYOC, ...args]);
   }
 
+  /** The same with other settings. */
+  byocWith(env: Record<string, string>, ...args: string[]): Promise<CommandResult> {
+    return this.run(process.execPath, [BYOC, ...args], env);
+  }
+
   /** Stops the worker and removes what the connector made. */
   async stop(): Promise<void> {
     await this.#worker?.stop();
     await this.client.close();
+    await this.#keys?.close();
     await this.kubectl('delete', 'namespace', this.namespace, '--wait=false').catch(() => undefined); // it may be down
     await rm(this.prepared.folder, { recursive: true, force: true });
   }
@@ -278,12 +313,14 @@ export class TestConnector {
     return join(this.prepared.folder, 'worker.log');
   }
 
-  private run(command: string, args: readonly string[]): Promise<CommandResult> {
+  private run(command: string, args: readonly string[], more: Record<string, string> = {}): Promise<CommandResult> {
     const env = {
       ...environmentOf(this.services),
+      BYOC_PAYLOAD_CODEC: this.prepared.env['BYOC_PAYLOAD_CODEC'] ?? 'off',
       BYOC_CLUSTER_ID: this.clusterId,
       PATH: `${dirname(this.services.temporal.bin)}:/usr/bin:/bin`,
       HOME: this.prepared.folder,
+      ...more,
     };
     return new Promise((resolve) => {
       const child = execFile(command, args, { env, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
@@ -299,6 +336,8 @@ function withPaths(env: Record<string, string> = {}, folder: string, files: Reco
   const entries = Object.entries(env).map(([name, value]) => [name, value in files ? join(folder, value) : value]);
   return Object.fromEntries(entries) as Record<string, string>; // as it was given
 }
+
+const ENCRYPTED = { BYOC_PAYLOAD_CODEC: 'vault' } as const;
 
 const BYOC = join(import.meta.dirname, '../../client/cli/main.ts');
 

@@ -8,8 +8,8 @@ import { connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Agent, request } from 'undici';
 import type { HealthReport } from '../../domain/agent-api.ts';
-import type { Pair } from '../support/certificates.ts';
-import { TestAuthority } from '../support/certificates.ts';
+import type { Authority, Certificate } from '../../dev/authority.ts';
+import { createAuthority } from '../../dev/authority.ts';
 import { TestConnector } from '../support/connector.ts';
 import { TokenIssuer } from '../support/token-issuer.ts';
 import { until } from '../support/until.ts';
@@ -22,14 +22,14 @@ const NOTICED_WITHIN_MS = 25_000;
 
 describe("the agent's HTTP API over TLS", () => {
   let connector: TestConnector;
-  let authority: TestAuthority;
+  let authority: Authority;
   let issuer: TokenIssuer;
   let keyServer: KeyServer;
   let port: number;
   const agents: Agent[] = [];
 
   beforeAll(async () => {
-    authority = await TestAuthority.create();
+    authority = await createAuthority();
     issuer = await TokenIssuer.create();
     keyServer = await KeyServer.start(await serverPair(), () => issuer.jwks());
     const { cert, key } = await serverPair();
@@ -56,16 +56,16 @@ describe("the agent's HTTP API over TLS", () => {
     await keyServer.stop();
   });
 
-  const serverPair = () => authority.issue({ use: 'server', names: [{ type: 'ip', value: '127.0.0.1' }] });
+  const serverPair = () => authority.issue('agent');
   const clientPair = (name: string, from = authority, notAfter?: Date) =>
-    from.issue({ use: 'client', names: [{ type: 'url', value: name }], ...(notAfter && { notAfter }) });
-  const agentWith = (pair?: Pair) => {
+    from.issue('client', { use: 'client', names: [{ type: 'url', value: name }], ...(notAfter && { notAfter }) });
+  const agentWith = (pair?: Certificate) => {
     const agent = new Agent({ connect: { ca: authority.ca, ...pair } });
     agents.push(agent);
     return agent;
   };
   /** A body that is nothing: who is let in is told so, who is not is told that. */
-  const knock = async (pair?: Pair, token?: string) => {
+  const knock = async (pair?: Certificate, token?: string) => {
     const dispatcher = agentWith(pair);
     const { statusCode, body } = await request(`https://127.0.0.1:${port}/execute`, {
       dispatcher,
@@ -97,7 +97,7 @@ describe("the agent's HTTP API over TLS", () => {
   it.each([
     ['no certificate', async () => undefined],
     ['a certificate with another name', () => clientPair('spiffe://acme/control-plane/other')],
-    ['a certificate of another authority', async () => clientPair(CONTROL_PLANE, await TestAuthority.create())],
+    ['a certificate of another authority', async () => clientPair(CONTROL_PLANE, await createAuthority())],
     ['a certificate that has expired', () => clientPair(CONTROL_PLANE, authority, new Date(Date.now() - 60_000))],
     ['the certificate of a server', () => serverPair()],
   ])('refuses who brings %s', async (_what, make) => {
@@ -152,7 +152,7 @@ describe("the agent's HTTP API over TLS", () => {
 
   it('serves another certificate when the files change, and believes another authority then', async () => {
     const before = await clientPair(CONTROL_PLANE);
-    const other = await TestAuthority.create();
+    const other = await createAuthority();
     const { cert, key } = await serverPair();
     const folder = connector.prepared.folder;
     await Promise.all([
@@ -186,7 +186,7 @@ class KeyServer {
     this.#server = server;
   }
 
-  static async start({ cert, key }: Pair, jwks: () => Promise<string>): Promise<KeyServer> {
+  static async start({ cert, key }: Certificate, jwks: () => Promise<string>): Promise<KeyServer> {
     const server = createServer({ cert, key }, (_request, response) => {
       started.asked += 1;
       void jwks().then((text) => response.end(text));

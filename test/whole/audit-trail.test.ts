@@ -224,8 +224,8 @@ describe('the audit trail of a worker', () => {
 describe('a bucket that holds what the log does not have', () => {
   it('raises an alert at once', async () => {
     const connector = await TestConnector.start();
-    const { endpoint, region, bucket: name, ...credentials } = connector.services.s3;
-    const bucket = openBucket({ bucket: name, endpoint, region, credentials });
+    const { endpoint, region, bucket: name, caFile, ...credentials } = connector.services.s3;
+    const bucket = openBucket({ bucket: name, endpoint, region, credentials, tls: { ca: caFile } });
     try {
       await runOne(connector);
       await connector.stopWorker();

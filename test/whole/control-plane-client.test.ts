@@ -1,17 +1,17 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { createSecureServer } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { connect } from 'node:net';
 import { join } from 'node:path';
-import { createServer } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { ConnectorClient } from '../../client/connector-client.ts';
 import { signWpk } from '../../client/sign.ts';
 import { environmentOf } from '../../dev/environment.ts';
+import { tlsOf } from '../../dev/servers/temporal.ts';
+import { startTlsProxy } from '../../dev/tls-proxy/proxy.ts';
 import { taskQueueOf, workflowIdOf } from '../../domain/names.ts';
 import type { SignedWpk } from '../../domain/wpk.ts';
-import type { Pair } from '../support/certificates.ts';
-import { TestAuthority } from '../support/certificates.ts';
+import type { Authority, Certificate } from '../../dev/authority.ts';
+import { createAuthority } from '../../dev/authority.ts';
 import { TestConnector } from '../support/connector.ts';
 import { asyncErrorOf } from '../support/expect-code.ts';
 import { applyStep, configMap } from '../support/packages.ts';
@@ -121,16 +121,16 @@ describe('a control plane', () => {
 
 describe('the settings that every Temporal client has', () => {
   let connector: TestConnector;
-  let authority: TestAuthority;
-  let pairs: { readonly server: Pair; readonly client: Pair };
+  let authority: Authority;
+  let pairs: { readonly server: Certificate; readonly client: Certificate };
 
   beforeAll(async () => {
     connector = await TestConnector.start();
-    authority = await TestAuthority.create();
+    authority = await createAuthority();
     const names = [{ type: 'ip', value: '127.0.0.1' }] as const;
     pairs = {
-      server: await authority.issue({ use: 'server', names: [...names, { type: 'dns', value: 'temporal.test' }] }),
-      client: await authority.issue({ use: 'client', names }),
+      server: await authority.issue('server', { names: [...names, { type: 'dns', value: 'temporal.test' }] }),
+      client: await authority.issue('client', { use: 'client' }),
     };
   });
   afterAll(() => connector.stop());
@@ -150,29 +150,25 @@ describe('the settings that every Temporal client has', () => {
     });
 
   it('take a client over TLS with a certificate of its own, and no further without it or with another authority', async () => {
-    const [host = '', port = ''] = connector.services.temporal.address.split(':');
-    const proxy = createServer(
-      { ...pairs.server, ca: authority.ca, requestCert: true, rejectUnauthorized: true, ALPNProtocols: ['h2'] },
-      (socket) => {
-        const onward = connect(Number(port), host);
-        socket.pipe(onward).pipe(socket);
-        for (const one of [socket, onward]) one.on('error', () => [socket, onward].forEach((end) => end.destroy()));
-      },
-    );
-    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
-    const at = (proxy.address() as AddressInfo).port;
+    const { address, ...inner } = connector.services.temporal;
+    const { serverRootCACertificate: ca, clientCertPair } = await tlsOf(inner);
+    const target = { port: Number(address.split(':')[1]), ca, cert: clientCertPair.crt, key: clientCertPair.key };
+    const proxy = await startTlsProxy({ port: 0, target, ...pairs.server, clientCa: authority.ca, alpn: ['h2'] });
+    const at = proxy.port;
     try {
-      const { TEMPORAL_TLS_CLIENT_CERT_PATH, TEMPORAL_TLS_CLIENT_KEY_PATH, ...ca } = await files();
+      const { TEMPORAL_TLS_CLIENT_CERT_PATH, TEMPORAL_TLS_CLIENT_KEY_PATH, ...withoutOurs } = await files();
       const certificate = { TEMPORAL_TLS_CLIENT_CERT_PATH, TEMPORAL_TLS_CLIENT_KEY_PATH };
-      const client = await connectTo(at, { ...ca, ...certificate });
+      const client = await connectTo(at, { ...withoutOurs, ...certificate });
       expect(await client.list()).toEqual([]);
       await client.close();
-      expect((await asyncErrorOf(() => connectTo(at, ca))).code).toBe('TEMPORAL_UNAVAILABLE');
-      const other = await connector.save('other.crt', (await TestAuthority.create()).ca);
+      expect((await asyncErrorOf(() => connectTo(at, { ...NO_CERTIFICATE, ...withoutOurs }))).code).toBe(
+        'TEMPORAL_UNAVAILABLE',
+      );
+      const other = await connector.save('other.crt', (await createAuthority()).ca);
       const distrusting = { ...certificate, TEMPORAL_TLS_SERVER_CA_CERT_PATH: other };
       expect((await asyncErrorOf(() => connectTo(at, distrusting))).code).toBe('TEMPORAL_UNAVAILABLE');
     } finally {
-      await new Promise((resolve) => proxy.close(resolve));
+      await proxy.close();
     }
   });
 
@@ -188,7 +184,7 @@ describe('the settings that every Temporal client has', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     try {
       const { TEMPORAL_TLS_SERVER_CA_CERT_PATH } = await files();
-      const env = { TEMPORAL_TLS_SERVER_CA_CERT_PATH, TEMPORAL_API_KEY: 'key-of-a-test' };
+      const env = { ...NO_CERTIFICATE, TEMPORAL_TLS_SERVER_CA_CERT_PATH, TEMPORAL_API_KEY: 'key-of-a-test' };
       const error = await asyncErrorOf(() => connectTo((server.address() as AddressInfo).port, env));
       expect(error.code).toBe('TEMPORAL_UNAVAILABLE');
       expect(keys[0]).toBe('Bearer key-of-a-test');
@@ -198,6 +194,9 @@ describe('the settings that every Temporal client has', () => {
     }
   });
 });
+
+/** What the environment of the stack sets besides. */
+const NO_CERTIFICATE = { TEMPORAL_TLS_CLIENT_CERT_PATH: '', TEMPORAL_TLS_CLIENT_KEY_PATH: '' };
 
 /** Signs a file as cosign does, with the development key. */
 async function sign(connector: TestConnector, file: string, bundle: string): Promise<void> {

@@ -5,12 +5,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
-import { DeleteObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
+import { temporalSettings } from '../../dev/environment.ts';
 import { devDown, devStatus, devUp, stateDirOf } from '../../dev/stack-command.ts';
 import { isUnsealed } from '../../dev/servers/openbao.ts';
 import { get } from '../../dev/servers/https.ts';
+import { s3ClientOf } from '../../dev/servers/seaweedfs.ts';
 import { startStack, type Services } from '../../dev/stack.ts';
 
 const run = promisify(execFile);
@@ -68,10 +70,11 @@ describe('the development stack', () => {
   });
 
   it('has a Temporal service that the temporal command finds healthy, with our search attributes', async () => {
-    const { bin, address } = services.temporal;
-    const health = await run(bin, ['operator', 'cluster', 'health', '--address', address]);
+    const { bin } = services.temporal;
+    const env = temporalSettings(services.temporal);
+    const health = await run(bin, ['operator', 'cluster', 'health'], { env });
     expect(health.stdout).toContain('SERVING');
-    const attributes = await run(bin, ['operator', 'search-attribute', 'list', '--address', address]);
+    const attributes = await run(bin, ['operator', 'search-attribute', 'list'], { env });
     for (const name of ['Cluster', 'Phase', 'Risk', 'Playbook']) expect(attributes.stdout).toContain(`Byoc${name}`);
   });
 
@@ -86,8 +89,8 @@ describe('the development stack', () => {
   });
 
   it('has an S3 bucket whose locked objects cannot be deleted', async () => {
-    const { endpoint, region, bucket: Bucket, ...credentials } = services.s3;
-    const s3 = new S3Client({ endpoint, region, credentials, forcePathStyle: true });
+    const { bucket: Bucket } = services.s3;
+    const s3 = await s3ClientOf(services.s3);
     const lock = { ObjectLockMode: 'COMPLIANCE', ObjectLockRetainUntilDate: new Date(Date.now() + 60_000) } as const;
     const { VersionId } = await s3.send(new PutObjectCommand({ Bucket, Key: 'locked', Body: 'x', ...lock }));
     expect(VersionId).toEqual(expect.any(String));

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { ConnectorClient } from '../../client/connector-client.ts';
 import { startWorker } from '../../dev/connector.ts';
+import { temporalSettings } from '../../dev/environment.ts';
 import type { Stack } from '../../dev/stack.ts';
 import { EXECUTE_WPK, taskQueueOf } from '../../domain/names.ts';
 import type { SignedWpk } from '../../domain/wpk.ts';
@@ -103,7 +104,7 @@ describe('a package that was executed', () => {
   it('does not run again where Temporal was wiped and knows nothing of it', async () => {
     const one = await executed();
     const fresh: Stack = await ownStack(['temporal']);
-    const env = { ...connector.prepared.env, TEMPORAL_ADDRESS: fresh.temporal.address, BYOC_WRITER: 'worker-1' };
+    const env = { ...connector.prepared.env, ...temporalSettings(fresh.temporal), BYOC_WRITER: 'worker-1' };
     const worker = await startWorker({ ...connector.prepared, env });
     const client = await ConnectorClient.connect(connector.clusterId, env);
     try {

@@ -13,6 +13,7 @@ import type { AccessLog, Call } from './access-log.ts';
 import type { AgentCaller, Authenticate } from './caller.ts';
 import { acceptPackage, describeAccepted, readSigned } from './execute.ts';
 import type { ExecuteDeps } from './execute.ts';
+import { toOurs } from './fastify-error.ts';
 import { networkOf, RateLimit } from './rate-limit.ts';
 import type { AgentServer } from './server.ts';
 
@@ -207,15 +208,6 @@ const CLIENT_ERRORS: Readonly<Record<string, ErrorCode>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 'CALL_TOO_SLOW',
   HPE_HEADER_OVERFLOW: 'CALL_TOO_LARGE',
 };
-
-function toOurs(error: unknown): unknown {
-  if (error instanceof ConnectorError || typeof error !== 'object' || error === null) return error;
-  const { code, statusCode } = error as { readonly code?: unknown; readonly statusCode?: unknown };
-  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new ConnectorError('CALL_TOO_LARGE', '', { cause: error });
-  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new ConnectorError('CALL_UNSUPPORTED', '', { cause: error });
-  const isCallers = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500;
-  return isCallers ? new ConnectorError('CALL_MALFORMED', '', { cause: error }) : error;
-}
 
 function tooMany(state: CallState, seconds: number): ConnectorError {
   state.retryAfterSeconds = seconds;

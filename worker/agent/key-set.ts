@@ -1,8 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { createLocalJWKSet, errors } from 'jose';
 import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose';
-import { Agent, request } from 'undici';
+import { request } from 'undici';
 import { z } from 'zod';
+import type { TlsSource } from '../../activities/tls/context.ts';
+import { verifyingAgents } from '../../activities/tls/undici-agents.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { JwtSettings } from './settings.ts';
 
@@ -25,7 +27,7 @@ export interface KeySet {
 /** The public keys of whoever issues tokens, kept and read again when they are old or a token names one that is not among them. */
 export function createKeySet(source: JwtSettings['keys'], onRead: (error?: unknown) => void): KeySet {
   const now = () => performance.now();
-  const reader = 'url' in source ? urlReader(source) : fileReader(source.path);
+  const reader = 'url' in source ? urlReader(source.url, source.tls) : fileReader(source.path);
   let kept: { readonly find: JWTVerifyGetKey; readonly at: number } | undefined;
   let triedAt = -Infinity;
   let reading: Promise<void> | undefined;
@@ -87,15 +89,13 @@ function fileReader(path: string): Reader {
 }
 
 /** Follows no redirects, and reads no more than keys can be. */
-function urlReader({ url, caPath }: Extract<JwtSettings['keys'], { url: string }>): Reader {
-  let agent: Agent | undefined;
+function urlReader(url: string, tls: TlsSource): Reader {
+  const agents = verifyingAgents(tls, { connectTimeoutMs: TIMEOUT_MS });
   return {
     async read() {
-      // The authority is read when connections are made anew, so that another one counts without a restart.
-      await agent?.close();
-      agent = new Agent({ connect: caPath === undefined ? {} : { ca: await readFile(caPath) } });
+      const dispatcher = await agents.current();
       const signal = AbortSignal.timeout(TIMEOUT_MS);
-      const { statusCode, body } = await request(url, { dispatcher: agent, signal });
+      const { statusCode, body } = await request(url, { dispatcher, signal });
       if (statusCode !== 200) {
         await body.dump();
         throw new Error(`it answered ${statusCode}`);
@@ -109,7 +109,7 @@ function urlReader({ url, caPath }: Extract<JwtSettings['keys'], { url: string }
       }
       return parse(Buffer.concat(chunks).toString('utf8'));
     },
-    close: async () => agent?.close(),
+    close: () => agents.close(),
   };
 }
 

@@ -4,6 +4,7 @@ import { ConnectorError } from '../../domain/errors.ts';
 import type { Health } from '../../domain/health.ts';
 import type { HealthReport } from '../../domain/agent-api.ts';
 import type { AuditWriter } from '../../activities/package/records.ts';
+import type { Certificates } from '../certificates.ts';
 import type { Metrics } from '../metrics/registry.ts';
 import { AccessLog } from './access-log.ts';
 import { createApi } from './api.ts';
@@ -23,6 +24,7 @@ export interface AgentDeps {
   readonly healthReport: () => HealthReport;
   readonly isDraining: () => boolean;
   readonly metrics: Metrics;
+  readonly certificates: Pick<Certificates, 'watchOf'>;
   readonly logger: Logger;
 }
 
@@ -32,24 +34,12 @@ export interface Agent {
   close(): Promise<void>;
 }
 
-/** The name under which health and metrics tell of the certificate. */
-const CERTIFICATE = 'agent';
 const CLOSE_WITHIN_MS = 3_000;
 
 /** Opens the agent's HTTP API. */
 export async function openAgent(config: AgentConfig, deps: AgentDeps): Promise<Agent> {
-  const { writer, audit, health, metrics, logger } = deps;
-  const server = await openAgentServer(config.tls, {
-    onCertificate(expiresAt) {
-      metrics.setCertificate(CERTIFICATE, expiresAt);
-      health.report('agent-certificate', { state: 'ok' });
-      logger.info({ expiresAt: expiresAt.toISOString() }, 'the certificate of the agent is loaded');
-    },
-    onTrouble(err) {
-      health.report('agent-certificate', { state: 'degraded', sentence: 'The new certificate cannot be used.' });
-      logger.error({ alert: 'part-unhealthy', err }, 'the certificate of the agent cannot be read again');
-    },
-  });
+  const { writer, audit, health, certificates, logger } = deps;
+  const server = await openAgentServer(config.tls, certificates.watchOf('agent'));
   const onKeysRead = (err?: unknown) => {
     health.report(
       'caller-keys',

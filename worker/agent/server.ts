@@ -5,8 +5,10 @@ import type { RequestListener, Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
+import type { TlsWatch } from '../../activities/tls/context.ts';
+import { certificateFacts } from '../../activities/tls/material.ts';
 import { ConnectorError } from '../../domain/errors.ts';
-import type { TlsFiles } from './settings.ts';
+import type { ServerFiles } from './settings.ts';
 import { networkOf } from './rate-limit.ts';
 
 /** What bounds callers that are slow, many, or both; a call that is good takes far less. */
@@ -22,13 +24,6 @@ const MAX_CONNECTIONS = 256;
 /** Of one network, so that whoever takes all they can leaves room for probes and for the control plane. */
 const MAX_CONNECTIONS_EACH = 64;
 const LOOK_EVERY_MS = 10_000;
-
-export interface TlsNews {
-  /** The certificate that is served, at the beginning and whenever it changes. */
-  onCertificate(expiresAt: Date): void;
-  /** Files that cannot be used; what was read before is served on. */
-  onTrouble(error: unknown): void;
-}
 
 export interface AgentServer {
   /** For fastify, which makes its server with the listener that it hands over. */
@@ -46,14 +41,15 @@ interface Material {
 }
 
 /** @throws {ConnectorError} CONFIG_INVALID where certificate, key or authority cannot be used */
-export async function openAgentServer(files: TlsFiles | undefined, news: TlsNews): Promise<AgentServer> {
+export async function openAgentServer(files: ServerFiles | undefined, watch: TlsWatch): Promise<AgentServer> {
   const open = new Map<string, number>();
   let count = 0;
   let material = files && (await readMaterial(files));
   let server: Server | undefined;
   // Made anew with the certificates: who came before them proves who they are once more.
   let current = new WeakSet<Socket>();
-  if (material) news.onCertificate(expiryOf(material));
+  if (material) tellOf(material, watch);
+  let trouble: string | undefined;
 
   const admit = (socket: Socket) => {
     const network = networkOf(socket.remoteAddress ?? '');
@@ -68,16 +64,20 @@ export async function openAgentServer(files: TlsFiles | undefined, news: TlsNews
       else open.delete(network);
     });
   };
-  const look = async (tls: TlsFiles, https: HttpsServer) => {
+  const look = async (tls: ServerFiles, https: HttpsServer) => {
     try {
       const found = await readMaterial(tls);
+      if (trouble !== undefined) watch.onTrouble(undefined);
+      trouble = undefined;
       if (found.cert === material?.cert && found.key === material.key && found.ca === material.ca) return;
       https.setSecureContext({ ...found, ...SECURE });
       material = found;
       current = new WeakSet();
-      news.onCertificate(expiryOf(found));
+      tellOf(found, watch);
     } catch (error) {
-      news.onTrouble(error);
+      const known = error as ConnectorError; // readMaterial throws nothing else
+      if (known.detail !== trouble) watch.onTrouble(new Error(known.detail));
+      trouble = known.detail;
     }
   };
   let looking: NodeJS.Timeout | undefined;
@@ -111,7 +111,7 @@ export async function openAgentServer(files: TlsFiles | undefined, news: TlsNews
 /** No resumption: a session would carry on what a certificate proved, also after its authority has changed. */
 const SECURE = { minVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_TICKET } as const;
 
-async function readMaterial({ certPath, keyPath, clientCaPath }: TlsFiles): Promise<Material> {
+async function readMaterial({ certPath, keyPath, clientCaPath }: ServerFiles): Promise<Material> {
   try {
     const [cert, key, ca] = await Promise.all(
       [certPath, keyPath, clientCaPath].map((path) => (path === undefined ? '' : readFile(path, 'utf8'))),
@@ -128,6 +128,9 @@ async function readMaterial({ certPath, keyPath, clientCaPath }: TlsFiles): Prom
   }
 }
 
-function expiryOf({ cert }: Material): Date {
-  return new X509Certificate(cert).validToDate;
+/** What is our own certificate elsewhere is the server's here. */
+function tellOf({ cert, ca }: Material, watch: TlsWatch): void {
+  for (const facts of certificateFacts({ cert, ...(ca !== undefined && { ca }) })) {
+    watch.onCertificate(facts.kind === 'client' ? { ...facts, kind: 'server' } : facts);
+  }
 }

@@ -1,6 +1,8 @@
 import { z } from 'zod';
+import type { TlsSource } from '../../activities/tls/context.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { isPrivateAddress } from '../../domain/private-address.ts';
+import type { TlsFiles } from '../../domain/tls-settings.ts';
 
 /** Settings of the agent's HTTP API; it is there only where BYOC_AGENT_PORT is set. */
 export const AGENT_SETTINGS = {
@@ -23,8 +25,6 @@ export const AGENT_SETTINGS = {
   BYOC_AGENT_JWT_ISSUER: z.string().min(1).optional(),
   /** Where its public keys are (JWKS, RFC 7517): a URL or a file. */
   BYOC_AGENT_JWT_KEYS: z.string().min(1).optional(),
-  /** Authority, a file in PEM, that the server with the keys is verified against; the built-in ones otherwise. */
-  BYOC_AGENT_JWT_CA: z.string().min(1).optional(),
   /** Audience that the JWTs must have; `byoc/<cluster>` otherwise. */
   BYOC_AGENT_JWT_AUDIENCE: z.string().min(1).optional(),
   /** How many packages one caller may send in a minute. */
@@ -35,7 +35,8 @@ export const AGENT_SETTINGS = {
 
 type AgentSettings = z.infer<z.ZodObject<typeof AGENT_SETTINGS>>;
 
-export interface TlsFiles {
+/** What the agent shows its callers, and how it knows them. */
+export interface ServerFiles {
   readonly certPath: string;
   readonly keyPath: string;
   readonly clientCaPath: string | undefined;
@@ -44,14 +45,14 @@ export interface TlsFiles {
 export interface JwtSettings {
   readonly issuer: string;
   readonly audience: string;
-  readonly keys: { readonly url: string; readonly caPath: string | undefined } | { readonly path: string };
+  readonly keys: { readonly url: string; readonly tls: TlsSource } | { readonly path: string };
 }
 
 export interface AgentConfig {
   readonly host: string;
   readonly port: number;
   /** Plain HTTP, on this machine only, where it is left out. */
-  readonly tls: TlsFiles | undefined;
+  readonly tls: ServerFiles | undefined;
   readonly clientNames: readonly string[] | undefined;
   readonly jwt: JwtSettings | undefined;
   readonly packagesPerMinute: number;
@@ -60,10 +61,11 @@ export interface AgentConfig {
 const LOOPBACK = ['127.0.0.1', '::1', 'localhost'];
 
 /**
+ * @param keysTls the files of the server with the keys of callers
  * @returns undefined where no port is set
  * @throws {ConnectorError} CONFIG_INVALID for settings that don't go together
  */
-export function agentConfigOf(settings: AgentSettings, clusterId: string): AgentConfig | undefined {
+export function agentConfigOf(settings: AgentSettings, clusterId: string, keysTls: TlsFiles): AgentConfig | undefined {
   const { BYOC_AGENT_PORT: port, BYOC_AGENT_HOST: host, BYOC_AGENT_RATE: packagesPerMinute } = settings;
   if (port === undefined) return undefined;
   const tls = tlsOf(settings);
@@ -78,12 +80,12 @@ export function agentConfigOf(settings: AgentSettings, clusterId: string): Agent
     port,
     tls,
     clientNames: settings.BYOC_AGENT_CLIENT_NAMES,
-    jwt: jwtOf(settings, clusterId),
+    jwt: jwtOf(settings, clusterId, keysTls),
     packagesPerMinute,
   };
 }
 
-function tlsOf(settings: AgentSettings): TlsFiles | undefined {
+function tlsOf(settings: AgentSettings): ServerFiles | undefined {
   const { BYOC_AGENT_TLS_CERT: certPath, BYOC_AGENT_TLS_KEY: keyPath, BYOC_AGENT_CLIENT_CA: clientCaPath } = settings;
   if ((certPath === undefined) !== (keyPath === undefined)) {
     throw invalid('BYOC_AGENT_TLS_CERT and BYOC_AGENT_TLS_KEY must be set together.');
@@ -96,8 +98,8 @@ function tlsOf(settings: AgentSettings): TlsFiles | undefined {
   throw invalid('BYOC_AGENT_CLIENT_CA needs BYOC_AGENT_TLS_CERT: without TLS there are no certificates of clients.');
 }
 
-function jwtOf(settings: AgentSettings, clusterId: string): JwtSettings | undefined {
-  const { BYOC_AGENT_JWT_ISSUER: issuer, BYOC_AGENT_JWT_KEYS: keys, BYOC_AGENT_JWT_CA: caPath } = settings;
+function jwtOf(settings: AgentSettings, clusterId: string, tls: TlsFiles): JwtSettings | undefined {
+  const { BYOC_AGENT_JWT_ISSUER: issuer, BYOC_AGENT_JWT_KEYS: keys } = settings;
   if ((issuer === undefined) !== (keys === undefined)) {
     throw invalid('BYOC_AGENT_JWT_ISSUER and BYOC_AGENT_JWT_KEYS must be set together.');
   }
@@ -105,7 +107,7 @@ function jwtOf(settings: AgentSettings, clusterId: string): JwtSettings | undefi
   const audience = settings.BYOC_AGENT_JWT_AUDIENCE ?? `byoc/${clusterId}`;
   if (!/^[a-z][a-z+.-]*:\/\//i.test(keys)) return { issuer, audience, keys: { path: keys } };
   if (!isPrivateAddress(keys)) throw invalid('BYOC_AGENT_JWT_KEYS must be https, except on this machine.');
-  return { issuer, audience, keys: { url: keys, caPath } };
+  return { issuer, audience, keys: { url: keys, tls } };
 }
 
 function invalid(detail: string): ConnectorError {

@@ -7,8 +7,6 @@ import type { Looks } from '../health-watch.ts';
 import { commonLooks, watchHealth } from '../health-watch.ts';
 import { watchParts } from '../news.ts';
 import type { RoleRun } from '../roles/role.ts';
-import type { TemporalAccess } from '../temporal.ts';
-import type { ExecuteDeps } from './execute.ts';
 import type { Agent, AgentDeps } from './open-agent.ts';
 import type { AgentConfig } from './settings.ts';
 
@@ -19,7 +17,7 @@ export interface Supervision {
 
 /** Opens it once the roles stand. */
 export async function openSupervision(
-  { config, temporal, client, audit, health, metrics, logger }: Foundation,
+  { config, temporal, client, audit, health, metrics, certificates, logger }: Foundation,
   roles: readonly RoleRun[],
 ): Promise<Supervision> {
   const { clusterId, writer } = config;
@@ -59,7 +57,7 @@ export async function openSupervision(
     workers: () => roles.map(({ worker }) => worker.getStatus()),
     now,
   });
-  const agent = await openAgent(config.agent, async () => ({
+  const agent = await openAgent(config.agent, () => ({
     writer,
     namespace: temporal.namespace,
     audit,
@@ -67,8 +65,9 @@ export async function openSupervision(
     healthReport: report,
     isDraining: () => states().some((state) => !['INITIALIZED', 'RUNNING'].includes(state)),
     metrics,
+    certificates,
     logger,
-    intake: intake && { ...intake, client: await clientOf(temporal, clusterId) },
+    intake,
   }));
   return {
     async close() {
@@ -79,14 +78,9 @@ export async function openSupervision(
   };
 }
 
-/** Loaded only where a port is set, and the client only where packages are taken in: both take room. */
-async function openAgent(config: AgentConfig | undefined, deps: () => Promise<AgentDeps>): Promise<Agent | undefined> {
-  return config && (await import('./open-agent.ts')).openAgent(config, await deps());
-}
-
-async function clientOf(temporal: TemporalAccess, clusterId: string): Promise<ExecuteDeps['client']> {
-  const { ConnectorClient } = await import('../../client/connector-client.ts');
-  return new ConnectorClient({ ...temporal, clusterId });
+/** Loaded only where a port is set. */
+async function openAgent(config: AgentConfig | undefined, deps: () => AgentDeps): Promise<Agent | undefined> {
+  return config && (await import('./open-agent.ts')).openAgent(config, deps());
 }
 
 function describe(freeze: FreezeState): NonNullable<HealthReport['freeze']> {

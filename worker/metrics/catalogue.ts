@@ -61,8 +61,8 @@ export const METRICS = {
   },
   byoc_certificate_expires_timestamp_seconds: {
     type: 'gauge',
-    labels: ['certificate'],
-    help: 'When a certificate expires; (this - time()) / 86400 is days.',
+    labels: ['part', 'kind'],
+    help: 'When a certificate expires; (this - time()) / 86400 is days. Kinds are ca, client and server.',
   },
   byoc_control_plane_lost: { type: 'gauge', labels: [], help: '1 while the control plane takes no heartbeats.' },
   byoc_schedule_runs_total: {

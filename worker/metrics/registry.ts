@@ -34,7 +34,7 @@ export interface Metrics {
     readonly seconds: number;
   }): void;
   setConnections(count: number): void;
-  setCertificate(name: string, expiresAt: Date): void;
+  setCertificate(part: string, kind: string, expiresAt: Date): void;
   setControlPlaneLost(isLost: boolean): void;
   onScheduleRun(schedule: string, outcome: 'succeeded' | 'failed'): void;
   onAlert(type: string): void;
@@ -128,7 +128,7 @@ export function createMetrics(): Metrics {
       durations.observe({ route }, seconds);
     },
     setConnections: (open) => connections.set(open),
-    setCertificate: (certificate, expiresAt) => certificates.set({ certificate }, expiresAt.getTime() / 1000),
+    setCertificate: (part, kind, expiresAt) => certificates.set({ part, kind }, expiresAt.getTime() / 1000),
     setControlPlaneLost: (isLost) => controlPlaneLost.set(isLost ? 1 : 0),
     onScheduleRun(schedule, outcome) {
       runs.inc({ schedule, outcome });

@@ -1,4 +1,4 @@
-import { Worker } from '@temporalio/worker';
+import { Client } from '@temporalio/client';
 import { createActivities } from '../../activities/index.ts';
 import { createMask } from '../../activities/kubernetes/mask.ts';
 import { createPlanner } from '../../activities/kubernetes/planner.ts';
@@ -21,7 +21,7 @@ import { readTrustedRoot } from '../../activities/sigstore/trusted-root.ts';
 import { vaultKeySource } from '../../activities/sigstore/vault-keys.ts';
 import { createWitness } from '../../activities/temporal/witness.ts';
 import type { Vault } from '../../activities/vault/vault.ts';
-import { dataConverter } from '../../client/data-converter/index.ts';
+import { ConnectorClient } from '../../client/connector-client.ts';
 import { sha256 } from '../../client/sha256.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { REDACTION_KEY, rollbackIdOf, taskQueueOf } from '../../domain/names.ts';
@@ -32,12 +32,14 @@ import type { WorkerConfig } from '../config.ts';
 import type { Foundation } from '../foundation.ts';
 import { openHalting } from '../halting.ts';
 import { executionLooks, reportKeys } from '../health-watch.ts';
+import { openPayloadCodec } from '../payload-codec.ts';
 import { createPolicyNews } from '../policy-news.ts';
 import { watchPolicy } from '../policy-watch.ts';
 import { clusterSchedules, reconcileSchedules } from '../schedules.ts';
 import { registeredSearchAttributes } from '../temporal.ts';
 import { executionWorkflows } from '../workflows.ts';
 import type { RoleRun } from './role.ts';
+import { createWorker } from '../temporal.ts';
 
 /** The Secret with the key that values of Secrets are masked with. */
 const MASKING_KEY = 'byoc-masking-key';
@@ -51,11 +53,15 @@ const TOLD = {
 
 /** Verifies, plans and carries out work packages: the one role that changes the cluster. */
 export async function startExecution(foundation: Foundation): Promise<RoleRun> {
-  const { config, kube, api, temporal, client, policy, audit, health, metrics, logger } = foundation;
+  const { config, kube, api, temporal, policy, audit, health, metrics, logger } = foundation;
   const { clusterId, stateNamespace, writer: name } = config;
   const taskQueue = taskQueueOf(clusterId, 'execution');
   const now = () => new Date();
   const searchAttributes = await registeredSearchAttributes(temporal);
+  const vault = config.vault && foundation.openVault('execution', config.vault);
+  const { namespace } = temporal;
+  const dataConverter = await openPayloadCodec({ config, vault, namespace, health, logger });
+  const client = new Client({ ...temporal, dataConverter });
 
   const state = createStateRecords(api, stateNamespace);
   const mask = createMask(await foundation.readKey(MASKING_KEY));
@@ -64,7 +70,6 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
   const planner = createPlanner({ api: applying.api, sha256, mask });
   const halting = await openHalting(config, kube, applying.access, audit, logger);
   const writer = createWriter({ api: halting.guard(applying.api), planner });
-  const vault = config.vault && foundation.openVault('execution', config.vault);
   const trustedRoot = config.trustedRootPath === undefined ? undefined : await readTrustedRoot(config.trustedRootPath);
   const keys = reportKeys(watchKeys(keySourceOf(vault, config), 'packages', audit.record), health);
   const approvers = watchKeys(approverSourceOf(vault, config), 'votes', audit.record);
@@ -124,12 +129,12 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
     },
   });
 
-  const worker = await Worker.create({
+  const worker = await createWorker({
     ...temporal,
     taskQueue,
     activities: { ...activities, ...createReadActivities(audit) },
     dataConverter,
-    ...(await executionWorkflows(config)),
+    ...(await executionWorkflows(config, dataConverter)),
     // A stop is heard with a heartbeat's answer: send each one.
     maxHeartbeatThrottleInterval: '200ms',
     defaultHeartbeatThrottleInterval: '200ms',
@@ -149,7 +154,7 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
     worker,
     looks: executionLooks({ keys, policy, freeze: halting.freeze }),
     freeze: halting.freeze,
-    intake: { admit, claims },
+    intake: { admit, claims, client: new ConnectorClient({ ...temporal, clusterId, dataConverter }) },
     run: () => worker.run(),
     shutdown: () => worker.shutdown(),
     async close() {

@@ -12,8 +12,8 @@ import {
   HeadObjectCommand,
   PutObjectCommand,
   PutObjectRetentionCommand,
-  S3Client,
 } from '@aws-sdk/client-s3';
+import type { S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
 import { isChainOf } from '../../../activities/audit/continued-log.ts';
@@ -33,6 +33,7 @@ import { localAuditFiles } from '../../../client/audit-files.ts';
 import { parseHeadKeys } from '../../../client/audit-keys.ts';
 import { verifyAudit } from '../../../client/audit-verify.ts';
 import { auditFilesIn } from '../../../client/cli/audit-bucket.ts';
+import { s3ClientOf } from '../../../dev/servers/seaweedfs.ts';
 import type { Stack } from '../../../dev/stack.ts';
 import type { AuditEvent } from '../../../domain/audit.ts';
 import { GENESIS, rangeName } from '../../../domain/audit.ts';
@@ -47,9 +48,9 @@ let bucket: Bucket;
 
 beforeAll(async () => {
   stack = await ownStack(['s3']);
-  const { endpoint, region, bucket: name, ...credentials } = stack.s3;
-  client = new S3Client({ endpoint, region, credentials, forcePathStyle: true });
-  bucket = openBucket({ bucket: name, endpoint, region, credentials });
+  const { endpoint, region, bucket: name, caFile, ...credentials } = stack.s3;
+  client = await s3ClientOf(stack.s3);
+  bucket = openBucket({ bucket: name, endpoint, region, credentials, tls: { ca: caFile } });
 });
 
 afterAll(async () => {
@@ -435,10 +436,10 @@ describe('local files', () => {
 
 describe('encryption on the server', () => {
   it('is asked for as it is set, and what was written can be read', async () => {
-    const { endpoint, region, bucket: name, accessKeyId, secretAccessKey } = stack.s3;
+    const { endpoint, region, bucket: name, caFile, accessKeyId, secretAccessKey } = stack.s3;
     const credentials = { accessKeyId, secretAccessKey };
     const encryption = { algorithm: 'AES256' } as const;
-    const encrypted = openBucket({ bucket: name, endpoint, region, credentials, encryption });
+    const encrypted = openBucket({ bucket: name, endpoint, region, credentials, encryption, tls: { ca: caFile } });
     await withUpload(async ({ prefix, uploader, append }) => {
       await append(3);
       await uploader.uploadPending();
@@ -581,9 +582,10 @@ describe('a bucket with Object Lock', () => {
 
 describe('a bucket without Object Lock', () => {
   it('is used with a warning, and does not verify as protected', async () => {
-    const { endpoint, region, accessKeyId, secretAccessKey } = stack.s3;
+    const { endpoint, region, caFile, accessKeyId, secretAccessKey } = stack.s3;
     await client.send(new CreateBucketCommand({ Bucket: 'plain' }));
-    const plain = openBucket({ bucket: 'plain', endpoint, region, credentials: { accessKeyId, secretAccessKey } });
+    const credentials = { accessKeyId, secretAccessKey };
+    const plain = openBucket({ bucket: 'plain', endpoint, region, credentials, tls: { ca: caFile } });
     await withUpload(async ({ prefix, uploader, append }) => {
       await append(3);
       const result = await uploader.uploadPending();

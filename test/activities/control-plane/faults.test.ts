@@ -172,13 +172,13 @@ describe('the certificate of the control plane', () => {
     const error = await beat(client);
     expect(error).toMatchObject({
       code: 'CONTROL_PLANE_UNAVAILABLE',
-      detail: expect.stringContaining('not trusted here'),
+      detail: expect.stringContaining('does not verify (UNABLE_TO_VERIFY_LEAF_SIGNATURE)'),
     });
   });
 
   it('must be for the name that is asked', async () => {
-    const { url, ca } = services.controlPlane;
-    const client = createControlPlane({ url: url.replace('127.0.0.1', '127.0.0.2'), ca, identity });
+    const { url, caFile } = services.controlPlane;
+    const client = createControlPlane({ url: url.replace('127.0.0.1', '127.0.0.2'), tls: { ca: caFile }, identity });
     ending.push(() => client.close());
     expect((await beat(client)).code).toBe('CONTROL_PLANE_UNAVAILABLE');
   });

@@ -40,9 +40,9 @@ afterAll(async () => {
 function connect(
   identity: Identity,
   url = services.controlPlane.url,
-  ca: string | undefined = services.controlPlane.ca,
+  ca: string | undefined = services.controlPlane.caFile,
 ): ControlPlane {
-  const client = createControlPlane({ url, ca, identity });
+  const client = createControlPlane({ url, tls: { ca }, identity });
   opened.push(client);
   return client;
 }

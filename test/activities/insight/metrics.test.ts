@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Insight } from '../../../activities/insight/client.ts';
 import { createInsight } from '../../../activities/insight/client.ts';
 import type { MetricsActivities } from '../../../activities/insight/metrics.ts';
@@ -19,6 +19,8 @@ import { metricsConfigSchema } from '../../../domain/metrics.ts';
 import { createRedactor } from '../../../domain/redact/redactor.ts';
 import { json, startServer, status } from '../../support/http-server.ts';
 import type { Answer, TestRequest, TestServer } from '../../support/http-server.ts';
+import { TestTlsFiles } from '../../support/tls-files.ts';
+import type { TlsFiles } from '../../../domain/tls-settings.ts';
 
 // R14, R23, R25, R26
 
@@ -28,6 +30,8 @@ const failing = (code: string) => expect.objectContaining({ code });
 
 let authority: Authority;
 let certificate: Certificate;
+let files: TestTlsFiles;
+let tls: TlsFiles;
 let insightServer: TestServer;
 let prometheusServer: TestServer;
 let folder: string;
@@ -38,7 +42,10 @@ let insight: Insight;
 beforeAll(async () => {
   authority = await createAuthority();
   certificate = await authority.issue('insight');
+  files = await TestTlsFiles.create();
+  tls = await files.save({ ca: authority.ca });
 });
+afterAll(() => files.remove());
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'byoc-metrics-'));
@@ -46,7 +53,7 @@ beforeEach(async () => {
   insightServer = await startServer(status(202), certificate);
   prometheusServer = await startServer(seriesWith({ pod: 'web-1' }));
   prometheus = createPrometheus({ address: prometheusServer.address, auth: { method: 'bearer', token: TOKEN } });
-  insight = insightAt(insightServer.address, authority.ca);
+  insight = insightAt(insightServer.address, tls);
 });
 
 afterEach(async () => {
@@ -62,8 +69,8 @@ function seriesWith(...labels: Record<string, string>[]): Answer {
   return json({ status: 'success', data: { resultType: 'vector', result } });
 }
 
-function insightAt(address: string, ca?: string): Insight {
-  return createInsight({ address, ca, requestTimeoutMs: 1_000 }, { token: () => Promise.resolve(TOKEN) }, now);
+function insightAt(address: string, tls: TlsFiles = {}): Insight {
+  return createInsight({ address, tls, requestTimeoutMs: 1_000 }, { token: () => Promise.resolve(TOKEN) }, now);
 }
 
 interface Setup extends MetricsActivities {

@@ -9,6 +9,7 @@ import { DEFAULT_QUERIES, metricsConfigSchema } from '../../../domain/metrics.ts
 import { json, startServer, status } from '../../support/http-server.ts';
 import type { Answer, TestServer } from '../../support/http-server.ts';
 import { ownStack } from '../../support/stack.ts';
+import { TestTlsFiles } from '../../support/tls-files.ts';
 import { until } from '../../support/until.ts';
 
 // R14, R23, R26
@@ -16,6 +17,12 @@ import { until } from '../../support/until.ts';
 const { limits } = metricsConfigSchema.parse({});
 const UP: MetricsQuery = { name: 'up', promql: 'up' };
 const failing = (code: string) => expect.objectContaining({ code });
+
+let files: TestTlsFiles;
+beforeAll(async () => {
+  files = await TestTlsFiles.create();
+});
+afterAll(() => files.remove());
 
 async function asking<T>(settings: PrometheusSettings, use: (prometheus: Prometheus) => Promise<T>): Promise<T> {
   const prometheus = createPrometheus(settings);
@@ -29,8 +36,8 @@ async function asking<T>(settings: PrometheusSettings, use: (prometheus: Prometh
 describe('a real Prometheus with TLS and basic authentication', () => {
   let stack: Stack;
   const settings = (): PrometheusSettings => {
-    const { address, ca, username, password } = stack.prometheus;
-    return { address, ca, auth: { method: 'basic', username, password } };
+    const { address, caFile, username, password } = stack.prometheus;
+    return { address, tls: { ca: caFile }, auth: { method: 'basic', username, password } };
   };
   const ask = (
     promql: string,
@@ -97,9 +104,9 @@ describe('a real Prometheus with TLS and basic authentication', () => {
   });
 
   it('is not talked to where its certificate is of an authority that is not trusted', async () => {
-    const { ca } = await createAuthority();
-    await expect(ask('up', {}, { ca })).rejects.toEqual(failing('PROMETHEUS_UNAVAILABLE'));
-    await expect(ask('up', {}, { ca: undefined })).rejects.toEqual(failing('PROMETHEUS_UNAVAILABLE'));
+    const tls = await files.save({ ca: (await createAuthority()).ca });
+    await expect(ask('up', {}, { tls })).rejects.toEqual(failing('PROMETHEUS_UNAVAILABLE'));
+    await expect(ask('up', {}, { tls: {} })).rejects.toEqual(failing('PROMETHEUS_UNAVAILABLE'));
   });
 
   it('is asked again once it is back', async () => {
@@ -207,7 +214,7 @@ describe('what else may answer in its place', () => {
 
   it('knows us by our certificate', async () => {
     const authority = await createAuthority();
-    const us = await authority.issue('connector');
+    const us = await authority.issue('connector', { use: 'client' });
     const names: unknown[] = [];
     const answer: Answer = (request, response) => {
       names.push((request.raw.socket as TLSSocket).getPeerCertificate().subject.CN);
@@ -216,7 +223,8 @@ describe('what else may answer in its place', () => {
     const tls = { ...(await authority.issue('server')), requestCert: true, rejectUnauthorized: false };
     const strict = await startServer(answer, tls);
     try {
-      const settings = { address: strict.address, auth: { method: 'none' }, ca: authority.ca, client: us } as const;
+      const ours = await files.save({ ca: authority.ca, ...us });
+      const settings = { address: strict.address, auth: { method: 'none' }, tls: ours } as const;
       await asking(settings, (prometheus) => prometheus.query(UP, new Date(), limits));
       expect(names).toEqual(['connector']);
     } finally {

@@ -11,8 +11,8 @@ import { createVault } from '../../../activities/vault/vault.ts';
 import type { VaultEvent } from '../../../activities/vault/vault.ts';
 import { get } from '../../../dev/servers/https.ts';
 import type { VaultService } from '../../../dev/servers/openbao.ts';
-import type { Role } from '../../../domain/names.ts';
-import { ROLES, vaultNameOf, vaultSetup } from '../../../domain/vault-setup.ts';
+import type { VaultRole } from '../../../domain/vault-setup.ts';
+import { VAULT_LOGINS, vaultNameOf, vaultSetup } from '../../../domain/vault-setup.ts';
 import { setupScript } from '../../../domain/vault-setup-script.ts';
 import { loginOf } from '../../support/app-role.ts';
 import { asyncErrorOf } from '../../support/expect-code.ts';
@@ -33,18 +33,21 @@ const KEYS = `secret/data/byoc/${CLUSTER}`;
 const FOLDERS = `secret/metadata/byoc/${CLUSTER}`;
 
 /** Everything that some role reads, and whose it is. */
-const OWNERS: [string, Role][] = [
-  [`${KEYS}/signing-keys/release`, 'execution'],
-  [`${KEYS}/approvers/carol`, 'execution'],
-  [`${FOLDERS}/signing-keys/?list=1`, 'execution'],
-  [`${FOLDERS}/approvers/?list=1`, 'execution'],
-  ['identity/oidc/token/byoc-registration', 'registration'],
-  ['identity/oidc/token/byoc-metrics', 'metrics'],
+const OWNERS: [string, VaultRole[]][] = [
+  [`${KEYS}/signing-keys/release`, ['execution']],
+  [`${KEYS}/approvers/carol`, ['execution']],
+  [`${FOLDERS}/signing-keys/?list=1`, ['execution']],
+  [`${FOLDERS}/approvers/?list=1`, ['execution']],
+  [`${KEYS}/payload-keys/first`, ['execution', 'codec']],
+  [`${FOLDERS}/payload-keys/?list=1`, ['execution', 'codec']],
+  ['identity/oidc/token/byoc-registration', ['registration']],
+  ['identity/oidc/token/byoc-metrics', ['metrics']],
 ];
 
 /** What none may read. */
 const FORBIDDEN = [
   `secret/data/byoc/${OTHER_CLUSTER}/signing-keys/release`,
+  `secret/data/byoc/${OTHER_CLUSTER}/payload-keys/first`,
   `secret/data/byoc/${CLUSTER}/else`,
   'secret/metadata/byoc?list=1',
   `sys/policies/acl/${vaultNameOf(CLUSTER, 'execution')}`,
@@ -55,7 +58,7 @@ const FORBIDDEN = [
 describe('the roles that `byoc vault setup` makes', () => {
   let service: VaultService;
   let requests: VaultRequests;
-  const tokens = new Map<Role, string>();
+  const tokens = new Map<VaultRole, string>();
 
   beforeAll(async () => {
     ({ vault: service } = await sharedServices());
@@ -66,7 +69,7 @@ describe('the roles that `byoc vault setup` makes', () => {
         await callVault(service, 'POST', `secret/data/byoc/${clusterId}/${key}`, { data: { pem: 'none' } });
       }
     }
-    for (const role of ROLES) {
+    for (const role of VAULT_LOGINS) {
       const { roleId: role_id, secretId: secret_id } = await loginOf(service, vaultNameOf(CLUSTER, role));
       const answer = await requests.post('auth/approle/login', { role_id, secret_id });
       tokens.set(role, (answer as { auth: { client_token: string } }).auth.client_token);
@@ -74,30 +77,32 @@ describe('the roles that `byoc vault setup` makes', () => {
   });
   afterAll(() => requests.close());
 
-  const statusOf = (role: Role, path: string) =>
+  const statusOf = (role: VaultRole, path: string) =>
     requests.get(path, tokens.get(role) ?? '').then(
       () => 200,
       (error: { status?: number }) => error.status,
     );
 
-  it.each(ROLES.flatMap((role) => OWNERS.map(([path, owner]) => [role, path, owner === role ? 200 : 403] as const)))(
-    '%s reading %s is answered with %i',
-    async (role, path, status) => {
-      expect(await statusOf(role, path)).toBe(status);
-    },
-  );
+  it.each(
+    VAULT_LOGINS.flatMap((role) =>
+      OWNERS.map(([path, owners]) => [role, path, owners.includes(role) ? 200 : 403] as const),
+    ),
+  )('%s reading %s is answered with %i', async (role, path, status) => {
+    expect(await statusOf(role, path)).toBe(status);
+  });
 
-  it.each(ROLES.flatMap((role) => FORBIDDEN.map((path) => [role, path] as const)))(
+  it.each(VAULT_LOGINS.flatMap((role) => FORBIDDEN.map((path) => [role, path] as const)))(
     '%s may not read %s',
     async (role, path) => {
       expect(await statusOf(role, path)).toBe(403);
     },
   );
 
-  it.each(ROLES)('%s may write nothing, and make no other token', async (role) => {
+  it.each(VAULT_LOGINS)('%s may write nothing, and make no other token', async (role) => {
     for (const path of [
       `${KEYS}/signing-keys/release`,
       `${KEYS}/approvers/mallory`,
+      `${KEYS}/payload-keys/first`,
       'auth/token/create',
       `auth/approle/role/${vaultNameOf(CLUSTER, role)}/secret-id`,
       `identity/entity/name/${vaultNameOf(CLUSTER, role)}`,
@@ -110,12 +115,15 @@ describe('the roles that `byoc vault setup` makes', () => {
   });
 
   describe('and the identity that they have elsewhere', () => {
-    const open = async (role: Role) => {
+    const open = async (role: VaultRole) => {
       const { roleId, secretId } = await loginOf(service, vaultNameOf(CLUSTER, role));
       const events: VaultEvent[] = [];
       const { address, caFile } = service;
       const auth = { method: 'approle', roleId, secretId: { value: secretId } } as const;
-      const vault = createVault({ address, caFile, auth }, { onEvent: async (event) => void events.push(event) });
+      const vault = createVault(
+        { address, tls: { ca: caFile }, auth },
+        { onEvent: async (event) => void events.push(event) },
+      );
       return { vault, events };
     };
     afterEach(() => {
@@ -209,7 +217,7 @@ describe('the setup of Vault', () => {
     const namespace = await newNamespace('setup-mended');
     await apply(namespace);
     const { address, caFile, token } = service;
-    const requests = createRequests({ address, caFile, namespace });
+    const requests = createRequests({ address, tls: { ca: caFile }, namespace });
     await requests.post(
       'sys/policies/acl/byoc-setup-metrics',
       { policy: 'path "*" { capabilities = ["sudo"] }' },
@@ -225,16 +233,16 @@ describe('the setup of Vault', () => {
     const steps = vaultSetup('setup').filter(({ path }) => !path.startsWith('identity/entity'));
     await applyVaultSetup({ ...service, namespace }, steps);
     const { address, caFile, token } = service;
-    const requests = createRequests({ address, caFile, namespace });
+    const requests = createRequests({ address, tls: { ca: caFile }, namespace });
     const role = 'auth/approle/role/byoc-setup-registration';
     const { data: id } = (await requests.get(`${role}/role-id`, token)) as { data: { role_id: string } };
     const { data: secret } = (await requests.post(`${role}/secret-id`, {}, token)) as { data: { secret_id: string } };
     const auth = { method: 'approle', roleId: id.role_id, secretId: { value: secret.secret_id } } as const;
-    const before = createVault({ address, caFile, namespace, auth });
+    const before = createVault({ address, tls: { ca: caFile }, namespace, auth });
     await before.logIn();
     await before.close();
     await apply(namespace);
-    const vault = createVault({ address, caFile, namespace, auth });
+    const vault = createVault({ address, tls: { ca: caFile }, namespace, auth });
     const [, payload = ''] = (await vault.identity('registration').token()).split('.');
     expect(JSON.parse(Buffer.from(payload, 'base64url').toString())).toMatchObject({ cluster_id: 'setup' });
     await Promise.all([vault.close(), requests.close()]);
@@ -258,7 +266,7 @@ describe('the setup of Vault', () => {
   it('does not touch an engine that others have put in its place', async () => {
     const namespace = await newNamespace('setup-foreign');
     const { address, caFile, token } = service;
-    const requests = createRequests({ address, caFile, namespace });
+    const requests = createRequests({ address, tls: { ca: caFile }, namespace });
     await requests.post('sys/mounts/secret', { type: 'kv', options: { version: '1' } }, token);
     await requests.close();
     expect(await asyncErrorOf(() => apply(namespace))).toMatchObject({

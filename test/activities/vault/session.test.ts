@@ -32,7 +32,10 @@ describe('a session with Vault', () => {
     const events: VaultEvent[] = [];
     const onEvent = async (event: VaultEvent) => void events.push(event);
     const { address, caFile } = service;
-    const vault = createVault({ address, caFile, requestTimeoutMs: 2_000, ...settings, auth }, { onEvent });
+    const vault = createVault(
+      { address, tls: { ca: caFile }, requestTimeoutMs: 2_000, ...settings, auth },
+      { onEvent },
+    );
     opened.push(vault);
     const logins = () => events.flatMap((event) => (event.kind === 'logged-in' ? [event.why] : []));
     const failures = () => events.flatMap((event) => (event.kind === 'login-failed' ? [event.said] : []));
@@ -203,13 +206,13 @@ describe('a session with Vault', () => {
     const caFile = fileOf('ca.crt');
     await writeFile(caFile, (await createAuthority()).ca);
     const login = approle(await makeAppRole(service, 'other-ca'));
-    const { read, failures } = open(login, { caFile });
+    const { read, failures } = open(login, { tls: { ca: caFile } });
     expect((await asyncErrorOf(read)).detail).toContain('its certificate does not verify');
     await writeFile(caFile, await readFile(service.caFile));
     await until('the new authority to be trusted', () => read().catch(() => undefined), 5_000);
     expect(failures()).toHaveLength(1); // told once, however often it was tried
-    expect((await asyncErrorOf(open(login, { caFile: fileOf('none') }).read)).detail).toContain(
-      'authority cannot be read',
+    expect((await asyncErrorOf(open(login, { tls: { ca: fileOf('none') } }).read)).detail).toContain(
+      'the certificate authorities cannot be read',
     );
   });
 

@@ -7,7 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { KeySource, TrustedKey } from '../../../activities/sigstore/keys.ts';
 import { cachedKeySource, parsePublicKeys } from '../../../activities/sigstore/keys.ts';
 import { vaultKeySource } from '../../../activities/sigstore/vault-keys.ts';
-import { createVault, refuseSkipVerify } from '../../../activities/vault/vault.ts';
+import { createVault } from '../../../activities/vault/vault.ts';
+import { refuseUnverified } from '../../../domain/tls-settings.ts';
 import type { Vault, VaultAuth } from '../../../activities/vault/vault.ts';
 import { generateKeyPair } from '../../../client/sign.ts';
 import type { Stack } from '../../../dev/stack.ts';
@@ -24,7 +25,7 @@ describe('signing keys in Vault', () => {
   let rootToken = '';
   const opened: Vault[] = [];
   const open = (auth: VaultAuth = { method: 'token', token: rootToken }, at = address) => {
-    const vault = createVault({ address: at, caFile, auth, requestTimeoutMs: 2_000 });
+    const vault = createVault({ address: at, tls: { ca: caFile }, auth, requestTimeoutMs: 2_000 });
     opened.push(vault);
     return vault;
   };
@@ -107,7 +108,7 @@ describe('signing keys in Vault', () => {
     const program = `
       import { createVault } from '${new URL('../../../activities/vault/vault.ts', import.meta.url).href}';
       const auth = { method: 'approle', roleId: 'execution', secretId: { value: '${SECRET_ID}' } };
-      const vault = createVault({ address: '${address}', caFile: '${caFile}', auth });
+      const vault = createVault({ address: '${address}', tls: { ca: '${caFile}' }, auth });
       console.log((await vault.listSecrets('secret', 'byoc/approle/signing-keys')).join());
       await vault.close();`;
     const env = { ...process.env, NODE_OPTIONS: '', NODE_DEBUG: '', DEBUG: '*' };
@@ -209,9 +210,9 @@ describe('signing keys in Vault', () => {
 describe('an environment with VAULT_SKIP_VERIFY', () => {
   it('is refused, whatever its value', () => {
     for (const value of ['1', 'false', '']) {
-      expect(errorOf(() => refuseSkipVerify({ VAULT_SKIP_VERIFY: value })).code).toBe('CONFIG_INVALID');
+      expect(errorOf(() => refuseUnverified({ VAULT_SKIP_VERIFY: value })).code).toBe('CONFIG_INVALID');
     }
-    expect(() => refuseSkipVerify({})).not.toThrow();
+    expect(() => refuseUnverified({})).not.toThrow();
   });
 });
 

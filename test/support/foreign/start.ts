@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Program, untilHealthy } from '../../../dev/process.ts';
+import { temporalSettings } from '../../../dev/environment.ts';
 import type { TestConnector } from '../connector.ts';
 
 /**
@@ -7,12 +8,12 @@ import type { TestConnector } from '../connector.ts';
  * @param file with its workflows, beside this one
  */
 export async function startForeigner(connector: TestConnector, taskQueue: string, file: string): Promise<Program> {
-  const { address, namespace } = connector.services.temporal;
+  const { temporal } = connector.services;
   const foreigner = new Program({
     name: 'foreign worker',
     command: process.execPath,
-    args: [join(import.meta.dirname, 'worker.ts'), address, namespace, taskQueue, file],
-    env: { PATH: '/usr/bin:/bin' },
+    args: [join(import.meta.dirname, 'worker.ts'), taskQueue, file],
+    env: { PATH: '/usr/bin:/bin', ...temporalSettings(temporal) },
     logFile: join(connector.prepared.folder, 'foreign.log'),
   });
   const ready = () => Promise.resolve(foreigner.lastLines().includes('ready'));

@@ -1,0 +1,40 @@
+import type { Command } from 'commander';
+import { say } from './output.ts';
+import type { ClusterOptions } from './settings.ts';
+import { clusterOf, withCluster } from './settings.ts';
+
+interface CodecServerOptions extends ClusterOptions {
+  readonly port?: string;
+}
+
+/** `byoc codec-server`: shows what is encrypted in Temporal to those who may see it. */
+export function registerCodecServer(program: Command): void {
+  withCluster(program.command('codec-server'))
+    .description('decrypt payloads for the Temporal UI and the temporal command, for those who may see them')
+    .option('--port <n>', 'where it listens; BYOC_CODEC_PORT, 8006')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  byoc codec-server --cluster prod-eu-1' +
+        '\n  temporal workflow show --workflow-id wpk/prod-eu-1/01JD0000000000000000000000 --codec-endpoint http://127.0.0.1:8006' +
+        '\n\nThe keys are read from Vault, with VAULT_ADDR and VAULT_TOKEN or an AppRole. All settings: docs/data-protection.md.',
+    )
+    .action(async ({ port, ...options }: CodecServerOptions) => {
+      const cluster = clusterOf(options);
+      // Loaded here, because the other commands need none of it.
+      const [{ openCodecServer }, { readCodecServerConfig }, { createLogger }] = await Promise.all([
+        import('../../worker/codec-server/codec-server.ts'),
+        import('../../worker/codec-server/settings.ts'),
+        import('../../worker/logging.ts'),
+      ]);
+      const env = {
+        ...process.env,
+        BYOC_CLUSTER_ID: cluster,
+        ...(port !== undefined && { BYOC_CODEC_PORT: port }),
+      };
+      const config = readCodecServerConfig(env);
+      const server = await openCodecServer(config, env, createLogger('info', { cluster }));
+      say(`Listening at ${server.url}; the audit log has who looks. It ends with Ctrl-C.`);
+      await new Promise((resolve) => process.once('SIGTERM', resolve));
+      await server.close();
+    });
+}

@@ -1,0 +1,86 @@
+import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
+import { loadClientConnectConfig } from '@temporalio/envconfig';
+import { ConnectorError } from '../domain/errors.ts';
+import { isLoopback } from '../domain/private-address.ts';
+import type { Environment } from '../domain/tls-settings.ts';
+import { refuseUnverified } from '../domain/tls-settings.ts';
+
+type ConnectionOptions = ReturnType<typeof loadClientConnectConfig>['connectionOptions'];
+
+/** How to reach Temporal, as the environment and the profile's files say it at the moment. */
+export interface TemporalSettings {
+  /** `host:port`. */
+  readonly address: string;
+  readonly namespace: string;
+  readonly connectionOptions: ConnectionOptions & { readonly address: string };
+  /** Of all that certificates are: another one means that they have changed. */
+  readonly fingerprint: string;
+}
+
+/** Certificates as Temporal's connections take them. */
+export interface TemporalTls {
+  readonly serverNameOverride?: string | null;
+  readonly serverRootCACertificate?: Uint8Array | null;
+  readonly clientCertPair?: { readonly crt: Uint8Array; readonly key: Uint8Array } | null;
+}
+
+/**
+ * Reads what every Temporal client reads (`@temporalio/envconfig`): `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_TLS_…`,
+ * API key, profiles. Nothing travels in clear, except on this machine.
+ * @throws {ConnectorError} CONFIG_INVALID
+ */
+export function readTemporalSettings(env: Environment): TemporalSettings {
+  refuseUnverified(env);
+  // An empty variable is how shells and charts say "not set".
+  const set = Object.entries(env).filter((entry): entry is [string, string] => Boolean(entry[1]));
+  const { connectionOptions, namespace } = load(Object.fromEntries(set));
+  const { address = 'localhost:7233', tls } = connectionOptions;
+  if (!tls && !isLoopback(address.replace(/:\d+$/, ''))) {
+    const text = `TEMPORAL_ADDRESS (${address}) is not on this machine, so TLS must be on: TEMPORAL_TLS, or TEMPORAL_TLS_…`;
+    throw new ConnectorError('CONFIG_INVALID', `${text}.`);
+  }
+  const certificates = temporalTlsOf(connectionOptions);
+  assertPair(certificates);
+  return {
+    address,
+    namespace: namespace ?? 'default',
+    connectionOptions: { ...connectionOptions, address },
+    fingerprint: fingerprintOf(certificates),
+  };
+}
+
+/** The certificates of connection options; empty where TLS stands without any. */
+export function temporalTlsOf({ tls }: ConnectionOptions): TemporalTls {
+  return typeof tls === 'object' && tls !== null ? tls : {};
+}
+
+function load(overrideEnvVars: Record<string, string>) {
+  try {
+    return loadClientConnectConfig({ overrideEnvVars });
+  } catch (cause) {
+    const text = 'The settings of Temporal (TEMPORAL_…, or its configuration file) cannot be used';
+    const why = cause instanceof Error ? cause.message : 'unknown';
+    throw new ConnectorError('CONFIG_INVALID', `${text}: ${why}.`, { cause });
+  }
+}
+
+/** While both files are being replaced one may be older than the other. */
+function assertPair({ clientCertPair, serverRootCACertificate }: TemporalTls): void {
+  try {
+    if (serverRootCACertificate) new X509Certificate(serverRootCACertificate);
+    if (!clientCertPair) return;
+    const { crt, key } = clientCertPair;
+    if (new X509Certificate(crt).checkPrivateKey(createPrivateKey(Buffer.from(key)))) return;
+  } catch (cause) {
+    throw new ConnectorError('CONFIG_INVALID', 'A file of TEMPORAL_TLS_… holds no certificate, or no key.', { cause });
+  }
+  throw new ConnectorError('CONFIG_INVALID', 'The key of TEMPORAL_TLS_CLIENT_KEY_… is not that of the certificate.');
+}
+
+function fingerprintOf({ serverRootCACertificate, clientCertPair }: TemporalTls): string {
+  const hash = createHash('sha256');
+  for (const part of [serverRootCACertificate, clientCertPair?.crt, clientCertPair?.key]) {
+    hash.update(`${part?.length ?? 'none'}\n`).update(part ?? '');
+  }
+  return hash.digest('hex');
+}

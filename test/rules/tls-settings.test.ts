@@ -1,0 +1,120 @@
+import { describe, expect, it } from '@jest/globals';
+import { readTemporalSettings } from '../../client/temporal-settings.ts';
+import { TLS_SETTINGS, tlsFilesOf } from '../../domain/tls-settings.ts';
+import type { TlsPart } from '../../domain/tls-settings.ts';
+import { readConfig } from '../../worker/config.ts';
+import { errorOf } from '../support/expect-code.ts';
+
+// R23
+
+const PARTS = Object.entries(TLS_SETTINGS) as [TlsPart, (typeof TLS_SETTINGS)[TlsPart]][];
+const VAULT = { VAULT_ADDR: 'https://vault.example.com', VAULT_ROLE_ID: 'role', VAULT_SECRET_ID: 'secret' };
+const ALL = {
+  ...VAULT,
+  BYOC_CLUSTER_ID: 'c',
+  BYOC_DATA_DIR: '/data',
+  S3_BUCKET: 'audit',
+  AWS_ENDPOINT_URL_S3: 'https://s3.example.com',
+  CONTROL_PLANE_URL: 'https://cp.example.com',
+  PROM_URL: 'https://prometheus.example.com',
+  INSIGHT_URL: 'https://insight.example.com',
+  BYOC_AGENT_PORT: '8005',
+  BYOC_AGENT_JWT_ISSUER: 'https://cp.example.com',
+  BYOC_AGENT_JWT_KEYS: 'https://cp.example.com/keys',
+};
+
+describe('a variable that would turn verification off', () => {
+  it.each([
+    ['NODE_TLS_REJECT_UNAUTHORIZED', '0'],
+    ['VAULT_SKIP_VERIFY', 'true'],
+    ['VAULT_SKIP_VERIFY', 'false'], // its name in the environment is a mistake in any case
+    ['BAO_SKIP_VERIFY', '1'],
+    ['TEMPORAL_TLS_DISABLE_HOST_VERIFICATION', 'true'],
+    ['NODE_OPTIONS', '--max-old-space-size=200 --tls-min-v1.0'],
+  ])('keeps the worker, and whoever talks to Temporal, from starting: %s=%s', (name, value) => {
+    const env = { ...ALL, [name]: value };
+    for (const read of [() => readConfig(env), () => readTemporalSettings(env)]) {
+      const error = errorOf(read);
+      expect(error.code).toBe('CONFIG_INVALID');
+      expect(error.detail).toContain(name);
+    }
+  });
+
+  it('is none where it says the opposite', () => {
+    const env = {
+      ...ALL,
+      NODE_TLS_REJECT_UNAUTHORIZED: '1',
+      TEMPORAL_TLS_DISABLE_HOST_VERIFICATION: 'false',
+      NODE_OPTIONS: '--tls-min-v1.2',
+    };
+    expect(() => readConfig(env)).not.toThrow();
+  });
+});
+
+describe('an address in clear', () => {
+  it.each([
+    ['VAULT_ADDR', 'http://vault.example.com'],
+    ['AWS_ENDPOINT_URL_S3', 'http://s3.example.com'],
+    ['CONTROL_PLANE_URL', 'http://cp.example.com'],
+    ['PROM_URL', 'http://prometheus.monitoring:9090'],
+    ['INSIGHT_URL', 'http://insight.example.com'],
+    ['BYOC_AGENT_JWT_KEYS', 'http://cp.example.com/keys'],
+    ['PROM_URL', 'ftp://127.0.0.1'],
+    ['VAULT_ADDR', 'http://127.0.0.1.example.com'],
+    ['VAULT_ADDR', 'http://localhost@vault.example.com'],
+  ])('is refused: %s=%s', (name, value) => {
+    const error = errorOf(() => readConfig({ ...ALL, [name]: value }));
+    expect(error.code).toBe('CONFIG_INVALID');
+    expect(error.detail).toContain(name);
+  });
+
+  it.each(['http://127.0.0.1:8200', 'http://localhost:8200', 'http://[::1]:8200'])(
+    'is taken on this machine: %s',
+    (address) => {
+      expect(readConfig({ ...ALL, VAULT_ADDR: address }).vault?.address).toBe(address);
+    },
+  );
+
+  it.each([
+    [{ TEMPORAL_ADDRESS: 'temporal.example.com:7233' }],
+    [{ TEMPORAL_ADDRESS: '10.0.0.7:7233' }],
+    [{ TEMPORAL_ADDRESS: 'temporal.example.com:7233', TEMPORAL_TLS: 'false', TEMPORAL_API_KEY: 'key' }],
+  ])('is refused for Temporal: %j', (env) => {
+    expect(errorOf(() => readTemporalSettings(env)).code).toBe('CONFIG_INVALID');
+  });
+
+  it.each([
+    [{}],
+    [{ TEMPORAL_ADDRESS: '127.0.0.1:7233' }],
+    [{ TEMPORAL_ADDRESS: 'temporal.example.com:7233', TEMPORAL_TLS: 'true' }],
+    [{ TEMPORAL_ADDRESS: 'eu.tmprl.cloud:7233', TEMPORAL_API_KEY: 'key' }],
+  ])('is not what these are: %j', (env) => {
+    expect(() => readTemporalSettings(env)).not.toThrow();
+  });
+});
+
+describe('the files of a part', () => {
+  it.each(PARTS)('are named by settings of one form: %s', (part, { ca, cert, key }) => {
+    const files = { ca: '/ca', cert: '/cert', key: '/key' };
+    expect(tlsFilesOf({ [ca]: files.ca, [cert]: files.cert, [key]: files.key }, part)).toEqual(files);
+    expect(tlsFilesOf({ [ca]: '', [cert]: '' }, part)).toEqual({});
+  });
+
+  it.each(PARTS)('have a certificate and its key, or neither: %s', (part, { cert, key }) => {
+    expect(errorOf(() => tlsFilesOf({ [cert]: '/cert' }, part)).detail).toBe(
+      `${key} goes with ${cert}: set both or none.`,
+    );
+    expect(errorOf(() => tlsFilesOf({ [key]: '/key' }, part)).code).toBe('CONFIG_INVALID');
+    expect(errorOf(() => readConfig({ ...ALL, [cert]: '/cert' })).detail).toContain(key);
+  });
+
+  it('reach every client', () => {
+    const env = Object.fromEntries(PARTS.map(([part, { ca }]) => [ca, `/${part}`]));
+    const { vault, registrationVault, s3, controlPlane, metrics, agent } = readConfig({ ...ALL, ...env });
+    const keys = agent?.jwt?.keys;
+    expect([vault?.tls, registrationVault?.tls]).toEqual([{ ca: '/vault' }, { ca: '/vault' }]);
+    expect([s3?.tls, controlPlane?.tls]).toEqual([{ ca: '/s3' }, { ca: '/control-plane' }]);
+    expect([metrics?.prometheus.tls, metrics?.insight.tls]).toEqual([{ ca: '/prometheus' }, { ca: '/insight' }]);
+    expect(keys && 'url' in keys && keys.tls).toEqual({ ca: '/caller-keys' });
+  });
+});
