@@ -1,4 +1,5 @@
 /** Entry point of a worker process: reads its settings, runs until it is told to end, drains, and ends. */
+import './memory.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { readArguments } from './arguments.ts';
 import { readConfig } from './config.ts';
