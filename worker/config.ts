@@ -116,7 +116,7 @@ const settingsSchema = z
     path: ['PROM_URL'],
     message: 'is missing; the role metrics is told by it what to read',
   })
-  .refine((settings) => !rolesOf(settings).includes('registration') || settings.VAULT_ADDR, {
+  .refine((settings) => !settings.CONTROL_PLANE_URL || isMissingRole(settings, 'registration') || settings.VAULT_ADDR, {
     path: ['CONTROL_PLANE_URL'],
     message: 'is set; VAULT_ADDR must be too, because the control plane knows a cluster by what its Vault says',
   })
@@ -124,11 +124,11 @@ const settingsSchema = z
     path: ['BYOC_S3_KMS_KEY_ID'],
     message: 'names a key; BYOC_S3_SSE must be aws:kms',
   })
-  .refine((settings) => !rolesOf(settings).includes('metrics') || settings.INSIGHT_URL, {
+  .refine((settings) => !settings.PROM_URL || isMissingRole(settings, 'metrics') || settings.INSIGHT_URL, {
     path: ['INSIGHT_URL'],
     message: 'is missing; PROM_URL is set, and what is read there goes to it',
   })
-  .refine((settings) => !rolesOf(settings).includes('metrics') || settings.VAULT_ADDR, {
+  .refine((settings) => !settings.PROM_URL || isMissingRole(settings, 'metrics') || settings.VAULT_ADDR, {
     path: ['PROM_URL'],
     message: 'is set; VAULT_ADDR must be too, because the Insight Engine knows a cluster by what its Vault says',
   })
@@ -271,6 +271,10 @@ function rolesOf({ BYOC_ROLES, CONTROL_PLANE_URL, PROM_URL }: RoleSettings): rea
   if (BYOC_ROLES) return BYOC_ROLES;
   const isSet = { registration: CONTROL_PLANE_URL !== undefined, metrics: PROM_URL !== undefined, execution: true };
   return ROLES.filter((role) => isSet[role]);
+}
+
+function isMissingRole(settings: RoleSettings, role: Role): boolean {
+  return !rolesOf(settings).includes(role);
 }
 
 interface RoleSettings {
