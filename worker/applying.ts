@@ -21,7 +21,7 @@ const LOOK_EVERY_MS = 60_000;
 const OK: Finding = { state: 'ok' };
 const ONE_ACCOUNT: Finding = {
   state: 'degraded',
-  sentence: 'Packages are applied with the account that keeps the connector’s own state (BYOC_APPLY_SERVICE_ACCOUNT).',
+  sentence: "Packages are applied with the account that keeps the connector's own state (BYOC_APPLY_SERVICE_ACCOUNT).",
 };
 
 /** Opens the API server with the account that packages are planned and applied with. */
