@@ -41,6 +41,8 @@ const ROOT = join(import.meta.dirname, '..');
 const SMALL = {
   // One arena instead of eight a core: glibc keeps in each what was freed there.
   MALLOC_ARENA_MAX: '1',
+  MALLOC_TRIM_THRESHOLD_: '65536',
+  TOKIO_WORKER_THREADS: '1',
   UV_THREADPOOL_SIZE: '2',
   NODE_OPTIONS: '--max-semi-space-size=1 --v8-pool-size=1',
 } as const;
@@ -49,7 +51,7 @@ const SMALL = {
 const RUNTIME: Readonly<Record<Role, Readonly<Record<string, string>>>> = {
   registration: SMALL,
   metrics: SMALL,
-  execution: { MALLOC_ARENA_MAX: '2', NODE_OPTIONS: '--max-semi-space-size=2' },
+  execution: { MALLOC_ARENA_MAX: '2', MALLOC_TRIM_THRESHOLD_: '65536', NODE_OPTIONS: '--max-semi-space-size=2' },
 };
 
 export const ROLES_NOTES: readonly string[] = [

@@ -1,5 +1,5 @@
 /** Entry point of a worker process: reads its settings, runs until it is told to end, drains, and ends. */
-import './memory.ts';
+import { forgetStart } from './memory.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { readArguments } from './arguments.ts';
 import { readConfig } from './config.ts';
@@ -11,6 +11,7 @@ try {
   const logger = createLogger(config.logLevel, { cluster: config.clusterId, writer: config.writer });
   installTemporalLogger(logger);
   const connector = await createConnector(config, process.env, logger);
+  forgetStart();
   // SIGTERM and SIGINT are heard by Temporal's runtime, which lets the worker drain.
   await connector.run();
 } catch (error) {
