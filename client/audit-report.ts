@@ -1,5 +1,6 @@
 import type { AuditEntry } from '../domain/audit.ts';
 import { printable } from '../domain/printable.ts';
+import { SIMULATION_NOTICE } from '../domain/simulation.ts';
 import type { AuditReport } from './audit-verify.ts';
 
 /** What an auditor asks of a period, as a Markdown page. */
@@ -41,6 +42,7 @@ export async function auditReport(input: ReportInput): Promise<string> {
   return [
     `# Audit report, ${period}`,
     '',
+    ...(verified.chains.some(({ simulated }) => simulated) ? [`**${SIMULATION_NOTICE}.**`, ''] : []),
     `Made at ${input.madeAt} from ${input.sources.map(code).join(', ')}.`,
     '',
     `**${verified.ok ? 'The log verifies' : 'The log does not verify'}**: ${collected.count} entries in the period; ` +

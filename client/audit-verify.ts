@@ -1,8 +1,9 @@
-import type { ChainFinding, ChainFindingKind, ChainState } from '../domain/audit-chain.ts';
+import type { ChainFinding, ChainFindingKind, ChainState, EntryLink } from '../domain/audit-chain.ts';
 import { checkLine, continueChain, emptyChain, passUnreadable } from '../domain/audit-chain.ts';
 import { AUDIT_MAX_LINE_BYTES, parseRangeName } from '../domain/audit.ts';
 import type { Digest } from '../domain/digest.ts';
 import type { Line } from '../domain/line-splitter.ts';
+import { isSimulated } from '../domain/simulation.ts';
 import { LineSplitter } from '../domain/line-splitter.ts';
 import type { Checkpoint, Evidence } from './audit-evidence.ts';
 import { EvidenceReader } from './audit-evidence.ts';
@@ -30,13 +31,14 @@ export interface AuditFile {
 
 /**
  * `altered`: not what was hashed · `malformed`: no line that the log wrote · `torn`: the last line has no end ·
+ * `mislabelled`: an entry of a simulated chain that does not say so, or a real one that does ·
  * `unprotected`: the bucket would let somebody delete or replace it · `replaced`: there is more than one version of it ·
  * `truncated`: it ends before an entry that somebody signed · `rewritten`: an entry is not the one that was signed ·
  * `unsigned`: keys are given, and no head of the chain is signed by one · `bad-head`, `bad-manifest`: they don't hold.
  */
 export type AuditProblemKind =
   | ChainFindingKind
-  | ('altered' | 'malformed' | 'torn' | 'unprotected' | 'replaced')
+  | ('altered' | 'malformed' | 'torn' | 'mislabelled' | 'unprotected' | 'replaced')
   | ('truncated' | 'rewritten' | 'unsigned' | 'bad-head' | 'bad-manifest');
 
 export interface AuditProblem {
@@ -59,6 +61,8 @@ export interface AuditChainSummary {
   readonly to: string;
   /** Hash of the last entry. */
   readonly head: Digest;
+  /** Set where it tells of what never happened: it is the log of a simulation. */
+  readonly simulated?: true;
   /** The newest head of it whose signature was checked: up to there nothing was cut off or rewritten. */
   readonly signed?: { readonly seq: number; readonly time: string; readonly keyId: Digest };
   /** The furthest head of an entry that is not there any more; `signed` where its signature was checked and is good. */
@@ -183,7 +187,8 @@ class Verifier {
     const signed = this.#signed ? { signed: this.#signed } : {};
     const furthest = beyond.findLast((one) => one.signed) ?? beyond.at(-1);
     const past = furthest && { beyond: { seq: furthest.seq, signed: furthest.signed !== undefined } };
-    this.#chains.push({ chain, entries, ...numbers, ...times, head: last.hash, ...signed, ...past });
+    const mark = isSimulated(chain) && ({ simulated: true } as const);
+    this.#chains.push({ chain, entries, ...numbers, ...times, head: last.hash, ...mark, ...signed, ...past });
   }
 
   /** @param beyond what is known of entries that are not there */
@@ -244,11 +249,21 @@ class Verifier {
     }
     const { state: next, finding } = continueChain(state, checked, this.#partial);
     if (finding) this.#addFinding(place, finding, checked.entry.seq);
+    this.#checkLabel(place, checked.entry);
     if (next.last.hash === checked.hash) {
       this.#events.add(checked.entry.eventId);
       this.#compare(place, checked.entry.seq, checked.hash);
     }
     return next;
+  }
+
+  /** What is made up must not pass for what happened, nor what happened for what is made up. */
+  #checkLabel(place: Place, { chain, simulated }: EntryLink): void {
+    if (isSimulated(chain) === simulated) return;
+    const [expected, found] = isSimulated(chain)
+      ? ['"simulated": true, as the name of the chain says', 'an entry without it']
+      : ['an entry of what happened', '"simulated": true'];
+    this.#add({ ...place, kind: 'mislabelled', expected, found });
   }
 
   /** An entry that turns up later was not missing: what was said about its number is said again as what it is. */

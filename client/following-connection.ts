@@ -50,6 +50,11 @@ export async function followConnection<Connection extends Closable & object>(
   let current = await open(settings);
   let trouble: string | undefined;
   let isClosed = false;
+  /** Those that may have something on its way yet. Temporal's runtime, and with it the process, ends when all are closed. */
+  const earlier = new Set<Connection>();
+  const closeEarlier = async (one: Connection) => {
+    if (earlier.delete(one)) await one.close().catch(() => undefined);
+  };
 
   async function look(): Promise<void> {
     try {
@@ -59,7 +64,8 @@ export async function followConnection<Connection extends Closable & object>(
         if (isClosed) return await next.close();
         onSwitch?.(next, found);
         [current, settings] = [next, found];
-        setTimeout(() => void before.close().catch(() => undefined), CLOSE_AFTER_MS).unref();
+        earlier.add(before);
+        setTimeout(() => void closeEarlier(before), CLOSE_AFTER_MS).unref();
       }
       if (trouble !== undefined) onTrouble?.(undefined);
       trouble = undefined;
@@ -78,7 +84,7 @@ export async function followConnection<Connection extends Closable & object>(
   const close = async () => {
     isClosed = true;
     clearTimeout(timer);
-    await current.close();
+    await Promise.all([current.close(), ...[...earlier].map(closeEarlier)]);
   };
   const handler: ProxyHandler<Connection> = {
     get(_, name) {

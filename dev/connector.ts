@@ -166,7 +166,7 @@ export async function startWorker({ env, folder }: PreparedConnector, signal?: A
 }
 
 /** In development a bare signal counts: there is nobody here whose identity could be proven. */
-const DEV_POLICY = `# Policy of the embedded development stack.
+export const DEV_POLICY = `# Policy of the embedded development stack.
 apiVersion: neuralops.io/v1
 kind: Policy
 approvals:

@@ -1,6 +1,9 @@
 import { dirname, extname, join } from 'node:path';
 import { BYOC, columns } from '../client/cli/output.ts';
 import { environmentOf } from './environment.ts';
+import { NOT_SIMULATED, SIMULATED_CLUSTER, SIMULATION_NOTICE } from '../domain/simulation.ts';
+import { simulatedEnvironment } from './simulated-stack.ts';
+import type { SimulatedServices } from './simulated-stack.ts';
 import type { Services } from './stack.ts';
 
 /** Where the parts are, and what to try next. */
@@ -21,16 +24,42 @@ export function describeStack({ temporal, vault, s3, kubernetes, controlPlane }:
   ];
 }
 
+/** The same of a stack in simulation mode. */
+export function describeSimulated({ temporal, controlPlane }: SimulatedServices): string[] {
+  return [
+    SIMULATION_NOTICE,
+    ...NOT_SIMULATED.map((line) => `  - ${line}`),
+    ...columns([
+      ['Temporal', temporal.address, `UI ${temporal.uiUrl}`],
+      ['Control plane', controlPlane.url, '(the reference one, which takes made-up tokens)'],
+      ['Cluster', SIMULATED_CLUSTER, '(in the memory of the worker)'],
+    ]),
+    '',
+    'Next:',
+    `  eval "$(${BYOC} dev env)"   # lets byoc and temporal find it`,
+    `  ${BYOC} --help`,
+    `  ${BYOC} dev down`,
+  ];
+}
+
 /** Where a shell is told the stack's folder, so that `byoc dev` finds it from everywhere. */
 export const STATE_VARIABLE = 'BYOC_DEV_STATE';
 
 /** Lines for a shell that let every command find the stack. They hold its secrets, which are of development only. */
 export function exportLines(services: Services, stateDir: string): string[] {
-  const all = { ...environmentOf(services), [STATE_VARIABLE]: stateDir };
+  const { temporal, kubernetes, vault } = services;
+  return linesFor(environmentOf(services), [temporal.bin, kubernetes.kubectl, vault.bin], stateDir);
+}
+
+/** The same for a stack in simulation mode. */
+export function simulatedExportLines(services: SimulatedServices, stateDir: string): string[] {
+  return linesFor(simulatedEnvironment(services, stateDir), [services.temporal.bin], stateDir);
+}
+
+function linesFor(env: Readonly<Record<string, string>>, programs: readonly string[], stateDir: string): string[] {
+  const all = { ...env, [STATE_VARIABLE]: stateDir };
   const settings = Object.entries(all).map(([name, value]) => `export ${name}=${quote(value)}`);
-  const tools = [services.temporal.bin, services.kubernetes.kubectl, services.vault.bin].map((tool) =>
-    quote(dirname(tool)),
-  );
+  const tools = programs.map((tool) => quote(dirname(tool)));
   const command = join(import.meta.dirname, '..', 'client', 'cli', `main${extname(import.meta.filename)}`);
   return [
     ...settings,

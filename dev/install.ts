@@ -1,4 +1,4 @@
-import { chmod, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { ConnectorError } from '../domain/errors.ts';
@@ -66,11 +66,19 @@ export async function install(
       const onLine = lineCounter(report);
       await run(go, ['install', '-v', '-trimpath', '-ldflags', LINK, what], { env: goEnv, signal, onLine });
       if (!recipe.collect) return;
-      // Run outside of any module: `-json` then prints where that version of the module lies.
-      const args = ['mod', 'download', '-json', `${recipe.module}@v${version}`];
-      const { Dir }: { Dir: string } = JSON.parse(await run(go, args, { env: goEnv, cwd: folder, signal }));
-      const texts = await Promise.all(recipe.collect.files.map((file) => readFile(join(Dir, file), 'utf8')));
+      const source = await moduleFolder(go, `${recipe.module}@v${version}`, folder, context);
+      const texts = await Promise.all(recipe.collect.files.map((file) => readFile(join(source, file), 'utf8')));
       await writeFile(join(folder, recipe.collect.into), texts.join('\n---\n'));
+      return;
+    }
+    case 'go-files': {
+      const go = await findGo();
+      for (const { module, version: of, path, into } of recipe.files) {
+        report(`${module} ${of}`);
+        const source = await moduleFolder(go, `${module}@v${of}`, folder, context);
+        await copyFile(join(source, path), join(folder, into));
+        await chmod(join(folder, into), 0o644);
+      }
       return;
     }
     case 'apt': {
@@ -99,6 +107,17 @@ export async function install(
       return;
     }
   }
+}
+
+/** Downloads a Go module; what Go says where it lies is outside of our cache, and Go's own. */
+async function moduleFolder(go: string, module: string, cwd: string, context: InstallContext): Promise<string> {
+  const { settings, signal } = context;
+  const env = { ...settings.installEnv, GOWORK: 'off' };
+  // Run outside of any module: `-json` then prints where that version of the module lies.
+  const { Dir }: { Dir: string } = JSON.parse(
+    await run(go, ['mod', 'download', '-json', module], { env, cwd, signal }),
+  );
+  return Dir;
 }
 
 /** `go … -v` prints a line for each module that it downloads and each package that it has compiled. */

@@ -1,6 +1,7 @@
 import { ConnectorError, isErrorCode, type ErrorCode } from '../domain/errors.ts';
 import { connectorFolder, prepareConnector, startWorker } from './connector.ts';
 import type { Program } from './process.ts';
+import { startSimulatedStack } from './simulated-stack.ts';
 import { startStack, type Stack, type StackOptions } from './stack.ts';
 
 /** What the keeper tells the command that started it. */
@@ -14,7 +15,11 @@ export type KeeperMessage =
  * SIGTERM, and while the stack is not up yet also by the end of the command (Ctrl-C, a crash).
  */
 async function keep(
-  options: Pick<StackOptions, 'stateDir'> & { readonly persist: boolean; readonly connector: boolean },
+  options: Pick<StackOptions, 'stateDir'> & {
+    readonly persist: boolean;
+    readonly connector: boolean;
+    readonly simulate: boolean;
+  },
 ): Promise<void> {
   const stopping = new AbortController();
   const stopped = new Promise<void>((resolve) => stopping.signal.addEventListener('abort', () => resolve()));
@@ -25,10 +30,12 @@ async function keep(
   const tell = (message: KeeperMessage) => process.connected && process.send?.(message);
   try {
     const onProgress = (part: string, message: string) => tell({ kind: 'progress', part, message });
-    const stack = await startStack({ ...options, env: process.env, signal: stopping.signal, onProgress });
-    const worker = options.connector
-      ? await raiseWorker(stack, options.persist, stopping.signal, onProgress)
-      : undefined;
+    const start = options.simulate ? startSimulatedStack : startStack;
+    const stack = await start({ ...options, env: process.env, signal: stopping.signal, onProgress });
+    const worker =
+      options.connector && !('connector' in stack)
+        ? await raiseWorker(stack, options.persist, stopping.signal, onProgress)
+        : undefined;
     process.off('disconnect', abort);
     tell({ kind: 'ready' });
     const alive = setInterval(() => undefined, 1 << 30);
@@ -60,5 +67,10 @@ async function raiseWorker(
   return worker;
 }
 
-const [stateDir = '', persist, connector] = process.argv.slice(2);
-await keep({ stateDir, persist: persist === 'persist', connector: connector === 'connector' });
+const [stateDir = '', mode, connector] = process.argv.slice(2);
+await keep({
+  stateDir,
+  persist: mode === 'persist',
+  connector: connector === 'connector',
+  simulate: mode === 'simulate',
+});

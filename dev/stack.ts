@@ -6,7 +6,7 @@ import { Host } from './host.ts';
 import type { ServerName } from './host.ts';
 import type { PartName } from './parts.ts';
 import { findProgram } from './programs.ts';
-import { startControlPlaneServer, type ControlPlaneService } from './servers/control-plane.ts';
+import { issuerOf, startControlPlaneServer, type ControlPlaneService } from './servers/control-plane.ts';
 import { startKubernetes, type KubernetesService } from './servers/kubernetes.ts';
 import { startOpenBao, type VaultService } from './servers/openbao.ts';
 import { startPrometheus, type PrometheusService } from './servers/prometheus.ts';
@@ -100,7 +100,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     vault: startVault,
     s3: () => startSeaweedFs(host),
     kubernetes: () => startKubernetes(host, options.requestLog),
-    controlPlane: async () => startControlPlaneServer(host, await startVault()),
+    controlPlane: async () => startControlPlaneServer(host, issuerOf(await startVault())),
     prometheus: () => startPrometheus(host),
   };
   const stop = async () => {

@@ -3,12 +3,15 @@ import { join } from 'node:path';
 
 import { ConnectorError } from '../domain/errors.ts';
 import { isAlive, thisProcess, type Owner } from './owner.ts';
+import type { SimulatedServices } from './simulated-stack.ts';
 import type { Services } from './stack.ts';
 
 /** What `stack.json` says: who runs the stack, and once it is up, where its services are. It holds their secrets. */
 export interface StackState {
   readonly owner: Owner;
   readonly services?: Partial<Services>;
+  /** In the place of `services`, for a stack in simulation mode. */
+  readonly simulation?: SimulatedServices;
 }
 
 const fileOf = (stateDir: string) => join(stateDir, 'stack.json');
@@ -34,8 +37,12 @@ export async function claimState(stateDir: string): Promise<void> {
   await write(stateDir, { owner: thisProcess() });
 }
 
-export async function writeState(stateDir: string, services: Partial<Services>): Promise<void> {
-  await write(stateDir, { owner: thisProcess(), services });
+export async function writeState(
+  stateDir: string,
+  services: Partial<Services> | undefined,
+  simulation?: SimulatedServices,
+): Promise<void> {
+  await write(stateDir, { owner: thisProcess(), ...(services && { services }), ...(simulation && { simulation }) });
 }
 
 export async function releaseState(stateDir: string): Promise<void> {

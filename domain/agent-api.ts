@@ -16,6 +16,9 @@ export const executeRequestSchema = z.strictObject({
     .describe('Sigstore bundle v0.3 over those bytes, as cosign sign-blob --bundle writes it'),
 });
 
+/** Beside the header `byoc-simulated`, which every answer of a simulation has. */
+const simulated = z.literal(true).optional().describe('set in simulation mode: nothing of this is real');
+
 export const acceptedSchema = z.object({
   id: z.string().describe('id of the work package'),
   workflowId: z.string(),
@@ -24,13 +27,14 @@ export const acceptedSchema = z.object({
     workflow: z.string().describe('the run in Temporal: temporal:///namespaces/…/workflows/…/…/history'),
     health: z.string(),
   }),
+  simulated,
 });
 export type Accepted = z.infer<typeof acceptedSchema>;
 
 const state = z.enum(['ok', 'degraded', 'down']);
 
 /** What anybody may read. */
-export const probeSchema = z.object({ status: state });
+export const probeSchema = z.object({ status: state, simulated });
 
 /** What those may read who prove who they are. */
 export const healthSchema = z.object({
@@ -38,6 +42,7 @@ export const healthSchema = z.object({
     'down: a role cannot do its work, such as take packages in; degraded: something does not work as it should',
   ),
   ready: z.boolean().describe('false where status is down, and while the worker begins or ends'),
+  simulated,
   clusterId: z.string(),
   writer: z.string().describe('the process that answers'),
   roles: z.array(z.enum(['registration', 'metrics', 'execution'])).describe('what it does'),

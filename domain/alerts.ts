@@ -19,6 +19,7 @@ export const ALERTS = {
   'audit-not-uploaded': { severity: 'critical', summary: 'The audit log has waited too long for its bucket.' },
   'audit-lost': { severity: 'critical', summary: 'A disk lost the end of an audit log; a new chain began.' },
   'audit-broken': { severity: 'critical', summary: 'The audit log and its bucket contradict each other.' },
+  'metrics-dropped': { severity: 'warning', summary: 'Metrics were given up before the Insight Engine had them.' },
   'audit-unavailable': { severity: 'critical', summary: 'The audit log cannot be written, so nothing is executed.' },
 } as const satisfies Record<string, Pick<Alert, 'severity' | 'summary'>>;
 
@@ -41,6 +42,7 @@ const BY_ENTRY: ReadonlyMap<string, AlertType> = new Map<string, AlertType>([
   ['policy.broken', 'policy-broken'],
   ['audit.upload-late', 'audit-not-uploaded'],
   ['audit.chain-begun', 'audit-lost'],
+  ['metrics.dropped', 'metrics-dropped'],
 ]);
 
 /** The alert that an entry raises, if any. */

@@ -296,6 +296,10 @@ export const AUDIT_CATALOGUE = {
     why: z.enum(['age', 'size']),
     files: list(z.strictObject({ name: text, bytes: count, first: count, last: count })),
   }),
+  'metrics.dropped': event(
+    'Metrics were given up before they were delivered: too old, too many, refused for good, or unreadable.',
+    { batches: z.strictObject({ age: count, size: count, refused: count, unreadable: count }) },
+  ),
   'audit.read': event('Somebody read the log with a tool, as that tool says.', {
     command: text,
     source: text,

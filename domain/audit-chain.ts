@@ -16,7 +16,11 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
 /** The part of an entry that ties it into its chain. All else is read by those who need it. */
-export type EntryLink = Pick<AuditEntry, 'chain' | 'seq' | 'time' | 'eventId' | 'prev'> & { readonly type: string };
+export type EntryLink = Pick<AuditEntry, 'chain' | 'seq' | 'time' | 'eventId' | 'prev'> & {
+  readonly type: string;
+  /** Whether it says that it tells of what never happened. */
+  readonly simulated: boolean;
+};
 
 export type CheckedLine =
   | { readonly ok: true; readonly entry: EntryLink; readonly hash: Digest }
@@ -48,7 +52,7 @@ function readLink(text: string, hash: Digest): CheckedLine {
   } catch {
     return malformed('JSON', excerpt(text));
   }
-  const { v, chain, seq, time, type, eventId, prev } = entry ?? {};
+  const { v, chain, seq, time, type, eventId, prev, simulated } = entry ?? {};
   const known =
     v === 1 &&
     typeof chain === 'string' &&
@@ -59,11 +63,12 @@ function readLink(text: string, hash: Digest): CheckedLine {
     TIME.test(time) &&
     typeof type === 'string' &&
     typeof eventId === 'string' &&
-    isDigest(prev);
+    isDigest(prev) &&
+    (simulated === undefined || simulated === true);
   if (!known) return malformed('an audit entry of version 1', excerpt(text));
   // Two readers must not see two things in one line: a name that stands there twice, above all.
   if (!isCanonical(entry, text)) return malformed('canonical JSON', excerpt(text));
-  return { ok: true, entry: { chain, seq, time, type, eventId, prev }, hash };
+  return { ok: true, entry: { chain, seq, time, type, eventId, prev, simulated: simulated === true }, hash };
 }
 
 function isCanonical(entry: unknown, text: string): boolean {

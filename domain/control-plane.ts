@@ -120,7 +120,12 @@ export const signalSchema = z.discriminatedUnion('kind', [
   z.object({
     clusterId,
     kind: z.literal('metrics'),
-    batch: z.object({ id: text(128), collectedAt: time, series: z.array(seriesSchema).max(100_000) }),
+    batch: z.object({
+      id: text(128),
+      collectedAt: time,
+      series: z.array(seriesSchema).max(100_000),
+      simulated: z.literal(true).optional(),
+    }),
   }),
   z.object({ clusterId, kind: z.literal('alert'), alert: alertSchema }),
 ]);

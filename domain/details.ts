@@ -2,6 +2,7 @@ import { printable } from './printable.ts';
 import type { Plan } from './plan.ts';
 import { planDifference, planDifferenceMarkdown } from './plan-difference.ts';
 import { planMarkdown } from './plan-text/markdown.ts';
+import { isSimulated, SIMULATION_NOTICE } from './simulation.ts';
 import type { PackageStatus } from './status.ts';
 import { openingText, waitsForWindowText } from './window-text.ts';
 
@@ -39,7 +40,8 @@ function showDifference(plan: Plan, replaced: Plan): string[] {
 /** The Markdown that approvers read in the Temporal UI: what, where, how risky, what changes, and how to answer. */
 export function renderDetails(workflowId: string, status: PackageStatus, plan: ShownPlan | undefined): string {
   const { facts } = status;
-  const lines: string[] = [`**${status.phase}**`];
+  const lines: string[] = facts && isSimulated(facts.clusterId) ? [`**${SIMULATION_NOTICE}**`, ''] : [];
+  lines.push(`**${status.phase}**`);
   if (status.error) lines.push('', `\`${status.error.code}\` ${inline(status.error.message)}`);
   if (facts) {
     const by = `playbook ${inline(facts.playbook)}, by ${inline(facts.author)}, signed by ${inline(facts.signedBy)}`;

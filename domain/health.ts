@@ -26,8 +26,34 @@ export type Finding =
   | { readonly state: 'degraded' | 'down'; readonly code: ErrorCode }
   | { readonly state: 'degraded' | 'down'; readonly sentence: string };
 
+/**
+ * Every part that is reported on. docs/degraded.md tells operators of each what is lost without it and how it comes back,
+ * and a test holds that table and this list together.
+ */
+export const PARTS = [
+  'temporal',
+  'kubernetes',
+  'applying-account',
+  'vault',
+  'signing-keys',
+  'policy',
+  'freeze',
+  'audit-log',
+  'disk',
+  'audit-bucket',
+  'certificates',
+  'payload-keys',
+  'caller-keys',
+  'control-plane',
+  'prometheus',
+  'insight-engine',
+  'metrics-spool',
+] as const;
+
+export type PartName = (typeof PARTS)[number];
+
 /** What a role cannot do its work without. The rest delays it, or is missed by others. */
-export const NEEDED: Readonly<Record<Role, readonly string[]>> = {
+export const NEEDED: Readonly<Record<Role, readonly PartName[]>> = {
   registration: ['temporal', 'kubernetes', 'audit-log'],
   metrics: ['temporal', 'audit-log'],
   execution: ['temporal', 'kubernetes', 'signing-keys', 'policy', 'audit-log'],
@@ -51,7 +77,7 @@ export class Health {
     this.#now = now;
   }
 
-  report(name: string, finding: Finding): void {
+  report(name: PartName, finding: Finding): void {
     const before = this.#components.get(name);
     const since = before?.state === finding.state ? before.since : this.#now().toISOString();
     this.#components.set(name, { name, state: finding.state, since, ...whatIsWrong(finding) });

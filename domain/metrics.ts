@@ -80,6 +80,8 @@ export interface MetricsBatch {
   readonly id: string;
   readonly collectedAt: string;
   readonly series: readonly Series[];
+  /** Set on what is made up. */
+  readonly simulated?: true;
 }
 
 /** What one look at Prometheus gave. */

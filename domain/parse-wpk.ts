@@ -3,7 +3,7 @@ import { byPlace, ConnectorError } from './errors.ts';
 import type { ParsedJson } from './json.ts';
 import { parseStrictJson } from './json.ts';
 import { toPointer } from './json-pointer.ts';
-import { describeIssue, toSentence } from './schema-sentences.ts';
+import { describeIssue, describeWithoutValues, toSentence } from './schema-sentences.ts';
 import type { Step, Wpk } from './wpk.ts';
 import { MAX_STEPS, stepSchema, WPK_MAX_BYTES, wpkSchema } from './wpk.ts';
 import type { WpkFinding } from './wpk-rules.ts';
@@ -25,11 +25,12 @@ export type CheckedWpk =
 /**
  * The only way from the bytes of a work package to the type. Says nothing about who signed it or when it may run.
  * @param bytes the raw payload, at most 1 MiB, whose signature was already verified
- * @throws {ConnectorError} WPK_TOO_LARGE, WPK_SYNTAX or WPK_SCHEMA, with line, column and JSON pointer
+ * @throws {ConnectorError} WPK_TOO_LARGE, WPK_SYNTAX or WPK_SCHEMA, with line, column and JSON pointer, and without any text
+ *   of the package but names of fields: it goes to logs and histories
  */
 export function parseWpk(bytes: Uint8Array): Wpk {
   const json = parseStrictJson(bytes, LIMITS);
-  const result = findProblems(json, 1);
+  const result = findProblems(json, 1, describeWithoutValues);
   if (!result.wpk) throw toError(result.first, json);
   return result.wpk;
 }
@@ -38,7 +39,7 @@ export function parseWpk(bytes: Uint8Array): Wpk {
 export function checkWpk(bytes: Uint8Array): CheckedWpk {
   try {
     const json = parseStrictJson(bytes, LIMITS);
-    const result = findProblems(json, MAX_PROBLEMS);
+    const result = findProblems(json, MAX_PROBLEMS, describeIssue);
     if (result.wpk) return { wpk: result.wpk, problems: [] };
     const findings = [result.first, ...result.others].slice(0, MAX_PROBLEMS);
     return { problems: findings.map((finding) => toError(finding, json)).sort(byPlace) };
@@ -54,13 +55,13 @@ type Problems = { wpk?: never; first: WpkFinding; others: WpkFinding[] };
  * Applies schema and rules, step by step and only until `enough` problems are found: zod itself goes on to the end,
  * which took a second for 1 MiB of bad manifests.
  */
-function findProblems(json: ParsedJson, enough: number): { wpk: Wpk } | Problems {
-  const frame = frameSchema.safeParse(json.value, { error: describeIssue });
+function findProblems(json: ParsedJson, enough: number, error: typeof describeIssue): { wpk: Wpk } | Problems {
+  const frame = frameSchema.safeParse(json.value, { error });
   if (!frame.success) return toProblems(frame.error.issues.map((issue) => toFinding(issue, [])));
   const steps: Step[] = [];
   const findings: WpkFinding[] = [];
   for (const [index, candidate] of frame.data.steps.entries()) {
-    const step = stepSchema.safeParse(candidate, { error: describeIssue });
+    const step = stepSchema.safeParse(candidate, { error });
     if (step.success) steps.push(step.data);
     else findings.push(...step.error.issues.slice(0, MAX_PROBLEMS).map((issue) => toFinding(issue, ['steps', index])));
     if (findings.length >= enough) break;

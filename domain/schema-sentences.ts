@@ -91,7 +91,19 @@ function articleOf(type: string): string {
   return ARTICLES[type] ?? (type === 'record' ? 'an object' : `a ${type}`);
 }
 
+/** Stands for a text that must not be repeated where the error goes. */
+const HIDDEN = Symbol('a text');
+
+/**
+ * The same without what was there instead: a text in a wrong place may be a secret, and who is told may be a log that
+ * nobody can delete from.
+ */
+export function describeWithoutValues(issue: z.core.$ZodRawIssue): string | undefined {
+  return describeIssue(typeof issue.input === 'string' ? { ...issue, input: HIDDEN } : issue);
+}
+
 function describeInput(input: unknown): string {
+  if (input === HIDDEN) return 'another text';
   if (input === null) return 'null';
   if (Array.isArray(input)) return 'an array';
   if (typeof input === 'object') return 'an object';

@@ -63,9 +63,15 @@ const SWITCHES_OFF: Readonly<Record<string, (value: string) => boolean>> = {
  * @throws {ConnectorError} CONFIG_INVALID, naming the variable
  */
 export function refuseUnverified(env: Environment): void {
-  for (const [name, isOff] of Object.entries(SWITCHES_OFF)) {
+  const [name] = unverifiedBy(env);
+  if (name === undefined) return;
+  throw new ConnectorError('CONFIG_INVALID', `${name} is set; it ${CHECK_IS_OFF}. Unset it.`);
+}
+
+/** The variables that would turn the verification of anybody's certificate off. */
+export function unverifiedBy(env: Environment): string[] {
+  return Object.entries(SWITCHES_OFF).flatMap(([name, isOff]) => {
     const value = env[name];
-    if (value === undefined || !isOff(value)) continue;
-    throw new ConnectorError('CONFIG_INVALID', `${name} is set; it ${CHECK_IS_OFF}. Unset it.`);
-  }
+    return value !== undefined && isOff(value) ? [name] : [];
+  });
 }

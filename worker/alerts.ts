@@ -8,6 +8,7 @@ import type { AuditEvent } from '../domain/audit.ts';
 import type { Alert } from '../domain/control-plane.ts';
 import { alertSchema } from '../domain/control-plane.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import { isSimulated } from '../domain/simulation.ts';
 
 /**
  * The one place that alerts go through: each is counted, and a signal to the control plane. What it is about is in
@@ -36,6 +37,8 @@ export interface AlertsOptions {
   /** Where alerts wait; without one nobody takes them to a control plane, and they are counted only. */
   readonly folder: string | undefined;
   readonly count: (type: AlertType) => void;
+  /** Told how many wait and were dropped, whenever that changes. */
+  readonly onCounts?: (counts: Alerts['counts']) => void;
   readonly logger: Logger;
 }
 
@@ -46,10 +49,12 @@ const RETRY_AFTER_MS = 5_000;
 const MAX_RETRY_AFTER_MS = 60_000;
 const CLOSE_WITHIN_MS = 2_000;
 
-export async function openAlerts({ clusterId, writer, folder, count, logger }: AlertsOptions): Promise<Alerts> {
+export async function openAlerts(options: AlertsOptions): Promise<Alerts> {
+  const { clusterId, writer, folder, count, onCounts, logger } = options;
   const parse = (value: unknown) => alertSchema.safeParse(value).data;
   const spool = folder === undefined ? undefined : await Spool.open({ folder, maxItems: MAX_WAITING, parse });
   const told = new Set<string>();
+  const mark = isSimulated(clusterId) ? ({ simulated: true } as const) : {};
   let controlPlane: Pick<ControlPlane, 'signal'> | undefined;
   let retry: NodeJS.Timeout | undefined;
   let failures = 0;
@@ -66,12 +71,15 @@ export async function openAlerts({ clusterId, writer, folder, count, logger }: A
       return 'drop';
     }
   };
+  const tellCounts = () => spool && onCounts?.(spool.counts);
   const deliver = async (): Promise<void> => {
+    tellCounts();
     if (!controlPlane || !spool || spool.counts.waiting === 0) return;
     clearTimeout(retry);
     try {
       await spool.deliver(send);
       failures = 0;
+      tellCounts();
     } catch (error) {
       if (failures === 0) logger.warn({ err: error }, 'alerts wait for the control plane');
       const waitMs = Math.min(RETRY_AFTER_MS * 2 ** failures, MAX_RETRY_AFTER_MS);
@@ -86,7 +94,7 @@ export async function openAlerts({ clusterId, writer, folder, count, logger }: A
     told.add(id);
     const [oldest] = told;
     if (told.size > REMEMBERED && oldest !== undefined) told.delete(oldest);
-    const alert: Alert = { id, type, ...ALERTS[type], at: new Date().toISOString(), writer, ...about };
+    const alert: Alert = { id, type, ...ALERTS[type], at: new Date().toISOString(), writer, ...mark, ...about };
     count(type);
     // What is known of the cause is logged where it is met.
     logger.info({ raised: type, ...about }, alert.summary);

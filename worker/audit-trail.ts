@@ -17,7 +17,6 @@ import { createHeadLeases, sharedKey } from '../activities/kubernetes/writer.ts'
 import type { Admission } from '../activities/package/admission.ts';
 import { freeTextFilter } from '../activities/audit/free-text.ts';
 import type { Bucket } from '../activities/s3/bucket.ts';
-import { openBucket } from '../activities/s3/bucket.ts';
 import { checkHead, parseHeadKeys } from '../client/audit-keys.ts';
 import { sha256 } from '../client/sha256.ts';
 import type { AuditEvent, AuditHead } from '../domain/audit.ts';
@@ -50,6 +49,8 @@ export interface AuditTrail extends Pick<AuditLog, 'append'> {
    * @throws {ConnectorError} AUDIT_UNAVAILABLE, S3_UNAVAILABLE, AUDIT_BROKEN
    */
   secure(): Promise<void>;
+  /** Whether the disk has room for what a package will have to record. */
+  hasRoom(): Promise<boolean>;
   upload(): Promise<Pick<UploadResult, 'objects' | 'manifests'>>;
   /** The same without waiting; what fails is told in the log and tried again later. */
   uploadLater(): void;
@@ -87,6 +88,8 @@ export interface AuditTrailOptions {
   readonly version: string;
   /** With the rights for the state namespace. */
   readonly api: KubeApi;
+  /** Where the log is uploaded to; closed with the trail. */
+  readonly bucket: Bucket | undefined;
   readonly watchers: readonly AuditWatcher[];
   /** For what the log cannot tell, because it is about the log. */
   readonly raise: Alerts['raise'];
@@ -106,7 +109,7 @@ const now = () => new Date();
 
 /** Opens the trail and records that a worker began. */
 export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditTrail> {
-  const { config, version, api, watchers, raise, logger } = options;
+  const { config, version, api, bucket, watchers, raise, logger } = options;
   const { clusterId, writer } = config;
   const dir = join(config.dataDir, 'audit');
   const key = createHeadKey(await sharedKey(api, HEAD_KEY, config.stateNamespace));
@@ -114,7 +117,6 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
   const lease = { name: leaseNameOf(clusterId, writer), clusterId, holder: writer, roles: config.roles };
   const base = chainOf(clusterId, writer);
   const published = headIn(await leases.read(lease.name), { key, base, logger });
-  const bucket = config.s3 && openBucket(config.s3);
   const elsewhere = async () => {
     if (!bucket) return [];
     const source = { bucket, prefix: prefixOf(config), chain: base, sha256 };
@@ -194,7 +196,7 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
   }
   await record('worker.started', {
     version,
-    bucket: config.s3?.bucket ?? null,
+    bucket: bucket?.name ?? null,
     objectLock,
     headKey: key.keyId,
     settings: sha256(canonicalJson(withoutSecrets(config))),
@@ -216,10 +218,11 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
       }
       return admitted;
     },
+    hasRoom: async () => (await freeBytes(dir)) >= ROOM_BYTES,
     async secure() {
-      const { bavail, bsize } = await statfs(dir);
-      if (bavail * bsize < ROOM_BYTES) {
-        logger.error({ alert: 'audit-unavailable', freeBytes: bavail * bsize }, 'the disk of the audit log is full');
+      const free = await freeBytes(dir);
+      if (free < ROOM_BYTES) {
+        logger.error({ alert: 'audit-unavailable', freeBytes: free }, 'the disk of the audit log is full');
         throw new ConnectorError('AUDIT_UNAVAILABLE', `Less than ${ROOM_BYTES} bytes are free.`);
       }
       await upload();
@@ -267,6 +270,11 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
   };
 }
 
+async function freeBytes(dir: string): Promise<number> {
+  const { bavail, bsize } = await statfs(dir);
+  return bavail * bsize;
+}
+
 interface Expected {
   readonly key: HeadKey;
   /** The chain that this writer began with. */
@@ -288,7 +296,7 @@ function headIn(lease: HeadLease | undefined, { key, base, logger }: Expected): 
   return undefined;
 }
 
-function prefixOf({ clusterId }: WorkerConfig): string {
+export function prefixOf({ clusterId }: Pick<WorkerConfig, 'clusterId'>): string {
   return `byoc/${clusterId}`;
 }
 

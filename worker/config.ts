@@ -11,12 +11,17 @@ import { ConnectorError } from '../domain/errors.ts';
 import type { Role } from '../domain/names.ts';
 import { CLUSTER_ID, STATE_NAMESPACE } from '../domain/names.ts';
 import { isPrivateAddress } from '../domain/private-address.ts';
-import { refuseUnverified, tlsFilesOf } from '../domain/tls-settings.ts';
-import type { Environment } from '../domain/tls-settings.ts';
-import { ROLES } from '../domain/vault-setup.ts';
+import { SIMULATED_CLUSTER } from '../domain/simulation.ts';
+import { refuseUnverified, TLS_SETTINGS, tlsFilesOf, unverifiedBy } from '../domain/tls-settings.ts';
+import type { Environment, TlsPart } from '../domain/tls-settings.ts';
+import { ROLES, VAULT_LOGINS } from '../domain/vault-setup.ts';
 import type { AgentConfig } from './agent/settings.ts';
 import { AGENT_SETTINGS, agentConfigOf } from './agent/settings.ts';
-import { readVaultSettings } from './vault-settings.ts';
+import { readSimulation, refuseOtherCluster } from './simulation/settings.ts';
+import { readVaultSettings, VAULT_LOGIN, VAULT_SETTINGS } from './vault-settings.ts';
+
+/** What goes together is told whatever else is wrong, so that everything is told at once. */
+const always = () => true;
 
 /** RFC 1123. */
 const NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
@@ -95,53 +100,69 @@ const settingsSchema = z
     BYOC_KUBE_CONTEXT: z.string().min(1).optional(),
     ...AGENT_SETTINGS,
     LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+    /** Set where readSimulation has let it pass. */
+    SIMULATION: z.literal('true').optional(),
+    BYOC_SIMULATION_ALLOWED: z.string().optional(),
   })
-  .refine(({ BYOC_ROLES, NODE_ENV }) => BYOC_ROLES !== undefined || NODE_ENV !== 'production', {
+  .refine(({ BYOC_ROLES, NODE_ENV, SIMULATION }) => BYOC_ROLES ?? SIMULATION ?? NODE_ENV !== 'production', {
     path: ['BYOC_ROLES'],
     message: 'is missing, and so is --role: in production each role is a process with an account of its own',
+    when: always,
   })
-  .refine((settings) => !rolesOf(settings).includes('execution') || settings.COSIGN_KEY || settings.VAULT_ADDR, {
+  .refine((settings) => !rolesOf(settings).includes('execution') || settings.COSIGN_KEY || hasLogins(settings), {
     path: ['VAULT_ADDR'],
     message: 'is missing, and so is COSIGN_KEY: one of them must say where the signing keys are',
+    when: always,
   })
   .refine(({ BYOC_PAYLOAD_CODEC, VAULT_ADDR }) => BYOC_PAYLOAD_CODEC === 'off' || VAULT_ADDR !== undefined, {
     path: ['BYOC_PAYLOAD_CODEC'],
     message: 'is vault; VAULT_ADDR must be set too',
+    when: always,
   })
   .refine(({ BYOC_ROLES, CONTROL_PLANE_URL }) => !BYOC_ROLES?.includes('registration') || CONTROL_PLANE_URL, {
     path: ['CONTROL_PLANE_URL'],
     message: 'is missing; the role registration is told by it whom to register with',
+    when: always,
   })
   .refine(({ BYOC_ROLES, PROM_URL }) => !BYOC_ROLES?.includes('metrics') || PROM_URL, {
     path: ['PROM_URL'],
     message: 'is missing; the role metrics is told by it what to read',
+    when: always,
   })
-  .refine((settings) => !settings.CONTROL_PLANE_URL || isMissingRole(settings, 'registration') || settings.VAULT_ADDR, {
+  .refine((settings) => !settings.CONTROL_PLANE_URL || isMissingRole(settings, 'registration') || hasLogins(settings), {
     path: ['CONTROL_PLANE_URL'],
     message: 'is set; VAULT_ADDR must be too, because the control plane knows a cluster by what its Vault says',
+    when: always,
   })
   .refine(({ BYOC_S3_SSE, BYOC_S3_KMS_KEY_ID }) => BYOC_S3_KMS_KEY_ID === undefined || BYOC_S3_SSE === 'aws:kms', {
     path: ['BYOC_S3_KMS_KEY_ID'],
     message: 'names a key; BYOC_S3_SSE must be aws:kms',
+    when: always,
   })
   .refine((settings) => !settings.PROM_URL || isMissingRole(settings, 'metrics') || settings.INSIGHT_URL, {
     path: ['INSIGHT_URL'],
     message: 'is missing; PROM_URL is set, and what is read there goes to it',
+    when: always,
   })
-  .refine((settings) => !settings.PROM_URL || isMissingRole(settings, 'metrics') || settings.VAULT_ADDR, {
+  .refine((settings) => !settings.PROM_URL || isMissingRole(settings, 'metrics') || hasLogins(settings), {
     path: ['PROM_URL'],
     message: 'is set; VAULT_ADDR must be too, because the Insight Engine knows a cluster by what its Vault says',
+    when: always,
   })
   .refine(({ PROM_USERNAME, PROM_PASSWORD }) => (PROM_USERNAME === undefined) === (PROM_PASSWORD === undefined), {
     path: ['PROM_PASSWORD'],
     message: 'goes with PROM_USERNAME: set both or none',
+    when: always,
   })
   .refine(({ PROM_USERNAME, PROM_TOKEN }) => PROM_USERNAME === undefined || PROM_TOKEN === undefined, {
     path: ['PROM_TOKEN'],
     message: 'and PROM_USERNAME are two ways to log in: set one',
+    when: always,
   });
 
 export interface WorkerConfig {
+  /** Whether nothing is real, see simulation/. */
+  readonly simulated: boolean;
   readonly clusterId: string;
   /** At least one; of a role that is not among them nothing is set below, and no login is read. */
   readonly roles: readonly Role[];
@@ -199,25 +220,115 @@ export interface MetricsSettings {
   };
 }
 
+/** What is wrong with a setting, as a sentence without its end; it begins with the name of the setting. */
+export interface SettingProblem {
+  readonly setting: string;
+  readonly says: string;
+}
+
 /** @throws {ConnectorError} CONFIG_INVALID, naming every setting that is wrong. */
 export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   refuseUnverified(env);
+  const checked = checkConfig(env);
+  if ('config' in checked) return checked.config;
+  throw new ConnectorError('CONFIG_INVALID', `${checked.problems.map(({ says }) => says).join('; ')}.`);
+}
+
+/** All settings that the worker reads, those of Temporal and AWS left out, which their own libraries read. */
+export function settingNames(): string[] {
+  const logins = VAULT_LOGINS.flatMap((role) => VAULT_LOGIN.flatMap((name) => [name, `${name}_${role.toUpperCase()}`]));
+  const files = Object.values(TLS_SETTINGS).flatMap((names) => Object.values(names));
+  return [...Object.keys(settingsSchema.shape), ...VAULT_SETTINGS, ...logins, ...files, 'NODE_NAME', 'VAULT_TOKEN'];
+}
+
+/** The same as `readConfig`, without refusing what would turn the check of certificates off: for whoever tells of it. */
+export function checkConfig(
+  env: NodeJS.ProcessEnv,
+): { readonly config: WorkerConfig } | { readonly problems: readonly SettingProblem[] } {
+  const off = unverifiedBy(env);
   // An empty variable is how shells and charts say "not set".
-  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
-  const parsed = settingsSchema.safeParse({ ...clusterOfNode(given), ...given });
-  if (!parsed.success) {
-    const wrong = parsed.error.issues.map(({ path, message, code }) => {
-      const missing = code === 'invalid_type' && !(String(path[0]) in given);
-      return `${path.join('.')} ${missing ? 'is missing' : message}`;
-    });
-    throw new ConnectorError('CONFIG_INVALID', `${wrong.join('; ')}.`);
+  const given = Object.fromEntries(Object.entries(env).filter(([name, value]) => value !== '' && !off.includes(name)));
+  const mode = modeOf(given);
+  if ('problems' in mode) return mode;
+  const { simulated } = mode;
+  const named = simulated ? { BYOC_CLUSTER_ID: SIMULATED_CLUSTER } : clusterOfNode(given);
+  const parsed = settingsSchema.safeParse({ ...named, ...given, SIMULATION: simulated ? 'true' : undefined });
+  const problems = (parsed.error?.issues ?? []).map((issue): SettingProblem => {
+    const isMissing = issue.code === 'invalid_type' && !(String(issue.path[0]) in given);
+    const what = isMissing ? 'is missing' : sentenceOf(issue);
+    return { setting: String(issue.path[0]), says: `${issue.path.join('.')} ${what}` };
+  });
+  const more = problemsOfParts(given);
+  if (!parsed.success || more.length > 0) return { problems: [...problems, ...more] };
+  return { config: configOf(parsed.data, given, simulated) };
+}
+
+/** Whether this is a simulation; in the wrong place nothing else of the settings says anything. */
+function modeOf(
+  given: NodeJS.ProcessEnv,
+): { readonly simulated: boolean } | { readonly problems: readonly SettingProblem[] } {
+  try {
+    const simulated = readSimulation(given);
+    if (given['BYOC_CLUSTER_ID'] !== undefined) refuseOtherCluster(given['BYOC_CLUSTER_ID'], simulated);
+    return { simulated };
+  } catch (error) {
+    if (!(error instanceof ConnectorError)) throw error;
+    const says = error.detail.replace(/\.$/, '');
+    return { problems: [{ setting: /^\w+/.exec(says)?.[0] ?? '', says }] };
   }
-  const settings = parsed.data;
+}
+
+/** The end of a sentence that begins with the name of the setting. Values are not shown: one may be a secret. */
+function sentenceOf(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return `must be a ${issue.expected}`;
+    case 'invalid_format':
+      return issue.format === 'url' ? 'must be an address, such as https://host.example.com' : issue.message;
+    case 'invalid_value':
+      return `must be ${issue.values.map(String).join(' or ')}`;
+    case 'too_small':
+      return issue.origin === 'string' ? 'is empty' : `must be at least ${issue.minimum}`;
+    case 'too_big':
+      return `must be at most ${issue.maximum}`;
+    default:
+      return issue.message;
+  }
+}
+
+/** What the parts' own readers refuse, each by itself. */
+function problemsOfParts(given: NodeJS.ProcessEnv): SettingProblem[] {
+  const address = URL.parse(given['VAULT_ADDR'] ?? ''); // what is no address is told by the schema
+  const wanted = z.object({ BYOC_ROLES: settingsSchema.shape.BYOC_ROLES }).safeParse(given).data;
+  const roles = address && wanted ? rolesOf({ ...given, ...wanted }) : [];
+  const agent = z.object({ ...AGENT_SETTINGS }).safeParse(given).data;
+  const parts = Object.keys(TLS_SETTINGS) as TlsPart[]; // the table's own keys
+  const reads = [
+    ...roles.map((role) => () => readVaultSettings(given, role)),
+    ...(agent ? [() => agentConfigOf(agent, '', {})] : []),
+    ...parts.map((part) => () => tlsFilesOf(given, part)),
+  ];
+  const says = reads.flatMap((read) => {
+    try {
+      read();
+      return [];
+    } catch (error) {
+      if (!(error instanceof ConnectorError)) throw error;
+      return [error.detail.replace(/\.$/, '')];
+    }
+  });
+  return [...new Set(says)].map((one) => ({ setting: /^\w+/.exec(one)?.[0] ?? '', says: one }));
+}
+
+/** @throws {ConnectorError} CONFIG_INVALID, for what the parts' own readers refuse */
+function configOf(settings: Settings, given: NodeJS.ProcessEnv, simulated: boolean): WorkerConfig {
+  refuseOtherCluster(settings.BYOC_CLUSTER_ID, simulated); // also for the name of a node
   const roles = rolesOf(settings);
   const loginOf = (role: Role) => (roles.includes(role) ? readVaultSettings(given, role) : undefined);
   const controlPlane = roles.includes('registration') ? controlPlaneSettings(settings, given) : undefined;
   const metrics = roles.includes('metrics') ? metricsSettings(settings, given) : undefined;
   return {
+    simulated,
     clusterId: settings.BYOC_CLUSTER_ID,
     roles,
     dataDir: resolve(settings.BYOC_DATA_DIR),
@@ -267,9 +378,11 @@ function parseRoles(text: string, { addIssue }: { addIssue(message: string): voi
 }
 
 /** In development one process does all that there are settings for. */
-function rolesOf({ BYOC_ROLES, CONTROL_PLANE_URL, PROM_URL }: RoleSettings): readonly Role[] {
+function rolesOf({ BYOC_ROLES, CONTROL_PLANE_URL, ...settings }: RoleSettings): readonly Role[] {
   if (BYOC_ROLES) return BYOC_ROLES;
-  const isSet = { registration: CONTROL_PLANE_URL !== undefined, metrics: PROM_URL !== undefined, execution: true };
+  // In simulation metrics need no source.
+  const metrics = settings.SIMULATION === 'true' ? settings.INSIGHT_URL : settings.PROM_URL;
+  const isSet = { registration: CONTROL_PLANE_URL !== undefined, metrics: metrics !== undefined, execution: true };
   return ROLES.filter((role) => isSet[role]);
 }
 
@@ -281,6 +394,13 @@ interface RoleSettings {
   readonly BYOC_ROLES?: readonly Role[] | undefined;
   readonly CONTROL_PLANE_URL?: string | undefined;
   readonly PROM_URL?: string | undefined;
+  readonly INSIGHT_URL?: string | undefined;
+  readonly SIMULATION?: string | undefined;
+}
+
+/** Whether keys and tokens can be had: from Vault, or made up. */
+function hasLogins(settings: { readonly VAULT_ADDR?: string | undefined } & RoleSettings): boolean {
+  return settings.VAULT_ADDR !== undefined || settings.SIMULATION !== undefined;
 }
 
 /** In production each node of a cluster would pass for another one. */
@@ -316,7 +436,7 @@ function controlPlaneSettings(settings: Settings, given: Environment): ControlPl
 }
 
 function metricsSettings(settings: Settings, given: Environment): MetricsSettings | undefined {
-  const { PROM_URL, INSIGHT_URL } = settings;
+  const { SIMULATION, PROM_URL = SIMULATION && 'simulated:', INSIGHT_URL } = settings;
   if (!PROM_URL || !INSIGHT_URL) return undefined;
   return {
     prometheus: {

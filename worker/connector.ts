@@ -72,7 +72,7 @@ export async function createConnector(
 /** Each role is loaded only where it runs: a process that only beats has no room for what writes to the cluster. */
 async function startRoles(foundation: Foundation): Promise<RoleRun[]> {
   const { config, client } = foundation;
-  const { controlPlane, registrationVault, metrics, metricsVault } = config;
+  const { controlPlane, registrationVault, metrics, metricsVault, simulated } = config;
   const roles: RoleRun[] = [];
   let freeze: (() => FreezeState) | undefined;
   if (config.roles.includes('execution')) {
@@ -81,11 +81,11 @@ async function startRoles(foundation: Foundation): Promise<RoleRun[]> {
     roles.push(execution);
     freeze = execution.freeze;
   }
-  if (controlPlane && registrationVault) {
+  if (controlPlane && (registrationVault || simulated)) {
     const { startRegistration } = await import('./roles/registration.ts');
     roles.push(await startRegistration(foundation, { controlPlane, vault: registrationVault, freeze }));
   }
-  if (metrics && metricsVault) {
+  if (metrics && (metricsVault || simulated)) {
     const { startMetrics } = await import('./roles/metrics.ts');
     roles.push(await startMetrics(foundation, { metrics, vault: metricsVault }));
   } else {

@@ -21,6 +21,7 @@ import { scheduleIdOf, taskQueueOf, VERSION } from '../domain/names.ts';
 import type { Alerts } from './alerts.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import type { ControlPlaneSettings } from './config.ts';
+import type { Foundation } from './foundation.ts';
 import { LinkWatch, warningIn } from './link-watch.ts';
 import type { Metrics } from './metrics/registry.ts';
 import { createNewsTeller } from './news.ts';
@@ -52,6 +53,7 @@ export interface LinkOptions {
   /** Where the control plane is reported on as a part among others; heartbeats carry all of them. */
   readonly health: Health;
   readonly metrics: Pick<Metrics, 'setControlPlaneLost' | 'onScheduleRun'>;
+  readonly closeLast: Foundation['closeLast'];
   readonly logger: Logger;
 }
 
@@ -136,6 +138,7 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Role
   });
   await reconcileSchedules(client.schedule, linkSchedules(clusterId, options.workflowQueue));
   alerts.deliverThrough(controlPlane);
+  options.closeLast(() => controlPlane.close()); // alerts go through it to the end
 
   return {
     worker,
@@ -145,9 +148,7 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Role
       await running;
     },
     shutdown: () => worker.shutdown(),
-    async close() {
-      await controlPlane.close();
-    },
+    close: () => Promise.resolve(),
   };
 }
 

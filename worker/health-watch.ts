@@ -3,7 +3,7 @@ import type { KeySource } from '../activities/sigstore/keys.ts';
 import type { PolicySource } from '../activities/policy/load-policy.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { FreezeState } from '../domain/freeze.ts';
-import type { Finding, Health } from '../domain/health.ts';
+import type { Finding, Health, PartName } from '../domain/health.ts';
 import type { AuditState } from './audit-trail.ts';
 
 export interface HealthSources {
@@ -30,26 +30,27 @@ const KEYS_EVERY_MS = 5 * 60_000;
 const AGAIN_WITHIN_MS = 30_000;
 const ANSWERED_WITHIN_MS = 3_000;
 
-interface Look {
+export interface Look {
   readonly everyMs: number;
   readonly look: () => Promise<Finding>;
 }
 
 /** By the name of the part. */
-export type Looks = Readonly<Record<string, Look>>;
+export type Looks = Readonly<Partial<Record<PartName, Look>>>;
 
 /** Looks now and then at the parts that nothing else reports on. Each look is on its own: one that hangs holds up no other. */
 export async function watchHealth(health: Health, looks: Looks): Promise<HealthWatch> {
-  const timers = new Map<string, NodeJS.Timeout>();
+  const timers = new Map<PartName, NodeJS.Timeout>();
   let isClosed = false;
-  const lookAt = async (name: string, one: Look): Promise<void> => {
+  const lookAt = async (name: PartName, one: Look): Promise<void> => {
     const finding = await one.look().catch(findingOf);
     health.report(name, finding);
     if (isClosed) return;
     const waitMs = finding.state === 'ok' ? one.everyMs : Math.min(one.everyMs, AGAIN_WITHIN_MS);
     timers.set(name, setTimeout(() => void lookAt(name, one), waitMs).unref());
   };
-  await Promise.all(Object.entries(looks).map(([name, one]) => lookAt(name, one)));
+  const all = Object.entries(looks) as [PartName, Look][]; // which is what it has
+  await Promise.all(all.map(([name, one]) => lookAt(name, one)));
   return {
     close() {
       isClosed = true;

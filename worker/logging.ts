@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import type { WorkerConfig } from './config.ts';
 
 /** JSON lines on stderr: values are data, so no input can forge a line. Temporal's own messages go the same way. */
-export function createLogger(level: WorkerConfig['logLevel'], fields: Record<string, string>): Logger {
+export function createLogger(level: WorkerConfig['logLevel'], fields: Record<string, string | true>): Logger {
   const formatters = { level: (label: string) => ({ level: label }) };
   const timestamp = pino.stdTimeFunctions.isoTime;
   return pino({ level, base: fields, timestamp, messageKey: 'message', formatters }, pino.destination(2));

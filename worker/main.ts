@@ -8,7 +8,11 @@ import { createLogger, installTemporalLogger } from './logging.ts';
 
 try {
   const config = readConfig({ ...process.env, ...readArguments(process.argv.slice(2)) });
-  const logger = createLogger(config.logLevel, { cluster: config.clusterId, writer: config.writer });
+  const logger = createLogger(config.logLevel, {
+    cluster: config.clusterId,
+    writer: config.writer,
+    ...(config.simulated && { simulated: true }),
+  });
   installTemporalLogger(logger);
   const connector = await createConnector(config, process.env, logger);
   forgetStart();

@@ -2,21 +2,20 @@ import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
 import type { NativeConnection } from '@temporalio/worker';
 import type { Logger } from 'pino';
-import { toApplicationFailure } from '../activities/failure.ts';
 import type { Identity } from '../activities/vault/identity.ts';
 import { createInsight } from '../activities/insight/client.ts';
-import type { MetricsActivities } from '../activities/insight/metrics.ts';
 import { createMetricsActivities } from '../activities/insight/metrics.ts';
 import { Spool } from '../activities/insight/spool.ts';
+import type { Prometheus } from '../activities/prometheus/client.ts';
 import { createPrometheus } from '../activities/prometheus/client.ts';
 import { loadMetricsConfig } from '../activities/prometheus/load-config.ts';
 import { createKeyedHash } from '../activities/redact/keyed-hash.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
-import { ConnectorError } from '../domain/errors.ts';
-import type { Collected, Delivered } from '../domain/metrics.ts';
 import { metricsQueueOf } from '../domain/names.ts';
 import { createRedactor } from '../domain/redact/redactor.ts';
 import type { MetricsSettings } from './config.ts';
+import type { MetricsWatchOptions } from './metrics-watch.ts';
+import { watchMetrics } from './metrics-watch.ts';
 import type { RoleRun } from './roles/role.ts';
 import { metricsSchedules, reconcileSchedules } from './schedules.ts';
 import type { RoleWorkflows } from './workflows.ts';
@@ -28,6 +27,8 @@ export interface MetricsOptions {
   readonly writer: string;
   readonly dataDir: string;
   readonly identity: Identity;
+  /** In the place of Prometheus. */
+  readonly source?: Prometheus | undefined;
   /** What hashes are made with, the same in all pods of a cluster. */
   readonly redactionKey: Uint8Array;
   readonly connection: NativeConnection;
@@ -36,6 +37,9 @@ export interface MetricsOptions {
   readonly workflowQueue: string;
   readonly workflows: RoleWorkflows;
   readonly client: Client;
+  readonly health: MetricsWatchOptions['health'];
+  readonly metrics: MetricsWatchOptions['metrics'];
+  readonly audit: { readonly record: MetricsWatchOptions['record'] };
   readonly logger: Logger;
 }
 
@@ -44,10 +48,10 @@ export interface MetricsOptions {
  * @throws {ConnectorError} CONFIG_INVALID, SPOOL_UNAVAILABLE
  */
 export async function createMetricsStream(options: MetricsOptions): Promise<RoleRun> {
-  const { settings, clusterId, writer, connection, namespace, client, logger } = options;
+  const { settings, clusterId, writer, connection, namespace, client, health, metrics, logger } = options;
   const now = () => new Date();
   const config = await loadMetricsConfig(settings.configPath);
-  const prometheus = createPrometheus(settings.prometheus);
+  const prometheus = options.source ?? createPrometheus(settings.prometheus);
   const { maxAgeMs, maxBytes } = settings.insight;
   const insight = createInsight(settings.insight, options.identity, now);
   const spool = await Spool.open(join(options.dataDir, 'metrics'), { maxAgeMs, maxBytes }, now);
@@ -58,7 +62,7 @@ export async function createMetricsStream(options: MetricsOptions): Promise<Role
     namespace,
     taskQueue: metricsQueueOf(clusterId, writer),
     ...options.workflows,
-    activities: tellTrouble(activities, logger),
+    activities: watchMetrics(activities, { spool, health, metrics, record: options.audit.record, logger }),
     dataConverter,
     maxConcurrentActivityTaskExecutions: 2,
     shutdownGraceTime: '5s',
@@ -73,48 +77,3 @@ export async function createMetricsStream(options: MetricsOptions): Promise<Role
     },
   };
 }
-
-/** Once when something begins to fail and once when it is over, however often the schedule comes round. */
-function tellTrouble(activities: MetricsActivities, logger: Logger): MetricsActivities & Record<string, () => unknown> {
-  const failing = new Map<keyof MetricsActivities, string>();
-  let given = 0;
-
-  async function watched<T>(
-    name: keyof MetricsActivities,
-    work: () => Promise<T>,
-    onDone: (result: T) => void,
-  ): Promise<T> {
-    try {
-      const result = await work();
-      if (failing.delete(name)) logger.info({ activity: name }, 'metrics flow again');
-      onDone(result);
-      return result;
-    } catch (error) {
-      const code = error instanceof ConnectorError ? error.code : 'INTERNAL';
-      if (failing.get(name) !== code)
-        logger.error({ alert: ALERTS[name], activity: name, code, err: error }, TOLD[name]);
-      failing.set(name, code);
-      throw toApplicationFailure(error);
-    }
-  }
-
-  const onCollected = ({ failed, partial, omitted }: Collected) => {
-    if (failed.length + partial.length + omitted.series > 0)
-      logger.warn({ failed, partial, omitted }, 'metrics are incomplete');
-  };
-  const onDelivered = ({ dropped }: Delivered) => {
-    const total = Object.values(dropped).reduce((sum, count) => sum + count, 0);
-    if (total > given) logger.error({ alert: 'metrics-dropped', dropped }, 'metrics were given up');
-    given = total;
-  };
-  return {
-    collectMetrics: () => watched('collectMetrics', activities.collectMetrics, onCollected),
-    deliverMetrics: () => watched('deliverMetrics', activities.deliverMetrics, onDelivered),
-  };
-}
-
-const ALERTS = { collectMetrics: 'metrics-unread', deliverMetrics: 'metrics-undelivered' } as const;
-const TOLD = {
-  collectMetrics: 'metrics cannot be read from Prometheus',
-  deliverMetrics: 'metrics cannot be delivered to the Insight Engine; they are kept for an hour',
-} as const;

@@ -63,7 +63,13 @@ export async function createWorker(
 const KEYWORD = 2;
 
 /** The connector's search attributes that the namespace knows as keywords; setting another would fail workflow tasks for ever. */
-export async function registeredSearchAttributes({ connection, namespace }: TemporalAccess): Promise<string[]> {
+export async function registeredSearchAttributes({
+  connection,
+  namespace,
+}: {
+  readonly connection: Pick<NativeConnection, 'operatorService'>;
+  readonly namespace: string;
+}): Promise<string[]> {
   const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
   return Object.values(SEARCH_ATTRIBUTES).filter((name) => customAttributes?.[name] === KEYWORD);
 }

@@ -11,8 +11,10 @@ const addressSchema = z.object({
   VAULT_NAMESPACE: z.string().optional(),
 });
 
+export const VAULT_SETTINGS = Object.keys(addressSchema.shape);
+
 /** Who a role is there. */
-const LOGIN = ['VAULT_ROLE_ID', 'VAULT_SECRET_ID', 'VAULT_SECRET_ID_FILE', 'VAULT_SECRET_ID_WRAPPED_AT'] as const;
+export const VAULT_LOGIN = ['VAULT_ROLE_ID', 'VAULT_SECRET_ID', 'VAULT_SECRET_ID_FILE', 'VAULT_SECRET_ID_WRAPPED_AT'] as const;
 
 /**
  * The settings of Vault for a role. Where a process has several, each has a login of its own: `VAULT_ROLE_ID_METRICS` with
@@ -41,8 +43,8 @@ export function readVaultSettings(
 
 function authOf(env: Readonly<Record<string, string | undefined>>, role: VaultRole): VaultSettings['auth'] {
   const ofRole = `_${role.toUpperCase()}`;
-  const suffix = LOGIN.some((name) => env[name + ofRole]) ? ofRole : '';
-  const [roleId, value, file, wrappedAt] = LOGIN.map((name) => env[name + suffix]);
+  const suffix = VAULT_LOGIN.some((name) => env[name + ofRole]) ? ofRole : '';
+  const [roleId, value, file, wrappedAt] = VAULT_LOGIN.map((name) => env[name + suffix]);
   if (roleId && value && file) {
     throw new ConnectorError('CONFIG_INVALID', `Of VAULT_SECRET_ID${suffix} and its _FILE only one may be set.`);
   }

@@ -9,9 +9,13 @@ import { ConnectorError } from '../domain/errors.ts';
 import type { Role } from '../domain/names.ts';
 import { metricsQueueOf, taskQueueOf } from '../domain/names.ts';
 import type { WorkerConfig } from './config.ts';
+import { releaseOf } from './release.ts';
 
 /** The workflows of a worker; none where its process runs them on the queue of another of its roles. */
-export type RoleWorkflows = Pick<WorkerOptions, 'workflowBundle' | 'debugMode' | 'maxCachedWorkflows'>;
+export type RoleWorkflows = Pick<
+  WorkerOptions,
+  'workflowBundle' | 'workerDeploymentOptions' | 'debugMode' | 'maxCachedWorkflows'
+>;
 
 /**
  * A few short runs at a time, all of them ours: a thread of their own would take 35 MiB, most of it a second copy of
@@ -65,15 +69,17 @@ async function workflowsOf(
   failureConverterPath?: string,
 ): Promise<RoleWorkflows> {
   const built = config.workflowBundle ?? fileURLToPath(new URL(`../${BUNDLES[which]}`, import.meta.url));
+  const workerDeploymentOptions = releaseOf(config.clusterId);
   if (config.workflowBundle || existsSync(built)) {
     if (failureConverterPath !== undefined) await assertDiscreet(built);
-    return { workflowBundle: { codePath: built } };
+    return { workerDeploymentOptions, workflowBundle: { codePath: built } };
   }
   const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
   const pathOf = (name: string) => fileURLToPath(new URL(`../workflows/${name}.${extension}`, import.meta.url));
   const { payloadConverterPath } = dataConverter;
   const logger = new DefaultLogger('WARN');
   return {
+    workerDeploymentOptions,
     workflowBundle: await bundleWorkflowCode({
       workflowsPath: pathOf(which),
       workflowInterceptorModules: [pathOf('interceptors')],

@@ -6,6 +6,7 @@ import { dayOf, isChainId, parseAuditEvent, sealEntry } from '../../domain/audit
 import type { DetailOf } from '../../domain/audit-catalogue.ts';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
+import { isSimulated } from '../../domain/simulation.ts';
 import type { ChainTail } from './chain-folder.ts';
 import { readTail } from './chain-folder.ts';
 import type { KnownFile } from './day-file.ts';
@@ -272,7 +273,8 @@ class ChainWriter implements AuditLog {
   #seal(event: AuditEvent, time: string, waiting?: Waiting): Sealed {
     const { chain, sha256 } = this.#options;
     const seq = this.#tip.seq + 1;
-    const entry: AuditEntry = { ...event, v: 1, chain, seq, time, prev: this.#tip.hash };
+    const simulated = isSimulated(chain) ? ({ simulated: true } as const) : {};
+    const entry: AuditEntry = { ...event, ...simulated, v: 1, chain, seq, time, prev: this.#tip.hash };
     const { line, hash } = sealEntry(sha256, entry);
     const { eventId } = event;
     return { eventId, receipt: { seq, hash }, time, line: Buffer.from(`${line}\n`), ...(waiting ? { waiting } : {}) };

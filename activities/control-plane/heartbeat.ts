@@ -1,5 +1,6 @@
 import type { SignedHead } from '../../domain/audit-head.ts';
 import { parseSignedHead } from '../../domain/audit-head.ts';
+import { isSimulated } from '../../domain/simulation.ts';
 import type { ComponentHealth, Heartbeat } from '../../domain/control-plane.ts';
 import type { HeadLeases } from '../kubernetes/writer.ts';
 import type { PolicySource } from '../policy/load-policy.ts';
@@ -51,6 +52,7 @@ export async function describeHeartbeat(deps: HeartbeatDeps): Promise<Heartbeat>
     ...(clockOffsetMs !== undefined && { clockOffsetMs }),
     ...(policyDigest && { policyDigest }),
     alerts: deps.alerts(),
+    ...(isSimulated(clusterId) && { simulated: true }),
   };
 }
 

@@ -1,6 +1,7 @@
 import type { Registration } from '../../domain/control-plane.ts';
 import type { Digest } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
+import { isSimulated } from '../../domain/simulation.ts';
 import type { Role } from '../../domain/names.ts';
 import type { ClusterFacts } from '../kubernetes/cluster-facts.ts';
 import type { LoadedPolicy, PolicySource } from '../policy/load-policy.ts';
@@ -46,6 +47,7 @@ export async function describeRegistration(deps: RegistrationDeps): Promise<Regi
     versions,
     ...(policy && { policyDigest: policy.digest }),
     auditKeys: [...deps.auditKeys],
+    ...(isSimulated(clusterId) && { simulated: true }),
   };
 }
 

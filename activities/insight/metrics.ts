@@ -6,6 +6,7 @@ import type { Collected, Delivered, MetricsBatch, MetricsConfig, Series } from '
 import { redactLabels } from '../../domain/redact/labels.ts';
 import type { Redactor } from '../../domain/redact/redactor.ts';
 import { addCounts } from '../../domain/redact/redactor.ts';
+import { isSimulated } from '../../domain/simulation.ts';
 import type { Prometheus } from '../prometheus/client.ts';
 import type { Insight } from './client.ts';
 import { InsightBusy } from './client.ts';
@@ -42,6 +43,7 @@ const compress = promisify(gzip);
 export function createMetricsActivities(deps: MetricsDeps): MetricsActivities {
   const { clusterId, prometheus, insight, spool, config, redactor, now } = deps;
   const allowed = new Set(config.labels);
+  const mark = isSimulated(clusterId) ? ({ simulated: true } as const) : {};
   let leftAloneUntil = new Date(0);
 
   const waiting = (delivered: number): Delivered => ({ delivered, waiting: spool.waiting, dropped: spool.dropped });
@@ -83,7 +85,7 @@ export function createMetricsActivities(deps: MetricsDeps): MetricsActivities {
       }
       const batches = inBatches(series, at);
       for (const batch of batches) {
-        const body = await compress(JSON.stringify({ clusterId, kind: 'metrics', batch }));
+        const body = await compress(JSON.stringify({ clusterId, kind: 'metrics', batch: { ...batch, ...mark } }));
         await spool.add(batch.id, at, body);
       }
       return { series: series.length, batches: batches.length, failed, partial, omitted, redacted };

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { KubeAccess } from './credentials.ts';
 
 /** Where Kubernetes puts the account of a pod. */
-const ACCOUNT_FOLDER = '/var/run/secrets/kubernetes.io/serviceaccount';
+export const ACCOUNT_FOLDER = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /**
  * The API server and the account of the pod that this runs in.

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 
 import type {
   DeleteMarkerEntry,
@@ -8,6 +8,10 @@ import type {
   PutObjectCommandInput,
 } from '@aws-sdk/client-s3';
 import {
+  AbortMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  GetBucketEncryptionCommand,
+  GetBucketVersioningCommand,
   GetObjectCommand,
   GetObjectLockConfigurationCommand,
   GetObjectRetentionCommand,
@@ -61,6 +65,22 @@ export interface ObjectVersion {
   readonly modified: Date | undefined;
 }
 
+/** How a bucket is set up, as far as the account may read it. */
+export interface BucketSetup {
+  /** What new objects are kept for where whoever writes them says nothing. */
+  readonly defaultRetention: string | undefined;
+  readonly isVersioned: boolean;
+  /** What it encrypts with where whoever writes says nothing. */
+  readonly encryption: string | undefined;
+}
+
+/** Why a bucket cannot be used, in what somebody can do about it; nothing of an answer. */
+export interface BucketTrouble {
+  readonly why: 'credentials' | 'missing' | 'denied' | 'certificate' | 'away';
+  /** The name of the error, as S3 or Node have it. */
+  readonly code: string;
+}
+
 export interface Bucket {
   readonly name: string;
   /** Whether the bucket can keep objects from being deleted. */
@@ -78,13 +98,25 @@ export interface Bucket {
   close(): void;
 }
 
+/** What there is to know of a bucket for whoever looks after it. */
+export interface BucketInspection {
+  /** Whether it is there and may be listed; undefined where all is well. */
+  trouble(): Promise<BucketTrouble | undefined>;
+  setup(): Promise<BucketSetup>;
+  /**
+   * Whether objects may be written below a prefix, without writing one: an upload in parts is begun and given up. Until
+   * one is completed there is no object, and so nothing that a lock could keep.
+   */
+  mayWrite(prefix: string): Promise<boolean>;
+}
+
 const CONNECT_TIMEOUT_MS = 5_000;
 const TIMEOUT_MS = 30_000;
 /** As the SDK's own agent has it. */
 const MAX_SOCKETS = 50;
 
 /** @throws {ConnectorError} CONFIG_INVALID for an endpoint without TLS; all methods throw S3_UNAVAILABLE */
-export function openBucket(options: BucketOptions): Bucket {
+export function openBucket(options: BucketOptions): Bucket & BucketInspection {
   const { bucket, region, endpoint, credentials, encryption, timeoutMs = TIMEOUT_MS } = options;
   if (endpoint !== undefined) assertPrivate(endpoint);
   const tls = tlsContextOf(options.tls);
@@ -179,11 +211,78 @@ export function openBucket(options: BucketOptions): Bucket {
       }
     },
 
+    async trouble() {
+      try {
+        await client.send(new ListObjectVersionsCommand({ Bucket: bucket, MaxKeys: 1 }));
+        return undefined;
+      } catch (cause) {
+        return troubleOf(cause);
+      }
+    },
+
+    async setup() {
+      const [{ Status }, lock, encryption] = await Promise.all([
+        client.send(new GetBucketVersioningCommand({ Bucket: bucket })),
+        client.send(new GetObjectLockConfigurationCommand({ Bucket: bucket })).catch(none('ObjectLockConfiguration')),
+        client.send(new GetBucketEncryptionCommand({ Bucket: bucket })).catch(none('ServerSideEncryption')),
+      ]).catch((cause: unknown) => {
+        throw refused(`Reading the set-up of bucket ${bucket}`, cause);
+      });
+      const { Mode, Days, Years } = lock?.ObjectLockConfiguration?.Rule?.DefaultRetention ?? {};
+      const [rule] = encryption?.ServerSideEncryptionConfiguration?.Rules ?? [];
+      return {
+        defaultRetention: Mode && `${Mode}, ${Days === undefined ? `${Years} years` : `${Days} days`}`,
+        isVersioned: Status === 'Enabled',
+        encryption: rule?.ApplyServerSideEncryptionByDefault?.SSEAlgorithm,
+      };
+    },
+
+    async mayWrite(prefix) {
+      const upload = { Bucket: bucket, Key: `${prefix}byoc-doctor-${randomUUID()}` };
+      try {
+        const fields = encryption && encryptionFields(encryption);
+        const { UploadId } = await client.send(new CreateMultipartUploadCommand({ ...upload, ...fields }));
+        await client.send(new AbortMultipartUploadCommand({ ...upload, UploadId }));
+        return true;
+      } catch (cause) {
+        if (troubleOf(cause).why === 'denied') return false;
+        throw refused(`Asking for leave to write in bucket ${bucket}`, cause);
+      }
+    },
+
     close() {
       client.destroy();
       httpsAgent.destroy();
     },
   };
+}
+
+/** For what a bucket may lack: its errors for that are many, and all are named after what is not there. */
+function none(named: string): (cause: unknown) => undefined {
+  return (cause) => {
+    if (cause instanceof S3ServiceException && cause.name.startsWith(named) && /NotFound/.test(cause.name)) return;
+    throw cause;
+  };
+}
+
+/** Names of S3's errors: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html */
+function troubleOf(cause: unknown): BucketTrouble {
+  const { name = 'unknown', code = name } = cause as { name?: string; code?: string };
+  if (isNamed(cause, 'NoSuchBucket', 'NotFound')) return { why: 'missing', code: name };
+  const badCredentials = [
+    'InvalidAccessKeyId',
+    'SignatureDoesNotMatch',
+    'ExpiredToken',
+    'InvalidToken',
+    'RequestTimeTooSkewed',
+  ];
+  if (isNamed(cause, ...badCredentials)) return { why: 'credentials', code: name };
+  if (name === 'CredentialsProviderError' || name === 'TokenProviderError') return { why: 'credentials', code: name };
+  if (cause instanceof S3ServiceException && [401, 403].includes(cause.$metadata.httpStatusCode ?? 0)) {
+    return { why: 'denied', code: name };
+  }
+  if (/CERT|SIGNATURE|ISSUER|ERR_TLS|ERR_SSL|EPROTO/.test(code)) return { why: 'certificate', code };
+  return { why: 'away', code };
 }
 
 function encryptionFields(encryption: Encryption): Pick<PutObjectCommandInput, 'ServerSideEncryption' | 'SSEKMSKeyId'> {

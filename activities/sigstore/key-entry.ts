@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ConnectorError } from '../../domain/errors.ts';
+import { refuseDevelopmentKeys } from './development-keys.ts';
 import type { TrustedKey } from './keys.ts';
 import { parsePublicKeys } from './keys.ts';
 
@@ -43,9 +44,9 @@ export function keyOf(name: string, { pem, notBefore, notAfter, revokedAt }: Key
   };
 }
 
-function parsePem(pem: string, name: string): TrustedKey[] {
+function parsePem(pem: string, name: string): readonly TrustedKey[] {
   try {
-    return parsePublicKeys(pem, name);
+    return refuseDevelopmentKeys(parsePublicKeys(pem, name));
   } catch (cause) {
     const problem = cause instanceof ConnectorError ? cause.detail.replace(/\.$/, '') : 'it cannot be read';
     throw new Error(problem, { cause });

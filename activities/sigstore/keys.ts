@@ -3,6 +3,7 @@ import type { KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { ConnectorError } from '../../domain/errors.ts';
 import { digestOfCurve } from '../../domain/signature-digest.ts';
+import { refuseDevelopmentKeys } from './development-keys.ts';
 
 /** A public key whose signatures count, within its validity and unless it was revoked. */
 export interface TrustedKey {
@@ -86,7 +87,7 @@ function normalise(pem: string, name: string): KeyObject {
  */
 export function cosignKeySource(setting: string): KeySource {
   if (setting.includes('-----BEGIN')) {
-    const keys = parsePublicKeys(setting, 'COSIGN_KEY');
+    const keys = refuseDevelopmentKeys(parsePublicKeys(setting, 'COSIGN_KEY'));
     return { load: () => Promise.resolve(keys) };
   }
   return {
@@ -97,7 +98,7 @@ export function cosignKeySource(setting: string): KeySource {
       } catch (cause) {
         throw new ConnectorError('KEYS_UNAVAILABLE', 'The file that COSIGN_KEY names cannot be read.', { cause });
       }
-      return parsePublicKeys(text, 'COSIGN_KEY');
+      return refuseDevelopmentKeys(parsePublicKeys(text, 'COSIGN_KEY'));
     },
   };
 }

@@ -39,6 +39,8 @@ export interface VaultOptions {
 export interface Vault {
   /** Logs in now instead of with the first use, so that what is wrong with it is known early. */
   logIn(): Promise<void>;
+  /** Whether Vault answers and knows us; reads nothing of what it keeps. */
+  check(): Promise<void>;
   /** The newest version of a secret's data (KV, version 2); undefined where there is none or it was deleted. */
   readSecret(mount: string, path: string): Promise<Readonly<Record<string, unknown>> | undefined>;
   /** The names of the secrets directly below a path; empty where there is nothing. */
@@ -102,6 +104,9 @@ export function createVault(settings: VaultSettings, { onEvent = async () => und
   return {
     async logIn() {
       await ask('Logging in', () => Promise.resolve(undefined));
+    },
+    async check() {
+      await ask('Asking who we are', (token) => requests.get('auth/token/lookup-self', token));
     },
     async readSecret(mount, path) {
       const answer = await find(path, (token) => requests.get(`${mount}/data/${encodePath(path)}`, token));

@@ -7,8 +7,9 @@ import { createHeadLeases } from '../../activities/kubernetes/writer.ts';
 import type { SignedHead } from '../../domain/audit-head.ts';
 import { parseSignedHead } from '../../domain/audit-head.ts';
 import { ConnectorError } from '../../domain/errors.ts';
+import { isSimulated } from '../../domain/simulation.ts';
 import { checkHead, parseHeadKeys } from '../audit-keys.ts';
-import { columns, print, printAs, say } from './output.ts';
+import { columns, markSimulated, print, printAs, say } from './output.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { headsNamespace, withCluster, withFormat } from './settings.ts';
 
@@ -28,14 +29,16 @@ export function registerAuditHead(audit: Command): void {
     )
     .action(async (flags: Flags) => {
       const leases = await readLeases(flags);
+      markSimulated(leases.some(({ clusterId }) => isSimulated(clusterId)));
       if (flags.publicKey) return printKeys(leases);
       const heads = leases.flatMap((lease) => headOf(lease) ?? []);
-      printAs(flags.output, heads, () =>
+      const table = () =>
         columns([
           ['CHAIN', 'NUMBER', 'HASH', 'SIGNED AT', 'KEY'],
           ...heads.map(({ head, keyId }) => [head.chain, String(head.seq), head.hash, head.time, keyId]),
-        ]),
-      );
+        ]);
+      // As data they are what verify --head takes.
+      printAs(flags.output, heads, table, flags.output === 'table' ? undefined : 'all');
     });
 }
 

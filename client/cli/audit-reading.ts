@@ -18,7 +18,7 @@ import type { AuditSource, SourceFlags } from './audit-sources.ts';
 import { openSources, withSources } from './audit-sources.ts';
 import type { EvidenceFlags } from './audit-verify.ts';
 import { verifySources, withEvidence } from './audit-verify.ts';
-import { columns, print, printAs, say, toJsonText } from './output.ts';
+import { columns, markSimulated, print, printAs, say, toJsonText } from './output.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { withClient, withCluster, withFormat } from './settings.ts';
 
@@ -165,11 +165,15 @@ async function* readAll(
 ): AsyncGenerator<ReadEntry> {
   const fresh: string[] = [];
   const files = sources.flatMap((source) => source.files);
-  yield* readAudit(files, query, ({ file, line }) => {
+  const read = readAudit(files, query, ({ file, line }) => {
     const place = `${file}:${line}`;
     if (!told.has(place)) fresh.push(place);
     told.add(place);
   });
+  for await (const one of read) {
+    markSimulated(one.entry.simulated === true);
+    yield one;
+  }
   const [first] = fresh;
   if (first === undefined) return;
   const lines = fresh.length === 1 ? '1 line does' : `${fresh.length} lines do`;

@@ -9,7 +9,7 @@ import { verifyAudit } from '../audit-verify.ts';
 import type { AuditSource, SourceFlags } from './audit-sources.ts';
 import { openSources, withSources } from './audit-sources.ts';
 import { readInput } from './files.ts';
-import { columns, paint, printAs, say } from './output.ts';
+import { columns, markSimulated, paint, printAs, say } from './output.ts';
 import type { FormatOptions } from './settings.ts';
 import { withFormat } from './settings.ts';
 
@@ -53,6 +53,7 @@ export function registerAuditVerify(audit: Command): void {
     );
   withFormat(verify).action(async (paths: string[], flags: Flags) => {
     const report = await verifySources(await openSources(paths, flags), flags);
+    markSimulated(report.chains.some(({ simulated }) => simulated));
     printAs(flags.output, report, () => describe(report, flags.key !== undefined));
     if (!report.ok) say(verdict(report));
     if (!report.ok) process.exitCode = 1;
@@ -138,11 +139,19 @@ function facts({ heads, manifests, repeated, chains }: AuditReport, hasKey: bool
   const keys = new Set(chains.flatMap(({ signed }) => signed?.keyId ?? []));
   const compared = `Compared with ${counted(heads, 'signed head')} and ${counted(manifests, 'manifest')} of days.`;
   return [
+    ...madeUp(chains).map((line) => paint('yellow', line)),
     ...(heads > 0 ? [compared] : []),
     ...[...keys].map((key) => `Signed by ${key}.`),
     ...reach(heads, chains, hasKey).map((line) => paint('yellow', line)),
     ...(repeated ? [`Told by more than one entry, and counted once: ${counted(repeated, 'event')}.`] : []),
   ];
+}
+
+function madeUp(chains: readonly Chain[]): string[] {
+  const count = chains.reduce((sum, { simulated, entries }) => sum + (simulated ? entries : 0), 0);
+  return count === 0
+    ? []
+    : [`${counted(count, 'entry').replace('entrys', 'entries')} of a simulation: they tell of what never happened.`];
 }
 
 /** What this verification could not have noticed, whatever was done. */

@@ -2,10 +2,11 @@ import type { Command } from 'commander';
 import type { ConnectorError } from '../../domain/errors.ts';
 import { checkWpk } from '../../domain/parse-wpk.ts';
 import { printable } from '../../domain/printable.ts';
+import { isSimulated } from '../../domain/simulation.ts';
 import type { Step, Wpk } from '../../domain/wpk.ts';
 import { describeState, targetsOf } from '../../domain/wpk.ts';
 import { readInput } from './files.ts';
-import { print } from './output.ts';
+import { markSimulated, print } from './output.ts';
 
 export function registerCheck(program: Command): void {
   program
@@ -15,6 +16,7 @@ export function registerCheck(program: Command): void {
     .addHelpText('after', '\nExample:\n  byoc check restart-checkout.wpk.json')
     .action(async (file: string) => {
       const checked = checkWpk(await readInput(file));
+      markSimulated(isSimulated(checked.wpk?.target.clusterId ?? ''));
       const lines = checked.wpk ? summaryLines(checked.wpk) : checked.problems.map((one) => problemLine(file, one));
       lines.forEach((line) => print(printable(line)));
       if (!checked.wpk) process.exitCode = 1;

@@ -3,6 +3,7 @@ import { registerAudit } from './audit.ts';
 import { registerCheck } from './check.ts';
 import { registerCodecServer } from './codec-server.ts';
 import { registerDev } from './dev.ts';
+import { registerDoctor } from './doctor.ts';
 import { registerPack } from './pack.ts';
 import { registerPackages } from './packages.ts';
 import { registerPlan } from './plan.ts';
@@ -29,5 +30,6 @@ export function registerCommands(program: Command): void {
   registerRollback(program);
   registerAudit(program);
   registerRedact(program);
+  registerDoctor(program);
   registerCodecServer(program);
 }

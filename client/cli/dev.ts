@@ -1,19 +1,27 @@
 import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { developmentKey } from '../../activities/sigstore/development-keys.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { connectorFolder, privateKeyFile } from '../../dev/connector.ts';
-import { describeStack, exportLines, STATE_VARIABLE } from '../../dev/describe-stack.ts';
-import { devDown, devStatus, devUp, stateDirOf } from '../../dev/stack-command.ts';
+import {
+  describeSimulated,
+  describeStack,
+  exportLines,
+  simulatedExportLines,
+  STATE_VARIABLE,
+} from '../../dev/describe-stack.ts';
+import { devDown, devStatus, devUp, devUpSimulated, stateDirOf } from '../../dev/stack-command.ts';
 import { checkWpk } from '../../domain/parse-wpk.ts';
 import { printable } from '../../domain/printable.ts';
+import { isSimulated } from '../../domain/simulation.ts';
 import { signWpk } from '../sign.ts';
 import { problemLine } from './check.ts';
 import { bundleBeside, readInput } from './files.ts';
-import { BYOC, paint, print, printAs, say } from './output.ts';
+import { BYOC, markSimulated, paint, print, printAs, say } from './output.ts';
 import type { FormatOptions } from './settings.ts';
 import { withFormat } from './settings.ts';
 
-interface StackChoice {
+export interface StackChoice {
   readonly name?: string;
   readonly state?: string;
 }
@@ -27,18 +35,32 @@ export function registerDev(program: Command): void {
   withChoice(dev.command('up'))
     .description('start the stack and a worker on it; what is missing is installed into the cache first')
     .option('--persist', 'keep the data for the next start')
+    .option('--simulate', 'only Temporal is real: the cluster, keys and metrics are made up, and everything says so')
     .option('--no-worker', 'the stack alone, for a worker that you start yourself')
     .addHelpText('after', '\nExample:\n  byoc dev up && byoc dev status')
-    .action(async (choice: StackChoice & { persist?: boolean; worker: boolean }) => {
+    .action(async (choice: StackChoice & { persist?: boolean; simulate?: boolean; worker: boolean }) => {
       const interrupted = new AbortController();
       process.removeAllListeners('SIGINT').once('SIGINT', () => interrupted.abort());
-      const { services, started } = await devUp({
+      const common = {
         stateDir: folderOf(choice),
         env: process.env,
+        signal: interrupted.signal,
+        onProgress: (part: string, message: string) => say(`${part.padEnd(12)} ${message}`),
+      };
+      if (choice.simulate) {
+        if (choice.persist || !choice.worker)
+          throw new ConnectorError(
+            'USAGE',
+            '--simulate goes without --persist and --no-worker: it is all in the worker.',
+          );
+        const { simulation, started } = await devUpSimulated(common);
+        if (!started) say('The stack was up already.');
+        return describeSimulated(simulation).forEach((line) => print(line));
+      }
+      const { services, started } = await devUp({
+        ...common,
         persist: choice.persist ?? false,
         connector: choice.worker,
-        signal: interrupted.signal,
-        onProgress: (part, message) => say(`${part.padEnd(12)} ${message}`),
       });
       if (!started) say('The stack was up already.');
       describeStack(services).forEach((line) => print(line));
@@ -55,7 +77,9 @@ export function registerDev(program: Command): void {
     .description('settings for a shell, with which every command finds the stack')
     .addHelpText('after', '\nExample:\n  eval "$(byoc dev env)"')
     .action(async (choice: StackChoice) => {
-      const { services, stateDir } = await devStatus({ stateDir: folderOf(choice) });
+      const { services, simulation, stateDir } = await devStatus({ stateDir: folderOf(choice) });
+      markSimulated(simulation !== undefined);
+      if (simulation) return simulatedExportLines(simulation, stateDir).forEach((line) => print(line));
       if (!services) throw new ConnectorError('PART_UNAVAILABLE', `No stack is up in ${stateDir}. Try: ${BYOC} dev up`);
       exportLines(services, stateDir).forEach((line) => print(line));
     });
@@ -68,6 +92,7 @@ export function registerDev(program: Command): void {
     .action(async (options: StackChoice & FormatOptions) => {
       const status = await devStatus({ stateDir: folderOf(options) });
       const { healthy = {} } = status;
+      markSimulated(status.simulation !== undefined);
       printAs(options.output, status, () => [
         `stack      ${status.state}`,
         ...Object.entries(healthy).map(
@@ -85,26 +110,32 @@ function signCommand(dev: Command): void {
     .argument('<file>', 'the package; the signature is written beside it as NAME.wpk.sigstore.json')
     .addHelpText('after', '\nExample:\n  byoc dev sign app.wpk.json')
     .action(async (file: string, choice: StackChoice) => {
-      const key = privateKeyFile(connectorFolder(folderOf(choice)));
       const bytes = await readInput(file);
-      const { problems } = checkWpk(bytes);
+      const { wpk, problems } = checkWpk(bytes);
+      const simulated = isSimulated(wpk?.target.clusterId ?? '');
+      markSimulated(simulated);
+      const key = privateKeyFile(connectorFolder(folderOf(choice)));
       problems.forEach((one) => say(printable(problemLine(file, one))));
       if (problems.length > 0) say('It is signed all the same, and every cluster will refuse it.');
-      const bundle = signWpk(bytes, Buffer.from(await readInput(key)).toString('utf8'));
+      const privateKey = simulated
+        ? developmentKey('packages').privateKeyPem
+        : Buffer.from(await readInput(key)).toString('utf8');
+      const bundle = signWpk(bytes, privateKey);
       const signature = bundleBeside(file);
       await writeFile(signature, `${JSON.stringify(bundle)}\n`);
       print(signature);
     });
 }
 
-function withChoice(command: Command): Command {
+/** Which of the embedded stacks is meant. */
+export function withChoice(command: Command): Command {
   return command
     .option('--name <name>', 'which stack of this folder, where several run side by side (default: "dev")')
     .option('--state <dir>', 'its folder, instead of BYOC_DEV_STATE, which `byoc dev env` sets, or .byoc/NAME');
 }
 
 /** What is typed counts before what a shell has been told. */
-function folderOf(choice: StackChoice): string {
+export function folderOf(choice: StackChoice): string {
   const told = process.env[STATE_VARIABLE];
   return stateDirOf(process.cwd(), told && choice.name === undefined ? { state: told, ...choice } : choice);
 }

@@ -2,6 +2,7 @@ import { styleText } from 'node:util';
 import { stringify as toYaml } from 'yaml';
 import { ConnectorError } from '../../domain/errors.ts';
 import { printable } from '../../domain/printable.ts';
+import { SIMULATION_NOTICE } from '../../domain/simulation.ts';
 
 /** Data goes to stdout, everything said to a person to stderr. */
 
@@ -22,16 +23,40 @@ export function say(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-/** Prints data in the form that was asked for; `table` says how a person reads it. */
-export function printAs(format: Format, data: unknown, table: () => string[]): void {
+let simulated = false;
+
+/** To be called as soon as it is known that what is told of is made up: people read it at once, and data says so too. */
+export function markSimulated(isSo: boolean): void {
+  if (!isSo || simulated) return;
+  simulated = true;
+  say(paint('yellow', SIMULATION_NOTICE, process.stderr));
+}
+
+/**
+ * Prints data in the form that was asked for; `table` says how a person reads it.
+ * @param exact what goes to a program that takes nothing more: the table of one word, or data in every form
+ */
+export function printAs(format: Format, data: unknown, table: () => string[], exact?: 'table' | 'all'): void {
+  const told = exact === 'all' ? data : marked(data);
   switch (format) {
     case 'json':
-      return print(toJsonText(data, 2));
+      return print(toJsonText(told, 2));
     case 'yaml':
-      return print(toYaml(data).trimEnd());
-    case 'table':
-      return table().forEach((line) => print(line));
+      return print(toYaml(told).trimEnd());
+    case 'table': {
+      const lines = table();
+      // On a terminal it stands there already.
+      if (simulated && exact === undefined && !(process.stdout.isTTY && process.stderr.isTTY)) print(SIMULATION_NOTICE);
+      return lines.forEach((line) => print(line));
+    }
   }
+}
+
+/** Each of a list by itself, because lists are taken apart. */
+function marked(data: unknown): unknown {
+  if (!simulated) return data;
+  if (Array.isArray(data)) return data.map(marked);
+  return typeof data === 'object' && data !== null ? { simulated: true, ...data } : data;
 }
 
 /**

@@ -3,6 +3,7 @@ import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { InvalidArgumentError, Option } from 'commander';
 import { ConnectorError } from '../../domain/errors.ts';
+import { isSimulated } from '../../domain/simulation.ts';
 import type { RiskLevel, Target } from '../../domain/wpk.ts';
 import { RISK_LEVELS } from '../../domain/wpk.ts';
 import type { PackedWpk } from '../pack/pack.ts';
@@ -11,7 +12,7 @@ import { readManifests } from '../pack/read-manifests.ts';
 import { toInteger } from './arguments.ts';
 import { summaryLines } from './check.ts';
 import { readManifestSources } from './files.ts';
-import { say } from './output.ts';
+import { markSimulated, say } from './output.ts';
 import { withCluster } from './settings.ts';
 
 export interface PackOptions {
@@ -73,6 +74,7 @@ export function registerPack(program: Command): void {
       const { wpk, payload } = await packInput(input, options, new Date());
       if (options.output === undefined) process.stdout.write(payload);
       else await writeOutput(options.output, payload);
+      markSimulated(isSimulated(wpk.target.clusterId));
       summaryLines(wpk).forEach(say);
     });
 }

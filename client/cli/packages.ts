@@ -45,7 +45,7 @@ function submitCommand(program: Command): void {
       await withClient(options, async (client) => {
         const submitted = await client.submit(signed);
         if (options.wait) return follow(client, submitted.wpkId, options);
-        printAs(options.output, submitted, () => [submitted.wpkId]);
+        printAs(options.output, submitted, () => [submitted.wpkId], 'table');
         say(`Follow it with: byoc watch ${submitted.wpkId} --cluster ${client.clusterId}`);
       });
     });

@@ -9,9 +9,10 @@ import { policySource } from '../../activities/policy/load-policy.ts';
 import { parseWpk } from '../../domain/parse-wpk.ts';
 import { printable } from '../../domain/printable.ts';
 import { digestOfSteps, policyDenials, requirementFor } from '../../domain/policy.ts';
+import { isSimulated } from '../../domain/simulation.ts';
 import { sha256 } from '../sha256.ts';
 import { inFile, readInput } from './files.ts';
-import { printAs, say } from './output.ts';
+import { markSimulated, printAs, say } from './output.ts';
 import { planLines } from './render.ts';
 import type { FormatOptions } from './settings.ts';
 import { withFormat } from './settings.ts';
@@ -34,6 +35,7 @@ export function registerPlan(program: Command): void {
         // or under another policy, the digest is therefore not the one that the cluster will ask approval for.
         const planner = createPlanner({ api, sha256, mask: createMask(randomBytes(32)) });
         const { plan } = await makePlan(planner, sha256, { wpk, wpkDigest: sha256(bytes), policy });
+        markSimulated(isSimulated(plan.clusterUid));
         const requirement = requirementFor(policy.policy, wpk, digestOfSteps(sha256, wpk), plan);
         const denials = policyDenials(policy.policy, wpk);
         printAs(options.output, { plan, requirement, denials }, () => [

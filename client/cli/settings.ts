@@ -4,7 +4,9 @@ import type { Command } from 'commander';
 import { ConnectorError } from '../../domain/errors.ts';
 import { STATE_NAMESPACE } from '../../domain/names.ts';
 import type { ConnectorClient } from '../connector-client.ts';
+import { isSimulated } from '../../domain/simulation.ts';
 import type { Format } from './output.ts';
+import { markSimulated } from './output.ts';
 
 /** Options that several commands share. */
 export interface ClusterOptions {
@@ -43,6 +45,7 @@ export function headsNamespace(): string {
 /** @throws {ConnectorError} USAGE */
 export function clusterOf({ cluster }: ClusterOptions): string {
   if (!cluster) throw new ConnectorError('USAGE', 'Say which cluster: --cluster ID, or BYOC_CLUSTER_ID.');
+  markSimulated(isSimulated(cluster));
   return cluster;
 }
 

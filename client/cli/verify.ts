@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Keyless } from '../../activities/sigstore/certificate.ts';
+import { isDevelopmentKey } from '../../activities/sigstore/development-keys.ts';
 import { parsePublicKeys } from '../../activities/sigstore/keys.ts';
 import type { TrustedKey } from '../../activities/sigstore/keys.ts';
 import { parseTrustedRoot } from '../../activities/sigstore/trusted-root.ts';
@@ -7,7 +8,7 @@ import type { VerifiedSignature } from '../../activities/sigstore/verify-signatu
 import { verifyBundle } from '../../activities/sigstore/verify-signature.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { readInput } from './files.ts';
-import { print, say } from './output.ts';
+import { markSimulated, print, say } from './output.ts';
 
 /** What is to be verified, and by what; named as `cosign verify-blob` names it. */
 export interface VerifyOptions {
@@ -46,6 +47,7 @@ export function registerVerify(program: Command): void {
     )
     .action(async (payload: string, options: VerifyOptions) => {
       const { fingerprint, keyName, issuer } = await verifyFile(payload, options);
+      markSimulated(isDevelopmentKey(fingerprint));
       say('Verified OK');
       print(`${fingerprint} ${keyName}${issuer === undefined ? '' : ` (${issuer})`}`);
     });

@@ -8,8 +8,10 @@ const settings = z
     PORT: z.coerce.number().int().min(0).max(65_535),
     /** The SQLite file. */
     DATABASE: z.string().min(1),
-    VAULT_ADDR: z.url(),
+    VAULT_ADDR: z.url().optional(),
     VAULT_CACERT: z.string().min(1).optional(),
+    /** JWKS file of a simulation, in the place of Vault. */
+    SIMULATED_KEYS: z.string().min(1).optional(),
     /** PEM files. */
     TLS_CERT: z.string().min(1),
     TLS_KEY: z.string().min(1),
@@ -23,6 +25,7 @@ const server = await startControlPlane({
   tls: { cert: readFileSync(settings.TLS_CERT, 'utf8'), key: readFileSync(settings.TLS_KEY, 'utf8') },
   vaultAddress: settings.VAULT_ADDR,
   vaultCa: settings.VAULT_CACERT && readFileSync(settings.VAULT_CACERT, 'utf8'),
+  simulatedKeys: settings.SIMULATED_KEYS,
   operatorToken: settings.OPERATOR_TOKEN,
   onRefused: (line) => process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), ...line })}\n`),
 });

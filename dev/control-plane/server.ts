@@ -14,6 +14,7 @@ import {
   signalSchema,
 } from '../../domain/control-plane.ts';
 import type { Answer, Signal } from '../../domain/control-plane.ts';
+import { isSimulated } from '../../domain/simulation.ts';
 import { readBody } from './body.ts';
 import { HeadGuard } from './head-guard.ts';
 import { describeCluster, describeClusters } from './overview.ts';
@@ -121,6 +122,8 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const handler = handlers[`${request.method} ${path}`];
     if (!handler) throw new Refusal(paths.has(path) ? 'method-not-allowed' : 'not-found', path);
     const caller = await verify(request.headers.authorization);
+    if (isSimulated(caller.clusterId) !== (options.simulatedKeys !== undefined))
+      throw new Refusal('forbidden', 'what is simulated and what is real do not go together');
     if (store.isRevoked(caller.clusterId, caller.issuedAt))
       throw new Refusal('unauthenticated', 'the token was revoked');
     limit.take(caller.clusterId);

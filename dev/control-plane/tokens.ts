@@ -1,12 +1,16 @@
-import { createRemoteJWKSet, customFetch, errors, jwtVerify } from 'jose';
-import type { FetchImplementation, JWTPayload } from 'jose';
+import { readFile } from 'node:fs/promises';
+import { createLocalJWKSet, createRemoteJWKSet, customFetch, errors, jwtVerify } from 'jose';
+import type { FetchImplementation, JWTPayload, JWTVerifyGetKey } from 'jose';
 import { Agent, fetch as fetchThrough } from 'undici';
 import { CLUSTER_CLAIM, CONTROL_PLANE_AUDIENCE, INSIGHT_AUDIENCE } from '../../domain/control-plane.ts';
+import { SIMULATED_ISSUER } from '../../worker/simulation/local-identity.ts';
 import { Refusal } from './refusal.ts';
 
 export interface TokenOptions {
-  /** Base address of the Vault whose identity engine issues the tokens. */
-  readonly vaultAddress: string;
+  /** Base address of the Vault whose identity engine issues the tokens; needed but in simulation. */
+  readonly vaultAddress?: string | undefined;
+  /** File with the keys (JWKS) of a simulation: then its tokens are taken, and no others. */
+  readonly simulatedKeys?: string | undefined;
   /** Certificate authorities in PEM that replace the built-in ones. */
   readonly vaultCa?: string | undefined;
   /** How long a key that Vault publishes no longer may still be accepted, ms. */
@@ -34,14 +38,16 @@ const KEYS_COOLDOWN_MS = 1_000;
  * @see https://developer.hashicorp.com/vault/docs/secrets/identity/identity-token
  */
 export function createTokenVerifier(options: TokenOptions) {
-  const { vaultAddress, vaultCa, keysMaxAgeMs = 30_000, clockToleranceSeconds = 30 } = options;
-  const issuer = `${vaultAddress}/v1/identity/oidc`;
-  const keys = createRemoteJWKSet(new URL(`${issuer}/.well-known/keys`), {
-    cacheMaxAge: keysMaxAgeMs,
-    cooldownDuration: KEYS_COOLDOWN_MS,
-    timeoutDuration: 3_000,
-    ...(vaultCa !== undefined && { [customFetch]: fetchWith(vaultCa) }),
-  });
+  const { vaultAddress, vaultCa, simulatedKeys, keysMaxAgeMs = 30_000, clockToleranceSeconds = 30 } = options;
+  const issuer = simulatedKeys === undefined ? `${vaultAddress}/v1/identity/oidc` : SIMULATED_ISSUER;
+  const published = (): JWTVerifyGetKey =>
+    createRemoteJWKSet(new URL(`${issuer}/.well-known/keys`), {
+      cacheMaxAge: keysMaxAgeMs,
+      cooldownDuration: KEYS_COOLDOWN_MS,
+      timeoutDuration: 3_000,
+      ...(vaultCa !== undefined && { [customFetch]: fetchWith(vaultCa) }),
+    });
+  const keys = simulatedKeys === undefined ? published() : keysInFile(simulatedKeys);
 
   return async (authorization: string | undefined): Promise<Caller> => {
     const token = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization ?? '')?.[1];
@@ -59,6 +65,11 @@ export function createTokenVerifier(options: TokenOptions) {
     if (typeof clusterId !== 'string' || clusterId === '') throw new Refusal('unauthenticated', 'it names no cluster');
     return { clusterId, audiences: [payload.aud ?? []].flat(), issuedAt: payload.iat ?? 0 };
   };
+}
+
+/** Read each time: a simulation that begins anew has another key. */
+function keysInFile(path: string): JWTVerifyGetKey {
+  return async (header, token) => createLocalJWKSet(JSON.parse(await readFile(path, 'utf8')))(header, token);
 }
 
 function fetchWith(ca: string): FetchImplementation {

@@ -1,15 +1,18 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { STATE_NAMESPACE } from '../../domain/names.ts';
+import { FIELD_MANAGER, STATE_NAMESPACE } from '../../domain/names.ts';
 import { run } from '../process.ts';
 import type { KubernetesService } from '../servers/kubernetes.ts';
 
-/** The cluster that the demo changes, through `kubectl`. */
+/** The cluster that the demo changes. */
 export interface DemoCluster {
   readonly kubeconfig: string;
   readonly context: string;
   readonly namespace: string;
-  kubectl(...args: readonly string[]): Promise<string>;
+  /** Puts the application of a manifest file there, as an earlier package would have left it, and waits for it. */
+  install(file: string, tell: (what: string) => void): Promise<void>;
+  /** The application as it is, with the command that shows it. */
+  look(): Promise<{ readonly command?: string; readonly lines: readonly string[] }>;
   /** Removes what the demo made. */
   clean(): Promise<void>;
 }
@@ -48,11 +51,24 @@ interface ClusterParts {
 }
 
 function clusterOf({ kubectl, kubeconfig, context, namespace, signal, clean }: ClusterParts): DemoCluster {
+  const ask = (...args: readonly string[]) => kubectlRun(kubectl, kubeconfig, context, args, signal);
   return {
     kubeconfig,
     context,
     namespace,
-    kubectl: (...args) => kubectlRun(kubectl, kubeconfig, context, args, signal),
+    async install(file, tell) {
+      const there = await ask('get', 'namespace', namespace, '--ignore-not-found', '-o', 'name');
+      if (!there) await ask('create', 'namespace', namespace);
+      // The connector owns what it set.
+      const asConnector = ['--server-side', `--field-manager=${FIELD_MANAGER}`];
+      await ask('apply', '-n', namespace, ...asConnector, '-f', file);
+      tell('waiting for its pods');
+      await ask('rollout', 'status', '-n', namespace, 'deployment/checkout', '--timeout=60s');
+    },
+    async look() {
+      const args = ['get', 'deployment,service,configmap,hpa,pdb', '-n', namespace, '-l', 'app=checkout'];
+      return { command: ['kubectl', ...args].join(' '), lines: (await ask(...args)).split('\n') };
+    },
     clean,
   };
 }

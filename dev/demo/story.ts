@@ -7,7 +7,6 @@ import { packWpk } from '../../client/pack/pack.ts';
 import { readManifests } from '../../client/pack/read-manifests.ts';
 import { generateKeyPair, signWpk } from '../../client/sign.ts';
 import { ConnectorError } from '../../domain/errors.ts';
-import { FIELD_MANAGER } from '../../domain/names.ts';
 import type { Plan } from '../../domain/plan.ts';
 import type { PackageResult } from '../../domain/status.ts';
 import type { SignedWpk } from '../../domain/wpk.ts';
@@ -41,16 +40,9 @@ export interface Told {
 
 /** The application as it runs before anybody proposes anything. */
 export async function setScene({ stage, cluster }: Pick<Scene, 'stage' | 'cluster'>): Promise<void> {
-  const { namespace } = cluster;
-  await stage.act(`An application runs in the namespace ${namespace}`, async (tell) => {
-    const there = await cluster.kubectl('get', 'namespace', namespace, '--ignore-not-found', '-o', 'name');
-    if (!there) await cluster.kubectl('create', 'namespace', namespace);
-    // As an earlier package would have left it: the connector owns what it set.
-    const asConnector = ['--server-side', `--field-manager=${FIELD_MANAGER}`];
-    await cluster.kubectl('apply', '-n', namespace, ...asConnector, '-f', manifestFile('before'));
-    tell('waiting for its pods');
-    await cluster.kubectl('rollout', 'status', '-n', namespace, 'deployment/checkout', '--timeout=60s');
-  });
+  await stage.act(`An application runs in the namespace ${cluster.namespace}`, (tell) =>
+    cluster.install(manifestFile('before'), tell),
+  );
 }
 
 /** The main job: packed, signed, submitted, planned, approved by a signal, executed, read back. */
@@ -85,19 +77,9 @@ export async function tellMainStory(scene: Scene): Promise<Told> {
     throw new ConnectorError(result.error?.code ?? 'INTERNAL', `The package ended as ${result.phase}.`);
   stage.show(outcomeLines(result));
 
-  stage.command(`kubectl get deployment,service,configmap,hpa,pdb -n ${cluster.namespace} -l app=checkout`);
-  stage.show(
-    (
-      await cluster.kubectl(
-        'get',
-        'deployment,service,configmap,hpa,pdb',
-        '-n',
-        cluster.namespace,
-        '-l',
-        'app=checkout',
-      )
-    ).split('\n'),
-  );
+  const { command, lines } = await cluster.look();
+  if (command !== undefined) stage.command(command);
+  stage.show(lines);
   return {
     wpkId,
     phase: result.phase,

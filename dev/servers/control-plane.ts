@@ -17,8 +17,17 @@ export interface ControlPlaneService {
   readonly operatorToken: string;
 }
 
-/** Starts the reference control plane, which takes tokens of the stack's Vault. */
-export async function startControlPlaneServer(host: Host, vault: VaultService): Promise<ControlPlaneService> {
+/** Whose tokens it takes: those of a Vault, or of a simulation. */
+export type TokenIssuer =
+  { readonly VAULT_ADDR: string; readonly VAULT_CACERT: string } | { readonly SIMULATED_KEYS: string };
+
+/** Whose tokens a stack's Vault issues. */
+export function issuerOf({ address, caFile }: VaultService): TokenIssuer {
+  return { VAULT_ADDR: address, VAULT_CACERT: caFile };
+}
+
+/** Starts the reference control plane. */
+export async function startControlPlaneServer(host: Host, issuer: TokenIssuer): Promise<ControlPlaneService> {
   const folder = host.folderOf('control-plane');
   await mkdir(folder, { recursive: true });
   const tls = await host.tls.issue('control-plane', 'server');
@@ -32,8 +41,7 @@ export async function startControlPlaneServer(host: Host, vault: VaultService): 
       env: {
         PORT: `${ports.api}`,
         DATABASE: join(folder, 'control-plane.db'),
-        VAULT_ADDR: vault.address,
-        VAULT_CACERT: vault.caFile,
+        ...issuer,
         TLS_CERT: tls.cert,
         TLS_KEY: tls.key,
         OPERATOR_TOKEN: operatorToken,

@@ -37,7 +37,7 @@ export async function startKwok(host: Host, kubeconfig: string, api: HttpsOption
 }
 
 async function createNode(name: string, api: HttpsOptions & { server: string }): Promise<void> {
-  const capacity = { cpu: '32', memory: '128Gi', pods: '500' };
+  const capacity = { cpu: '32', memory: '128Gi', 'ephemeral-storage': '100Gi', pods: '500' };
   const labels = { 'kubernetes.io/hostname': name, 'kubernetes.io/os': 'linux', 'kubernetes.io/arch': 'amd64' };
   const node = {
     apiVersion: 'v1',

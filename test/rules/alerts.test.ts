@@ -22,6 +22,7 @@ describe('an entry of the audit log', () => {
     ['policy.broken', 'policy-broken'],
     ['audit.upload-late', 'audit-not-uploaded'],
     ['audit.chain-begun', 'audit-lost'],
+    ['metrics.dropped', 'metrics-dropped'],
   ] as const)('of type %s raises the alert %s', (type, alert) => {
     expect(alertTypeOf({ type, detail: {} })).toBe(alert);
   });

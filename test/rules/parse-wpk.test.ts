@@ -43,7 +43,12 @@ describe('parseWpk', () => {
 
   it.each([
     ['a field is missing', { risk: undefined }, 'Missing: must be "low", "medium" or "high".', '/risk'],
-    ['a value is not one of the allowed', { risk: 'lo' }, 'Must be "low", "medium" or "high", not "lo".', '/risk'],
+    [
+      'a value is not one of the allowed',
+      { risk: 'lo' },
+      'Must be "low", "medium" or "high", not another text.',
+      '/risk',
+    ],
     ['a type is wrong', { steps: {} }, 'Must be an array, not an object.', '/steps'],
     ['there are no steps', { steps: [] }, 'Must not be empty.', '/steps'],
     [
@@ -55,7 +60,7 @@ describe('parseWpk', () => {
     [
       'a version is unknown',
       { apiVersion: 'neuralops.io/v2' },
-      'Must be "neuralops.io/v1", not "neuralops.io/v2".',
+      'Must be "neuralops.io/v1", not another text.',
       '/apiVersion',
     ],
     [
@@ -176,6 +181,12 @@ describe('parseWpk', () => {
 });
 
 describe('checkWpk', () => {
+  it('shows its author what stands in a wrong place, which parseWpk keeps out of logs', () => {
+    const bytes = toBytes({ ...buildWpk(), risk: 'lo' });
+    expect(checkWpk(bytes).problems[0]?.detail).toBe('Must be "low", "medium" or "high", not "lo".');
+    expect(errorOf(() => parseWpk(bytes)).message).not.toContain('"lo"');
+  });
+
   it('tells all problems in the order of the file', () => {
     const { problems } = checkWpk(toBytes({ ...buildWpk(), kind: 'Work', risk: 'lo', extra: 1 }));
     expect(problems.map(({ place }) => place?.path)).toEqual(['/kind', '/risk', '/extra']);

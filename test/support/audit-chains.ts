@@ -10,6 +10,8 @@ export interface ChainOptions {
   readonly timeOf?: (n: number) => string;
   readonly typeOf?: (n: number) => AuditEntry['type'];
   readonly eventIdOf?: (n: number) => string;
+  /** Whether entry n says that it is made up. */
+  readonly simulatedOf?: (n: number) => boolean;
 }
 
 /** Lines of a chain as the log would write them, without their newlines. */
@@ -24,6 +26,7 @@ export function chainOf(length: number, options: ChainOptions = {}): string[] {
     const entry: AuditEntry = {
       ...{ v: 1, chain, seq, eventId: options.eventIdOf?.(seq) ?? `e/${chain}/${seq}`, time, type, actor },
       ...{ outcome: 'succeeded', detail, prev },
+      ...(options.simulatedOf?.(seq) && { simulated: true }),
     };
     const sealed = sealEntry(sha256, entry);
     lines.push(sealed.line);

@@ -151,6 +151,13 @@ export class TestConnector {
     this.signalWorker('SIGCONT');
   }
 
+  /** Of the process of the worker that runs. */
+  get workerPid(): number {
+    const pid = this.#worker?.running ? this.#worker.pid : undefined;
+    if (pid === undefined) throw new Error('the worker does not run');
+    return pid;
+  }
+
   /** What the worker that runs, or ran last, has logged. */
   async log(): Promise<Record<string, unknown>[]> {
     return jsonLines(await readFile(this.logFile, 'utf8'));

@@ -34,7 +34,10 @@ export class OwnControlPlane {
   static async start(vault: VaultService, options: Partial<ControlPlaneOptions> = {}): Promise<OwnControlPlane> {
     const folder = await mkdtemp(join(tmpdir(), 'byoc-control-plane-'));
     const vaultCa = await readFile(vault.caFile, 'utf8');
-    const own = new OwnControlPlane({ vaultAddress: vault.address, vaultCa, ...options }, folder);
+    const own = new OwnControlPlane(
+      { vaultCa, ...options, vaultAddress: options.vaultAddress ?? vault.address },
+      folder,
+    );
     await own.comeBack();
     return own;
   }

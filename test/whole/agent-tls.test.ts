@@ -160,7 +160,11 @@ describe("the agent's HTTP API over TLS", () => {
       writeFile(join(folder, 'agent.key'), key),
       writeFile(join(folder, 'clients.crt'), other.ca),
     ]);
-    await until('the new certificate', async () => (await servedBy(port, authority.ca)) === cert, NOTICED_WITHIN_MS);
+    await until(
+      'the new certificate',
+      async () => (await servedBy(port, authority.ca)) === cert.trim(),
+      NOTICED_WITHIN_MS,
+    );
     expect(await knock(before)).toBe(refused);
     expect(await knock(await clientPair(CONTROL_PLANE, other))).toBe(letIn);
   });

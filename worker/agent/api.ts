@@ -26,6 +26,8 @@ export interface ApiDeps {
   readonly isProvable: boolean;
   /** Whether this process ends: others take packages in. */
   readonly isDraining: () => boolean;
+  /** Every answer says so. */
+  readonly simulated: boolean;
   readonly packagesPerMinute: number;
   readonly namespace: string;
   readonly health: () => HealthReport;
@@ -63,6 +65,7 @@ export function createApi(deps: ApiDeps): FastifyInstance {
   const scrapes = new RateLimit({ perMinute: SCRAPES_PER_MINUTE, burst: SCRAPES_PER_MINUTE / 10 });
   const packages = new RateLimit({ perMinute: deps.packagesPerMinute, burst: Math.ceil(deps.packagesPerMinute / 6) });
   const states = new WeakMap<FastifyRequest, CallState>();
+  const mark = deps.simulated ? ({ simulated: true } as const) : {};
   let atOnce = 0;
 
   const app = fastify({
@@ -138,7 +141,8 @@ export function createApi(deps: ApiDeps): FastifyInstance {
     const body = JSON.stringify(problem);
     socket.end(
       `HTTP/1.1 ${problem.status} Refused\r\nContent-Type: application/problem+json\r\n` +
-        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n` +
+        `${deps.simulated ? 'Byoc-Simulated: true\r\n' : ''}\r\n${body}`,
     );
   }
 
@@ -146,8 +150,9 @@ export function createApi(deps: ApiDeps): FastifyInstance {
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.setErrorHandler(answerProblem);
   app.setNotFoundHandler((request, reply) => answerProblem(new ConnectorError('ROUTE_UNKNOWN'), request, reply));
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
     stateOf(request);
+    if (deps.simulated) void reply.header('byoc-simulated', 'true');
     done();
   });
   app.addHook('onResponse', (request, reply, done) => {
@@ -168,18 +173,18 @@ export function createApi(deps: ApiDeps): FastifyInstance {
     const { wpkId: wpk, workflowId, runId } = submitted;
     state.about = { wpk, wpkDigest, workflowId, runId };
     if (state.caller) await accessLog.record(describeCall(request, 202), state.caller, state.about);
-    return reply.code(202).send(describeAccepted(submitted, deps.namespace));
+    return reply.code(202).send({ ...describeAccepted(submitted, deps.namespace), ...mark });
   });
 
   app.get('/health', async (request, reply) => {
     const report = deps.health();
     const isKnown = await isAuthenticated(request);
-    return reply.code(report.ready ? 200 : 503).send(isKnown ? report : { status: report.status });
+    return reply.code(report.ready ? 200 : 503).send(isKnown ? report : { status: report.status, ...mark });
   });
-  app.get('/health/live', (_request, reply) => reply.send({ status: 'ok' }));
+  app.get('/health/live', (_request, reply) => reply.send({ status: 'ok', ...mark }));
   app.get('/health/ready', (_request, reply) => {
     const { ready, status } = deps.health();
-    return reply.code(ready ? 200 : 503).send({ status });
+    return reply.code(ready ? 200 : 503).send({ status, ...mark });
   });
 
   /** A proof that does not hold tells nothing, like none; it is only counted. */

@@ -27,7 +27,7 @@ export interface KeySet {
 /** The public keys of whoever issues tokens, kept and read again when they are old or a token names one that is not among them. */
 export function createKeySet(source: JwtSettings['keys'], onRead: (error?: unknown) => void): KeySet {
   const now = () => performance.now();
-  const reader = 'url' in source ? urlReader(source.url, source.tls) : fileReader(source.path);
+  const reader = readerOf(source);
   let kept: { readonly find: JWTVerifyGetKey; readonly at: number } | undefined;
   let triedAt = -Infinity;
   let reading: Promise<void> | undefined;
@@ -71,6 +71,20 @@ export function createKeySet(source: JwtSettings['keys'], onRead: (error?: unkno
     },
     close: () => reader.close(),
   };
+}
+
+/** Reads the keys once, for whoever asks whether they can be read. */
+export async function readJwks(source: JwtSettings['keys']): Promise<JSONWebKeySet> {
+  const reader = readerOf(source);
+  try {
+    return await reader.read();
+  } finally {
+    await reader.close();
+  }
+}
+
+function readerOf(source: JwtSettings['keys']): Reader {
+  return 'url' in source ? urlReader(source.url, source.tls) : fileReader(source.path);
 }
 
 function unlessKept(kept: unknown): (cause: unknown) => void {

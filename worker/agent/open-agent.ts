@@ -17,6 +17,7 @@ import type { AgentConfig } from './settings.ts';
 export interface AgentDeps {
   /** What packages are taken in with; without it none are. */
   readonly intake: ExecuteDeps | undefined;
+  readonly simulated: boolean;
   readonly writer: string;
   readonly namespace: string;
   readonly audit: AuditWriter;

@@ -6,6 +6,7 @@ import type { Foundation } from '../foundation.ts';
 import type { Looks } from '../health-watch.ts';
 import { commonLooks, watchHealth } from '../health-watch.ts';
 import { watchParts } from '../news.ts';
+import { partLooks } from '../part-looks.ts';
 import type { RoleRun } from '../roles/role.ts';
 import type { Agent, AgentDeps } from './open-agent.ts';
 import type { AgentConfig } from './settings.ts';
@@ -17,7 +18,7 @@ export interface Supervision {
 
 /** Opens it once the roles stand. */
 export async function openSupervision(
-  { config, temporal, client, audit, health, metrics, certificates, logger }: Foundation,
+  { config, temporal, client, audit, vaults, health, metrics, certificates, logger }: Foundation,
   roles: readonly RoleRun[],
 ): Promise<Supervision> {
   const { clusterId, writer } = config;
@@ -25,7 +26,7 @@ export async function openSupervision(
   const startedAt = now().toISOString();
   const askKubernetes = () => audit.leases.read(leaseNameOf(clusterId, writer));
   const common = commonLooks({ client, askKubernetes, audit: () => audit.state() });
-  const looks: Looks = Object.assign({}, common, ...roles.map((role) => role.looks));
+  const looks: Looks = Object.assign({}, common, partLooks({ audit, vaults }), ...roles.map((role) => role.looks));
   const watch = await watchHealth(health, looks);
   const parts = watchParts(health, { audit, logger });
   const overall = () => overallOf(health.components(), config.roles);
@@ -39,6 +40,7 @@ export async function openSupervision(
     return {
       status: overall(),
       ready: isReady(),
+      ...(config.simulated && { simulated: true }),
       clusterId,
       writer,
       roles: [...config.roles],
@@ -50,6 +52,7 @@ export async function openSupervision(
     };
   };
   metrics.readFrom({
+    simulated: config.simulated,
     isReady,
     components: () => health.components(),
     freeze,
@@ -58,6 +61,7 @@ export async function openSupervision(
     now,
   });
   const agent = await openAgent(config.agent, () => ({
+    simulated: config.simulated,
     writer,
     namespace: temporal.namespace,
     audit,

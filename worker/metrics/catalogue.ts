@@ -5,6 +5,7 @@
  */
 export const METRICS = {
   byoc_build_info: { type: 'gauge', labels: ['version', 'node'], help: 'Always 1; says what runs.' },
+  byoc_simulated: { type: 'gauge', labels: [], help: '1 in simulation mode: nothing that it tells of is real.' },
   byoc_ready: {
     type: 'gauge',
     labels: [],
@@ -80,6 +81,22 @@ export const METRICS = {
     help: 'When it last succeeded here.',
   },
   byoc_alerts_total: { type: 'counter', labels: ['type'], help: 'Alerts that were raised.' },
+  byoc_alerts_waiting: { type: 'gauge', labels: [], help: 'Alerts that wait here for the control plane.' },
+  byoc_alerts_dropped_total: {
+    type: 'counter',
+    labels: [],
+    help: 'Alerts that were given up before the control plane had them.',
+  },
+  byoc_metrics_waiting_batches: {
+    type: 'gauge',
+    labels: [],
+    help: 'Batches of cluster metrics that wait here for the Insight Engine.',
+  },
+  byoc_metrics_dropped_batches_total: {
+    type: 'counter',
+    labels: ['reason'],
+    help: 'Batches that were given up: too old (age), too many (size), refused, unreadable.',
+  },
   byoc_agent_calls_total: {
     type: 'counter',
     labels: ['route', 'status', 'code'],

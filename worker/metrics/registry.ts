@@ -1,9 +1,11 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { ALERTS } from '../../domain/alerts.ts';
 import type { AuditEvent } from '../../domain/audit.ts';
 import type { ErrorCode } from '../../domain/errors.ts';
 import { isErrorCode } from '../../domain/errors.ts';
 import type { FreezeState } from '../../domain/freeze.ts';
 import type { ComponentHealth } from '../../domain/health.ts';
+import type { Dropped } from '../../domain/metrics.ts';
 import { VERSION } from '../../domain/names.ts';
 import type { AuditState } from '../audit-trail.ts';
 import type { MetricName } from './catalogue.ts';
@@ -11,6 +13,7 @@ import { METRICS } from './catalogue.ts';
 
 /** What is read when somebody scrapes, rather than kept up to date all the time. */
 export interface MetricSources {
+  readonly simulated: boolean;
   isReady(): boolean;
   components(): readonly ComponentHealth[];
   /** Undefined where the process does not know of it. */
@@ -38,6 +41,10 @@ export interface Metrics {
   setControlPlaneLost(isLost: boolean): void;
   onScheduleRun(schedule: string, outcome: 'succeeded' | 'failed'): void;
   onAlert(type: string): void;
+  /** What became of alerts until now. */
+  setAlerts(counts: { readonly waiting: number; readonly dropped: number }): void;
+  /** What became of batches of cluster metrics until now. */
+  setBatches(counts: { readonly waiting: number; readonly dropped: Dropped }): void;
   readFrom(sources: MetricSources): void;
   readonly contentType: string;
   /** In Prometheus' text format. */
@@ -64,6 +71,9 @@ export function createMetrics(): Metrics {
   let sources: MetricSources | undefined;
 
   gauge('byoc_build_info').set({ version: VERSION, node: process.versions.node }, 1);
+  gauge('byoc_simulated', function () {
+    if (sources) this.set(sources.simulated ? 1 : 0);
+  });
   gauge('byoc_ready', function () {
     this.set(sources?.isReady() ? 1 : 0);
   });
@@ -118,6 +128,13 @@ export function createMetrics(): Metrics {
   const runs = counter('byoc_schedule_runs_total');
   const lastSuccess = gauge('byoc_schedule_last_success_timestamp_seconds');
   const alerts = counter('byoc_alerts_total');
+  // A counter that appears with its first event has not increased for Prometheus.
+  for (const type of Object.keys(ALERTS)) alerts.inc({ type }, 0);
+  const waiting = { alerts: gauge('byoc_alerts_waiting'), batches: gauge('byoc_metrics_waiting_batches') };
+  const dropped = {
+    alerts: risingTo(counter('byoc_alerts_dropped_total')),
+    batches: risingTo(counter('byoc_metrics_dropped_batches_total')),
+  };
 
   return {
     onRecorded: (event) => count(event, counted),
@@ -135,9 +152,27 @@ export function createMetrics(): Metrics {
       if (outcome === 'succeeded') lastSuccess.set({ schedule }, Date.now() / 1000);
     },
     onAlert: (type) => alerts.inc({ type }),
+    setAlerts(counts) {
+      waiting.alerts.set(counts.waiting);
+      dropped.alerts({}, counts.dropped);
+    },
+    setBatches(counts) {
+      waiting.batches.set(counts.waiting);
+      for (const [reason, count] of Object.entries(counts.dropped)) dropped.batches({ reason }, count);
+    },
     readFrom: (given) => void (sources = given),
     contentType: registry.contentType,
     render: () => registry.metrics(),
+  };
+}
+
+/** For what is counted elsewhere, from 0 on: raises a counter to what the count is now. */
+function risingTo(counter: Counter): (labels: Record<string, string>, count: number) => void {
+  const known = new Map<string, number>();
+  return (labels, count) => {
+    const id = JSON.stringify(labels);
+    counter.inc(labels, Math.max(0, count - (known.get(id) ?? 0)));
+    known.set(id, count);
   };
 }
 

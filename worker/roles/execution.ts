@@ -53,7 +53,7 @@ const TOLD = {
 
 /** Verifies, plans and carries out work packages: the one role that changes the cluster. */
 export async function startExecution(foundation: Foundation): Promise<RoleRun> {
-  const { config, kube, api, temporal, policy, audit, health, metrics, logger } = foundation;
+  const { config, kube, api, simulation, temporal, policy, audit, health, metrics, logger } = foundation;
   const { clusterId, stateNamespace, writer: name } = config;
   const taskQueue = taskQueueOf(clusterId, 'execution');
   const now = () => new Date();
@@ -71,8 +71,8 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
   const halting = await openHalting(config, kube, applying.access, audit, logger);
   const writer = createWriter({ api: halting.guard(applying.api), planner });
   const trustedRoot = config.trustedRootPath === undefined ? undefined : await readTrustedRoot(config.trustedRootPath);
-  const keys = reportKeys(watchKeys(keySourceOf(vault, config), 'packages', audit.record), health);
-  const approvers = watchKeys(approverSourceOf(vault, config), 'votes', audit.record);
+  const keys = reportKeys(watchKeys(simulation?.keys ?? keySourceOf(vault, config), 'packages', audit.record), health);
+  const approvers = watchKeys(simulation?.approvers ?? approverSourceOf(vault, config), 'votes', audit.record);
   const admit = audit.guard(createAdmission({ clusterId, keys, trustedRoot, policy, sha256, now }));
   const prove = createStatementProver({ approvers, policy, now });
 

@@ -8,12 +8,12 @@ import type { RoleRun } from './role.ts';
 
 export interface MetricsOptions {
   readonly metrics: MetricsSettings;
-  readonly vault: VaultSettings;
+  readonly vault: VaultSettings | undefined;
 }
 
 /** Reads metrics from Prometheus and sends them, without personal data, to the Insight Engine. */
 export async function startMetrics(foundation: Foundation, { metrics, vault }: MetricsOptions): Promise<RoleRun> {
-  const { config, temporal, client, logger } = foundation;
+  const { config, temporal, client, audit, health, metrics: counts, logger } = foundation;
   return createMetricsStream({
     ...temporal,
     ...(await scheduledWorkflows(config, 'metrics')),
@@ -21,9 +21,13 @@ export async function startMetrics(foundation: Foundation, { metrics, vault }: M
     clusterId: config.clusterId,
     writer: config.writer,
     dataDir: config.dataDir,
-    identity: foundation.openVault('metrics', vault).identity('metrics'),
+    identity: foundation.identityOf('metrics', vault),
     redactionKey: await foundation.readKey(REDACTION_KEY),
+    source: foundation.simulation?.prometheus,
     client,
+    health,
+    metrics: counts,
+    audit,
     logger,
   });
 }

@@ -14,7 +14,7 @@ import type { RoleRun } from './role.ts';
 
 export interface RegistrationOptions {
   readonly controlPlane: ControlPlaneSettings;
-  readonly vault: VaultSettings;
+  readonly vault: VaultSettings | undefined;
   /** The emergency stop, where another role of this process follows it. */
   readonly freeze: (() => FreezeState) | undefined;
 }
@@ -33,7 +33,7 @@ export async function startRegistration(
     clusterId: config.clusterId,
     writer: config.writer,
     roles: () => rolesOf(foundation),
-    identity: foundation.openVault('registration', vault).identity('registration'),
+    identity: foundation.identityOf('registration', vault),
     searchAttributes: await registeredSearchAttributes(temporal),
     freeze: freeze ? () => Promise.resolve(freeze()) : freezeReader(foundation),
   });

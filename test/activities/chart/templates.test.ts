@@ -1,0 +1,324 @@
+import { BlockList, isIPv6 } from 'node:net';
+import { describe, expect, it } from '@jest/globals';
+import { at, listAt } from '../../../activities/kubernetes/kube-object.ts';
+import { readValues } from '../../../dev/chart/values.ts';
+import type { Manifest } from '../../support/chart.ts';
+import { CHART, helm, refusal, render, VALUES } from '../../support/chart.ts';
+
+// R22, R29
+
+const ROLES = ['execution', 'registration', 'metrics'] as const;
+
+const workloads = (manifests: readonly Manifest[]) =>
+  manifests.filter(({ kind }) => ['DaemonSet', 'StatefulSet', 'Deployment'].includes(kind));
+
+const containersOf = (manifest: Manifest) => listAt(manifest, 'spec', 'template', 'spec', 'containers');
+
+function workload(manifests: readonly Manifest[], role: string): Manifest {
+  const found = workloads(manifests).find(({ metadata }) => metadata.name === `byoc-connector-${role}`);
+  if (!found) throw new Error(`There is no workload for ${role}.`);
+  return found;
+}
+
+function envOf(manifests: readonly Manifest[], role: string): Record<string, unknown> {
+  const [container] = containersOf(workload(manifests, role));
+  return Object.fromEntries(
+    listAt(container, 'env').map((one) => [at(one, 'name'), at(one, 'value') ?? at(one, 'valueFrom')]),
+  );
+}
+
+describe('values', () => {
+  it('that are missing are told all at once, with what they are for', async () => {
+    const { code, stderr } = await helm(['template', 'byoc', CHART, '--namespace', 'byoc']);
+    expect(code).not.toBe(0);
+    for (const name of [
+      'clusterId',
+      'temporal.address',
+      'temporal.namespace',
+      'agent.tls.existingSecret',
+      'vault.address',
+      'networkPolicy.kubernetesApi.cidrs',
+    ]) {
+      expect(stderr).toContain(`- ${name}`);
+    }
+    expect(stderr).toContain('byoc-connector-execution.byoc.svc');
+  });
+
+  it('that are misspelt are refused, in each group that there is', async () => {
+    const groups = new Set((await readValues()).map(({ path }) => path.split('.').slice(0, -1).join('.')));
+    for (const more of ['policy.document', 'policy.document.approvals', 'execution.resources']) groups.add(more);
+    const values: Record<string, unknown> = {};
+    for (const group of groups) {
+      let place = values;
+      for (const name of group.split('.').filter(Boolean)) place = (place[name] ??= {}) as Record<string, unknown>;
+      place['mispelt'] = 1;
+    }
+    const told = await refusal('minimal', values);
+    for (const group of groups) {
+      const path = group === '' ? '' : `/${group.replaceAll('.', '/')}`;
+      expect(told).toContain(`at '${path}': additional properties 'mispelt' not allowed`);
+    }
+  });
+
+  it.each([
+    [{ clusterId: 'Prod_EU' }, "at '/clusterId'"],
+    [{ image: { digest: 'sha256:short' } }, "at '/image/digest'"],
+    [{ execution: { kind: 'Deployment' } }, "at '/execution/kind'"],
+    [{ terminationGracePeriodSeconds: 10 }, "at '/terminationGracePeriodSeconds'"],
+    [{ podSecurityContext: { runAsUser: 0 } }, "at '/podSecurityContext/runAsUser'"],
+    [{ temporal: { apiKey: { existingSecret: 'x' } } }, 'two ways to log in'],
+    [{ vault: { ca: { existingSecret: 'one', existingConfigMap: 'other' } } }, 'names a Secret and a ConfigMap'],
+    [{ vault: { address: '' }, cosign: { existingSecret: 'x' } }, 'temporal.payloadCodec is vault'],
+    [{ prometheus: { url: 'https://p', auth: 'token' } }, 'prometheus.existingSecret'],
+    [{ prometheus: { url: 'https://p' } }, 'insight.url'],
+    [{ controlPlane: { url: 'https://c' } }, 'registration.vault.roleId'],
+    [{ s3: { bucket: 'b' } }, 'networkPolicy.s3.cidrs'],
+    [{ stateNamespace: 'byoc' }, 'install it into another one'],
+    [{ codecServer: { enabled: true } }, 'codecServer.origins'],
+    [{ codecServer: { enabled: true } }, 'codecServer.vault.roleId'],
+    [
+      { networkPolicy: { vault: { cidrs: ['169.254.169.254/32'] } } },
+      'networkPolicy.vault: 169.254.169.254/32 lies in 169.254.0.0/16',
+    ],
+    [{ networkPolicy: { vault: { cidrs: ['169.254.0.0/16'] } } }, '169.254.0.0/16 is denied'],
+    [{ networkPolicy: { vault: { cidrs: ['fd00:ec2::/32'] } } }, 'which are denied'],
+    [{ networkPolicy: { vault: { cidrs: ['fe80::1/128'] } } }, 'fe80::/10, which are denied'],
+  ])('%j are refused, and the message says why', async (values, why) => {
+    expect(await refusal('minimal', values)).toContain(why);
+  });
+});
+
+describe.each(VALUES)('with the %s values', (name) => {
+  it('no Secret is made, and none is in an environment but by its name', async () => {
+    const manifests = await render(name);
+    expect(manifests.filter(({ kind }) => kind === 'Secret')).toEqual([]);
+    for (const one of workloads(manifests)) {
+      const secret = listAt(containersOf(one)[0], 'env').filter((env) =>
+        /KEY$|TOKEN|PASSWORD|SECRET(_ID(_FILE)?)?$/.test(String(at(env, 'name'))),
+      );
+      for (const env of secret) {
+        const value = at(env, 'value');
+        expect({ env, ok: value === undefined || String(value).startsWith('/etc/byoc/') }).toEqual({ env, ok: true });
+      }
+    }
+  });
+
+  it('everything has the common labels and names of the release', async () => {
+    for (const { kind, metadata } of await render(name)) {
+      expect(metadata.labels).toMatchObject({
+        'app.kubernetes.io/name': 'connector',
+        'app.kubernetes.io/instance': 'byoc',
+        'app.kubernetes.io/version': '0.1.0',
+        'app.kubernetes.io/managed-by': 'Helm',
+        'helm.sh/chart': 'connector-0.1.0',
+      });
+      if (kind !== 'Namespace') expect(metadata.name).toMatch(/^byoc-connector/);
+    }
+  });
+
+  it('pods have time to drain, and their probes go by TLS to 8005, which is all that listens', async () => {
+    const workers = workloads(await render(name)).filter(({ metadata }) => !metadata.name.endsWith('codec-server'));
+    for (const one of workers) {
+      expect(at(one, 'spec', 'template', 'spec', 'terminationGracePeriodSeconds')).toBeGreaterThan(20 + 10); // drain, then upload
+      const [container, ...others] = containersOf(one);
+      expect(others).toEqual([]);
+      expect(listAt(container, 'ports')).toEqual([{ name: 'agent', containerPort: 8005, protocol: 'TCP' }]);
+      for (const [probe, path] of [
+        ['livenessProbe', '/health/live'],
+        ['readinessProbe', '/health/ready'],
+        ['startupProbe', '/health/live'],
+      ]) {
+        expect(at(container, String(probe), 'httpGet')).toEqual({ path, port: 'agent', scheme: 'HTTPS' });
+      }
+    }
+  });
+});
+
+describe('roles', () => {
+  it('get their own logins and what they need, and nothing of the others', async () => {
+    const manifests = await render('full');
+    const logins = ROLES.map((role) => envOf(manifests, role)['VAULT_ROLE_ID']);
+    expect(new Set(logins).size).toBe(3);
+    for (const role of ROLES) {
+      const names = Object.keys(envOf(manifests, role));
+      expect({ role, isExecution: names.includes('BYOC_APPLY_SERVICE_ACCOUNT') }).toEqual({
+        role,
+        isExecution: role === 'execution',
+      });
+      expect({ role, has: names.includes('BYOC_PAYLOAD_CODEC') }).toEqual({ role, has: role === 'execution' });
+      expect({ role, has: names.includes('CONTROL_PLANE_URL') }).toEqual({ role, has: role === 'registration' });
+      expect({ role, has: names.includes('PROM_PASSWORD') }).toEqual({ role, has: role === 'metrics' });
+      const secrets = listAt(workload(manifests, role), 'spec', 'template', 'spec', 'volumes').map((volume) =>
+        at(volume, 'secret', 'secretName'),
+      );
+      expect(secrets).toContain(`byoc-vault-${role}`);
+      for (const other of ROLES.filter((one) => one !== role)) expect(secrets).not.toContain(`byoc-vault-${other}`);
+      expect(at(workload(manifests, role), 'spec', 'template', 'spec', 'serviceAccountName')).toBe(
+        `byoc-connector-${role}`,
+      );
+      expect(listAt(containersOf(workload(manifests, role))[0], 'args')).toEqual(['--role', role]);
+    }
+  });
+
+  it('that have nobody to talk to have no pod', async () => {
+    expect(workloads(await render('minimal')).map(({ kind, metadata }) => [kind, metadata.name])).toEqual([
+      ['DaemonSet', 'byoc-connector-execution'],
+    ]);
+  });
+
+  it('have one pod each but execution, whose pods are a DaemonSet or a StatefulSet with volumes', async () => {
+    const full = workloads(await render('full')).map(({ kind, metadata, spec }) => [
+      kind,
+      metadata.name,
+      at(spec, 'replicas'),
+    ]);
+    expect(full.sort()).toEqual([
+      ['Deployment', 'byoc-connector-codec-server', 1],
+      ['Deployment', 'byoc-connector-metrics', 1],
+      ['Deployment', 'byoc-connector-registration', 1],
+      ['StatefulSet', 'byoc-connector-execution', 3],
+    ]);
+    const daemon = workload(await render('minimal'), 'execution');
+    const data = listAt(daemon, 'spec', 'template', 'spec', 'volumes').find((volume) => at(volume, 'name') === 'data');
+    expect(at(data, 'emptyDir')).toBeDefined();
+    expect(listAt(workload(await render('full'), 'execution'), 'spec', 'volumeClaimTemplates')).toHaveLength(1);
+  });
+});
+
+describe('a drain', () => {
+  it('is told how many pods of a role may be away, but for a DaemonSet, which the API server cannot count', async () => {
+    const budgets = (manifests: readonly Manifest[]) =>
+      manifests.flatMap(({ kind, metadata }) => (kind === 'PodDisruptionBudget' ? [metadata.name] : [])).sort();
+    expect(budgets(await render('full'))).toEqual([...ROLES].sort().map((role) => `byoc-connector-${role}`));
+    expect(budgets(await render('minimal'))).toEqual([]);
+  });
+});
+
+describe('simulation', () => {
+  it('is off in every worker, and no value turns it on', async () => {
+    for (const role of ROLES) expect(envOf(await render('full'), role)['SIMULATION']).toBe('false');
+    expect((await readValues()).filter(({ path }) => /simulat/i.test(path))).toEqual([]);
+  });
+});
+
+describe('the policy', () => {
+  const policyOf = async (values: unknown) => {
+    const map = (await render('minimal', values)).find(({ metadata }) => metadata.name === 'byoc-connector-policy');
+    return String(at(map, 'data', 'policy.yaml'));
+  };
+
+  it('counts signed votes only, and protects the namespaces of the connector', async () => {
+    const policy = await policyOf({});
+    expect(policy).toContain('acceptAsserted: false');
+    for (const own of ['byoc', 'byoc-system', 'kube-system']) expect(policy).toContain(`- ${own}\n`);
+  });
+
+  it('makes other pods when it changes, and only then', async () => {
+    const checksum = async (values: unknown) =>
+      at(
+        workload(await render('minimal', values), 'execution'),
+        'spec',
+        'template',
+        'metadata',
+        'annotations',
+        'checksum/policy',
+      );
+    const before = await checksum({});
+    expect(await checksum({ logLevel: 'debug' })).toBe(before);
+    expect(await checksum({ policy: { document: { allow: { namespaces: [] } } } })).not.toBe(before);
+  });
+});
+
+describe('network policies', () => {
+  /** Who is reached on which port: what a rule says, without what stands for it in the cluster. */
+  const egressOf = async (role: string) => {
+    const found = (await render('full')).find(
+      (one) => one.kind === 'NetworkPolicy' && one.metadata.name === `byoc-connector-${role}`,
+    );
+    return listAt(found, 'spec', 'egress').map((rule) => {
+      const to = listAt(rule, 'to').map(
+        (peer) =>
+          at(peer, 'ipBlock', 'cidr') ?? Object.values(at(peer, 'namespaceSelector', 'matchLabels') as object)[0],
+      );
+      const ports = listAt(rule, 'ports').map((port) => `${String(at(port, 'port'))}/${String(at(port, 'protocol'))}`);
+      return `${to.join(' ')} ${ports.join(' ')}`;
+    });
+  };
+  const COMMON = [
+    'kube-system 53/TCP 53/UDP',
+    'egress 443/TCP', // Temporal has no address here: it is reached through the gateway
+    '10.0.0.1/32 10.0.0.2/32 6443/TCP',
+    'vault 8200/TCP',
+    '0.0.0.0/0 ::/0 443/TCP', // S3
+  ];
+
+  it.each([
+    ['execution', [...COMMON, 'egress 443/TCP']], // keys of callers
+    ['registration', [...COMMON, 'egress 443/TCP']], // the control plane
+    ['metrics', [...COMMON, 'monitoring 9090/TCP', 'egress 443/TCP']], // Prometheus, the Insight Engine
+  ])('let %s out to exactly what it needs', async (role, expected) => {
+    expect(await egressOf(role)).toEqual(expected);
+  });
+
+  it('let the codec server ask nobody but Temporal, Vault and the keys of its readers', async () => {
+    expect(await egressOf('codec-server')).toEqual([...COMMON.slice(0, 2), 'vault 8200/TCP', 'egress 443/TCP']);
+  });
+
+  it('let nothing in but 8005, and deny the rest to every pod of the release', async () => {
+    const policies = (await render('full')).filter(({ kind }) => kind === 'NetworkPolicy');
+    const all = policies.find(({ metadata }) => metadata.name === 'byoc-connector-default-deny');
+    expect(all?.['spec']).toEqual({
+      podSelector: { matchLabels: { 'app.kubernetes.io/name': 'connector', 'app.kubernetes.io/instance': 'byoc' } },
+      policyTypes: ['Ingress', 'Egress'],
+    });
+    const ports = policies.flatMap((policy) =>
+      listAt(policy, 'spec', 'ingress').flatMap((rule) => listAt(rule, 'ports')),
+    );
+    expect(ports.map((port) => at(port, 'port')).sort()).toEqual([...ROLES.map(() => 8005), 8006]); // 8006: the codec server
+    for (const policy of policies) expect(listAt(policy, 'spec', 'policyTypes')).toEqual(['Ingress', 'Egress']);
+  });
+
+  it('reach no metadata service, whatever ranges are allowed', async () => {
+    const wide = [
+      '0.0.0.0/0',
+      '128.0.0.0/1',
+      '169.0.0.0/8',
+      '169.254.0.0/15',
+      '10.0.0.0/8',
+      '::/0',
+      '2000::/3',
+      '2001:db8::/32',
+    ];
+    const destinations = ['kubernetesApi', 'temporal', 'vault'];
+    const networkPolicy = Object.fromEntries(destinations.map((name) => [name, { cidrs: wide }]));
+    const policies = (await render('minimal', { networkPolicy })).filter(({ kind }) => kind === 'NetworkPolicy');
+    const blocks = policies.flatMap((policy) =>
+      listAt(policy, 'spec', 'egress').flatMap((rule) => listAt(rule, 'to').map((peer) => at(peer, 'ipBlock'))),
+    );
+    const ranges = blocks.filter((block) => block !== undefined);
+    expect(ranges).toHaveLength(destinations.length * wide.length);
+    const reached = (address: string) => ranges.filter((block) => allows(block, address)).length;
+    for (const address of [
+      '169.254.169.254',
+      '169.254.170.2',
+      '169.254.0.1',
+      '169.254.255.255',
+      'fe80::a9fe:a9fe',
+      'fd00:ec2::254',
+    ]) {
+      expect({ address, by: reached(address) }).toEqual({ address, by: 0 });
+    }
+    for (const address of ['192.0.2.1', '169.255.0.1', '169.253.255.255', '2001:db8::1'])
+      expect(reached(address)).toBeGreaterThan(0);
+  });
+
+  function allows(block: unknown, address: string): boolean {
+    const matches = (cidr: unknown) => {
+      const [network = '', prefix] = String(cidr).split('/');
+      const list = new BlockList();
+      list.addSubnet(network, Number(prefix), isIPv6(network) ? 'ipv6' : 'ipv4');
+      return isIPv6(network) === isIPv6(address) && list.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+    };
+    return matches(at(block, 'cidr')) && !listAt(block, 'except').some(matches);
+  }
+});

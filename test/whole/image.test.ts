@@ -1,0 +1,181 @@
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Agent, request } from 'undici';
+import { createAuthority } from '../../dev/authority.ts';
+import type { Authority } from '../../dev/authority.ts';
+import { buildIntoFolder } from '../../dev/image/folder-build.ts';
+import type { FolderImage } from '../../dev/image/folder-build.ts';
+import { launchImage } from '../../dev/image/run.ts';
+import { canIsolate } from '../../dev/image/sandbox.ts';
+import { Program } from '../../dev/process.ts';
+import { freePorts } from '../../dev/ports.ts';
+import { devSettings } from '../../dev/settings.ts';
+import { TestConnector } from '../support/connector.ts';
+import { runTool } from '../support/tools.ts';
+import { until } from '../support/until.ts';
+
+// R22: what the image holds and how it runs, without a container engine: the steps of the Containerfile are carried out into a
+// folder, and its entry point is started there. For the base images stand this machine's C library and Node.js.
+
+const BUILD_TIMEOUT_MS = 600_000;
+const EPOCH = 1_790_000_000;
+const ENDS = ['succeeded', 'failed', 'denied', 'rejected', 'expired', 'stopped', 'rolled-back'];
+
+// Mounts and another user are root's to make.
+const described = canIsolate() ? describe : describe.skip;
+
+described('the image', () => {
+  let folder: string;
+  let image: FolderImage;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'byoc-image-'));
+    const { cacheDir } = devSettings(process.env);
+    const args = { VERSION: '0.1.0', REVISION: 'f00d', SOURCE_DATE_EPOCH: String(EPOCH) };
+    image = await buildIntoFolder({ folder: join(folder, 'stages'), args, cacheDir });
+  }, BUILD_TIMEOUT_MS);
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  it('holds what runs and nothing that builds or tests, no key, and one time for all files', async () => {
+    const top = await readdir(join(image.root, 'app'));
+    expect(top.sort()).toEqual(['LICENSE', 'dist', 'node_modules', 'package.json', 'sbom.cdx.json']);
+    const packages = await readdir(join(image.root, 'app/node_modules'));
+    expect(packages).toEqual(expect.arrayContaining(['@temporalio', 'zod']));
+    for (const name of ['typescript', 'jest', 'eslint', 'node', 'prettier']) expect(packages).not.toContain(name);
+    const cores = await readdir(join(image.root, 'app/node_modules/@temporalio/core-bridge/releases'));
+    expect(cores).toHaveLength(1);
+    for (const file of [
+      'app/dist/worker/main.js',
+      'app/dist/workflow-bundle.js',
+      'app/sbom.cdx.json',
+      'app/node_modules/zod/package.json',
+    ]) {
+      expect((await stat(join(image.root, file))).mtimeMs).toBe(EPOCH * 1000);
+    }
+  });
+
+  it('says what is in it: the packages that run, with their versions', async () => {
+    const bom = JSON.parse(await readFile(join(image.root, 'app/sbom.cdx.json'), 'utf8')) as Bom;
+    expect(bom).toMatchObject({
+      bomFormat: 'CycloneDX',
+      metadata: { component: { name: 'byoc-connector', version: '0.1.0' } },
+    });
+    expect(bom.metadata.timestamp).toBe(new Date(EPOCH * 1000).toISOString());
+    const packages = bom.components.map(({ group, name, version }) => `${group ? `${group}/` : ''}${name}@${version}`);
+    expect(packages).toEqual(expect.arrayContaining(['@temporalio/worker@1.24.0', 'zod@4.6.7']));
+    expect(packages.filter((name) => /^(typescript|jest|eslint)@/.test(name))).toEqual([]);
+  });
+
+  it('is labelled, has a user that is a number and not root, and starts the worker', () => {
+    expect(image).toMatchObject({
+      user: { uid: 65_532, gid: 65_532 },
+      entrypoint: ['/nodejs/bin/node', '/app/dist/worker/main.js'],
+      env: { NODE_ENV: 'production' },
+      labels: { 'org.opencontainers.image.version': '0.1.0', 'org.opencontainers.image.revision': 'f00d' },
+    });
+  });
+
+  describe('as a container', () => {
+    let connector: TestConnector;
+    let worker: Program;
+    let port: number;
+    let authority: Authority;
+
+    beforeAll(async () => {
+      authority = await createAuthority();
+      const { cert, key } = await authority.issue('agent');
+      ({ port } = await freePorts(['port']));
+      connector = await TestConnector.start();
+      await connector.stopWorker();
+      const settings = { ...connector.prepared.env };
+      delete settings['BYOC_WORKFLOW_BUNDLE']; // the image has its own
+      const env = {
+        ...settings,
+        BYOC_DATA_DIR: '/var/lib/byoc',
+        BYOC_WRITER: 'image-0',
+        BYOC_AGENT_PORT: String(port),
+        BYOC_AGENT_HOST: '127.0.0.1',
+        BYOC_AGENT_TLS_CERT: await connector.save('agent.crt', cert),
+        BYOC_AGENT_TLS_KEY: await connector.save('agent.key', key),
+      };
+      const launch = await launchImage({
+        image,
+        folder: join(folder, 'container'),
+        args: ['--role', 'execution'],
+        env,
+      });
+      worker = new Program({ name: 'image', ...launch, logFile: join(folder, 'image.log') });
+      await until(
+        'the worker of the image to be ready',
+        () => {
+          if (!worker.running) throw new Error(worker.describeEnd());
+          return worker.output().includes('"message":"ready"');
+        },
+        60_000,
+      );
+    }, 180_000);
+    afterAll(async () => {
+      await worker.stop();
+      await connector.stop();
+    });
+
+    it('runs as its user, with no capabilities, no way to get any, and a root that nobody can write', async () => {
+      const pid = await nodeOf(worker);
+      const status = await readFile(`/proc/${pid}/status`, 'utf8');
+      const field = (name: string) => new RegExp(`^${name}:\\s+(.*)$`, 'm').exec(status)?.[1];
+      expect(field('Uid')).toBe('65532\t65532\t65532\t65532');
+      expect(field('Groups')?.trim()).toBe('65532');
+      expect(field('CapEff')).toBe('0000000000000000');
+      expect(field('CapPrm')).toBe('0000000000000000');
+      expect(field('NoNewPrivs')).toBe('1');
+      const script = `
+        const fs = require('node:fs');
+        const tried = ['/x', '/app/x', '/app/dist/worker/main.js', '/etc/byoc/x', '/var/lib/byoc/x', '/tmp/x'].map((path) => {
+          try { fs.appendFileSync(path, ''); return path + ' written'; } catch (error) { return path + ' ' + error.code; }
+        });
+        console.log(JSON.stringify(tried));`;
+      const command = ['/nodejs/bin/node', '-e', script];
+      const launch = await launchImage({ image, folder: join(folder, 'other'), args: [], command, env: {} });
+      const { stdout } = await runTool(launch.command, launch.args, launch.env);
+      expect(JSON.parse(stdout)).toEqual([
+        '/x EROFS',
+        '/app/x EROFS',
+        '/app/dist/worker/main.js EROFS',
+        '/etc/byoc/x EROFS',
+        '/var/lib/byoc/x written',
+        '/tmp/x written',
+      ]);
+    });
+
+    it('is ready, by TLS, and executes a package on the real parts', async () => {
+      const dispatcher = new Agent({ connect: { ca: authority.ca } });
+      const { statusCode } = await request(`https://127.0.0.1:${port}/health/ready`, { dispatcher });
+      await dispatcher.close();
+      expect(statusCode).toBe(200);
+      const { wpkId, workflowId, planDigest } = await connector.submitAndPlan();
+      await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+      const { phase } = await connector.untilView(wpkId, ({ phase }) => ENDS.includes(phase));
+      expect(phase).toBe('succeeded');
+    });
+
+    it('drains when it is told to end, within the time that a pod has', async () => {
+      process.kill(await nodeOf(worker), 'SIGTERM');
+      await until('the worker to end', () => !worker.running, 30_000);
+      expect(worker.output()).toContain('"message":"stopped"');
+    });
+  });
+});
+
+/** The worker itself: what leads to it replaces itself, one after the other. */
+async function nodeOf({ pid }: Program): Promise<number> {
+  if (pid === undefined) throw new Error('The image does not run.');
+  expect(await readFile(`/proc/${pid}/cmdline`, 'utf8')).toContain('/app/dist/worker/main.js');
+  return pid;
+}
+
+interface Bom {
+  readonly metadata: { readonly timestamp: string };
+  readonly components: readonly { readonly group?: string; readonly name: string; readonly version: string }[];
+}
