@@ -10,7 +10,7 @@ import { createAuthority } from '../../dev/authority.ts';
 import type { PreparedConnector } from '../../dev/connector.ts';
 import { prepareConnector, startWorker } from '../../dev/connector.ts';
 import type { ClusterDetails } from '../../dev/control-plane/overview.ts';
-import type { DemoCluster } from '../../dev/demo/cluster.ts';
+import { embeddedCluster } from '../../dev/demo/cluster.ts';
 import { Stage } from '../../dev/demo/stage.ts';
 import { setScene, tellMainStory } from '../../dev/demo/story.ts';
 import { environmentOf } from '../../dev/environment.ts';
@@ -49,7 +49,6 @@ describe('a process for each role, with the chart’s accounts and a login of it
   let rights: InstalledRights;
   let prepared: PreparedConnector;
   let client: ConnectorClient;
-  let cluster: DemoCluster;
   const workers = new Map<Role, Program>();
 
   const folderOf = (role: Role) => join(folder, role);
@@ -106,9 +105,6 @@ describe('a process for each role, with the chart’s accounts and a login of it
     await callKubernetes(services, 'create', 'namespace', namespace);
     rights = await installRights(services, folder, { clusterId, namespaces: [namespace] });
     client = await ConnectorClient.connect(clusterId, environmentOf(services));
-    const { kubeconfig, context } = services.kubernetes;
-    const kubectl = async (...args: readonly string[]) => (await callKubernetes(services, ...args)).trimEnd();
-    cluster = { kubeconfig, context, namespace, kubectl, clean: () => Promise.resolve() };
     await Promise.all(ROLES.map(start));
   }, 120_000);
   afterAll(async () => {
@@ -172,6 +168,7 @@ describe('a process for each role, with the chart’s accounts and a login of it
     const stage = new Stage(new PassThrough() as unknown as NodeJS.WriteStream);
     const { temporal } = services;
     const { signal } = new AbortController();
+    const cluster = embeddedCluster(services.kubernetes, signal, namespace);
     await setScene({ stage, cluster });
     const told = await tellMainStory({ stage, cluster, connector: prepared, temporal, client, signal });
     expect(told).toMatchObject({ phase: 'succeeded' });
