@@ -11,7 +11,7 @@ import { ROLES } from '../../domain/vault-setup.ts';
 import type { Finding, Summary } from '../../worker/doctor/check.ts';
 import { exitCodeOf, summaryOf } from '../../worker/doctor/check.ts';
 import { readInput } from './files.ts';
-import { BYOC, paint, printAs, say } from './output.ts';
+import { BYOC, markSimulated, paint, printAs, say } from './output.ts';
 import { folderOf, withChoice } from './dev.ts';
 import type { StackChoice } from './dev.ts';
 import type { FormatOptions } from './settings.ts';
@@ -46,6 +46,7 @@ export function registerDoctor(program: Command): void {
     .action(async (options: DoctorOptions) => {
       const { role } = options;
       const env = { ...(await settingsOf(options)), ...(role && { BYOC_ROLES: role.join(',') }) };
+      refuseSimulation(env['SIMULATION'] === 'true');
       useSettings(env);
       const startedAt = new Date();
       // Loaded here: it brings all that a worker knows, and other commands do not wait for it.
@@ -70,10 +71,17 @@ async function settingsOf(options: DoctorOptions): Promise<NodeJS.ProcessEnv> {
   // Programs are found, and Kubernetes is, by what the shell has; settings come from the file alone.
   if (envFile !== undefined) return { ...parseEnv(Buffer.from(await readInput(envFile)).toString('utf8')) };
   if (!dev) return { ...process.env };
-  const { services, stateDir } = await devStatus({ stateDir: folderOf(options) });
+  const { services, simulation, stateDir } = await devStatus({ stateDir: folderOf(options) });
+  refuseSimulation(simulation !== undefined);
   if (!services) throw new ConnectorError('PART_UNAVAILABLE', `No stack is up in ${stateDir}. Try: ${BYOC} dev up`);
   const { controlPlane } = services;
   return (await existingConnector({ services, controlPlane, folder: connectorFolder(stateDir), keep: true })).env;
+}
+
+/** What it would find is made up, and all is well with that. */
+function refuseSimulation(isSo: boolean): void {
+  markSimulated(isSo);
+  if (isSo) throw new ConnectorError('USAGE', 'In simulation mode there is nothing to examine: only Temporal is real.');
 }
 
 /** What a process needs whatever its settings are. */
