@@ -45,7 +45,7 @@ export function registerDoctor(program: Command): void {
     )
     .action(async (options: DoctorOptions) => {
       const { role } = options;
-      const env = { ...(await settingsOf(options)), ...(role && { BYOC_ROLES: role.join(',') }) };
+      const env: NodeJS.ProcessEnv = { ...(await settingsOf(options)), ...(role && { BYOC_ROLES: role.join(',') }) };
       refuseSimulation(env['SIMULATION'] === 'true');
       useSettings(env);
       const startedAt = new Date();
