@@ -46,7 +46,7 @@ export function registerDoctor(program: Command): void {
     )
     .action(async (options: DoctorOptions) => {
       const { role } = options;
-      const env = { ...(await settingsOf(options)), ...(role && { BYOC_ROLES: role.join(',') }) };
+      const env: NodeJS.ProcessEnv = { ...(await settingsOf(options)), ...(role && { BYOC_ROLES: role.join(',') }) };
       useSettings(env);
       const startedAt = new Date();
       // Loaded here: it brings all that a worker knows, and other commands do not wait for it.
