@@ -37,17 +37,24 @@ const START_TIMEOUT_MS = 60_000;
 const TARGETS_MIB: Readonly<Record<Role, number>> = { registration: 150, metrics: 150, execution: 220 };
 const ROOT = join(import.meta.dirname, '..');
 
-/** The settings of the runtime that keep memory small; the chart sets the same. */
-export const RUNTIME = {
-  // Two arenas instead of eight a core: glibc keeps in each what was freed there.
-  MALLOC_ARENA_MAX: '2',
-  NODE_OPTIONS: '--max-semi-space-size=2',
+const SMALL = {
+  // One arena instead of eight a core: glibc keeps in each what was freed there.
+  MALLOC_ARENA_MAX: '1',
+  MALLOC_TRIM_THRESHOLD_: '65536',
+  TOKIO_WORKER_THREADS: '1',
+  UV_THREADPOOL_SIZE: '2',
+  NODE_OPTIONS: '--max-semi-space-size=1 --v8-pool-size=1',
 } as const;
 
+/** The settings of the runtime that keep memory small; the chart sets the same (docs/roles.md). */
+const RUNTIME: Readonly<Record<Role, Readonly<Record<string, string>>>> = {
+  registration: SMALL,
+  metrics: SMALL,
+  execution: { MALLOC_ARENA_MAX: '2', MALLOC_TRIM_THRESHOLD_: '65536', NODE_OPTIONS: '--max-semi-space-size=2' },
+};
+
 export const ROLES_NOTES: readonly string[] = [
-  `Each role is a process of its own from dist/, with its prebuilt bundle and ${Object.entries(RUNTIME)
-    .map((pair) => pair.join('='))
-    .join(' ')}.`,
+  'Each role is a process of its own from dist/, with its prebuilt bundle and the settings of the runtime in docs/roles.md.',
   `Ready: from the start of the process to its line "ready", ${STARTS} starts. Memory: after ${IDLE_MS / 1000} s without a package, schedules running.`,
   'RSS is what the kernel counts for the process; PSS counts what it shares with others in parts.',
 ];
@@ -68,7 +75,6 @@ export async function measureRoles(stack: Stack, onProgress: (what: string) => v
     ...prepared.env,
     ...target.settings,
     BYOC_AGENT_PORT: '0',
-    ...RUNTIME,
   };
   try {
     const found: RoleFootprint[] = [];
@@ -114,6 +120,7 @@ async function startRole(role: Role, { folder, env }: PreparedConnector, start: 
       PATH: '/usr/bin:/bin',
       HOME: home,
       ...env,
+      ...RUNTIME[role],
       BYOC_WRITER: `${role}-${start}`,
       BYOC_DATA_DIR: join(home, 'data'),
     },

@@ -6,17 +6,31 @@ import { quote } from './json-parser.ts';
  * @returns undefined where the schema itself brings the words, as its patterns do
  */
 export function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
+  return describe(issue, describeInput);
+}
+
+/**
+ * The same without the text that was there instead: in a wrong place it may be a secret, and who is told may be a log that
+ * nobody can delete from.
+ */
+export function describeWithoutValues(issue: z.core.$ZodRawIssue): string | undefined {
+  return describe(issue, (input) => (typeof input === 'string' ? 'another text' : describeInput(input)));
+}
+
+type DescribeInput = (input: unknown) => string;
+
+function describe(issue: z.core.$ZodRawIssue, inputOf: DescribeInput): string | undefined {
   switch (issue.code) {
     case 'unrecognized_keys':
       return describeUnknownField(issue.keys, issue.inst);
     case 'invalid_type':
       if (issue.input === undefined) return `Missing: ${articleOf(issue.expected)} is required here.`;
-      return `Must be ${articleOf(issue.expected)}, not ${describeInput(issue.input)}.`;
+      return `Must be ${articleOf(issue.expected)}, not ${inputOf(issue.input)}.`;
     case 'invalid_value':
       if (issue.input === undefined) return `Missing: must be ${listOf(issue.values)}.`;
-      return `Must be ${listOf(issue.values)}, not ${describeInput(issue.input)}.`;
+      return `Must be ${listOf(issue.values)}, not ${inputOf(issue.input)}.`;
     case 'invalid_union':
-      return describeUnion(issue);
+      return describeUnion(issue, inputOf);
     case 'too_big':
       return `Must ${measureOf(issue.origin)} at most ${issue.maximum}${unitOf(issue.origin)}.`;
     case 'too_small':
@@ -40,9 +54,9 @@ function describeUnknownField(keys: readonly string[], schema: unknown): string 
   return `Unknown field ${quote(unknown)}${more}${meant ? `; did you mean "${meant}"?` : '.'}`;
 }
 
-function describeUnion(issue: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>): string {
+function describeUnion(issue: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>, inputOf: DescribeInput): string {
   const { inst, discriminator } = issue;
-  if (!(inst instanceof z.ZodDiscriminatedUnion) || discriminator === undefined) return describeForms(issue);
+  if (!(inst instanceof z.ZodDiscriminatedUnion) || discriminator === undefined) return describeForms(issue, inputOf);
   const values = inst.options.flatMap((option) => {
     const field: unknown = option instanceof z.ZodObject ? option.shape[discriminator] : undefined;
     return field instanceof z.ZodLiteral ? [...field.values] : [];
@@ -51,10 +65,13 @@ function describeUnion(issue: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>)
 }
 
 /** Of a union without discriminator whose forms are of different types, such as a number or an object. */
-function describeForms({ errors, input }: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>): string {
+function describeForms(
+  { errors, input }: z.core.$ZodRawIssue<z.core.$ZodIssueInvalidUnion>,
+  inputOf: DescribeInput,
+): string {
   const types = errors.map(([first]) => (first && isOfOtherType(first) ? articleOf(first.expected) : undefined));
   if (types.length === 0 || types.includes(undefined)) return 'No allowed form matches.';
-  return `Must be ${types.join(' or ')}, not ${describeInput(input)}.`;
+  return `Must be ${types.join(' or ')}, not ${inputOf(input)}.`;
 }
 
 /**
@@ -91,19 +108,7 @@ function articleOf(type: string): string {
   return ARTICLES[type] ?? (type === 'record' ? 'an object' : `a ${type}`);
 }
 
-/** Stands for a text that must not be repeated where the error goes. */
-const HIDDEN = Symbol('a text');
-
-/**
- * The same without what was there instead: a text in a wrong place may be a secret, and who is told may be a log that
- * nobody can delete from.
- */
-export function describeWithoutValues(issue: z.core.$ZodRawIssue): string | undefined {
-  return describeIssue(typeof issue.input === 'string' ? { ...issue, input: HIDDEN } : issue);
-}
-
 function describeInput(input: unknown): string {
-  if (input === HIDDEN) return 'another text';
   if (input === null) return 'null';
   if (Array.isArray(input)) return 'an array';
   if (typeof input === 'object') return 'an object';

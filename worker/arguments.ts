@@ -12,8 +12,12 @@ export function readArguments(args: readonly string[]): { readonly BYOC_ROLES?: 
     return role ? { BYOC_ROLES: role.join(',') } : {};
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new ConnectorError('USAGE', `${why} Usage: worker [--role registration|metrics|execution]…`, {
-      cause: error,
-    });
+    throw new ConnectorError(
+      'USAGE',
+      `${why.replace(/\.?$/, '.')} Usage: worker [--role registration|metrics|execution]…`,
+      {
+        cause: error,
+      },
+    );
   }
 }

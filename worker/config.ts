@@ -25,6 +25,7 @@ const always = () => true;
 
 /** RFC 1123. */
 const NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+const SERVICE_ACCOUNT = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\/[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/;
 
 /** Settings of the worker, all from the environment; `TEMPORAL_*` are read by @temporalio/envconfig. */
 const settingsSchema = z
@@ -89,7 +90,7 @@ const settingsSchema = z
     /** The account that packages are applied with, `namespace/name`; the connector's own where it is left out. */
     BYOC_APPLY_SERVICE_ACCOUNT: z
       .string()
-      .regex(/^[^/]+\/[^/]+$/, 'must be namespace/name of a ServiceAccount')
+      .regex(SERVICE_ACCOUNT, 'must be namespace/name of a ServiceAccount')
       .transform((text) => {
         const [namespace = '', name = ''] = text.split('/');
         return { namespace, name };
@@ -128,7 +129,7 @@ const settingsSchema = z
     message: 'is missing; the role metrics is told by it what to read',
     when: always,
   })
-  .refine((settings) => !rolesOf(settings).includes('registration') || hasLogins(settings), {
+  .refine((settings) => !settings.CONTROL_PLANE_URL || isMissingRole(settings, 'registration') || hasLogins(settings), {
     path: ['CONTROL_PLANE_URL'],
     message: 'is set; VAULT_ADDR must be too, because the control plane knows a cluster by what its Vault says',
     when: always,
@@ -138,12 +139,12 @@ const settingsSchema = z
     message: 'names a key; BYOC_S3_SSE must be aws:kms',
     when: always,
   })
-  .refine((settings) => !rolesOf(settings).includes('metrics') || settings.INSIGHT_URL, {
+  .refine((settings) => !settings.PROM_URL || isMissingRole(settings, 'metrics') || settings.INSIGHT_URL, {
     path: ['INSIGHT_URL'],
     message: 'is missing; PROM_URL is set, and what is read there goes to it',
     when: always,
   })
-  .refine((settings) => !rolesOf(settings).includes('metrics') || hasLogins(settings), {
+  .refine((settings) => !settings.PROM_URL || isMissingRole(settings, 'metrics') || hasLogins(settings), {
     path: ['PROM_URL'],
     message: 'is set; VAULT_ADDR must be too, because the Insight Engine knows a cluster by what its Vault says',
     when: always,
@@ -383,6 +384,10 @@ function rolesOf({ BYOC_ROLES, CONTROL_PLANE_URL, ...settings }: RoleSettings): 
   const metrics = settings.SIMULATION === 'true' ? settings.INSIGHT_URL : settings.PROM_URL;
   const isSet = { registration: CONTROL_PLANE_URL !== undefined, metrics: metrics !== undefined, execution: true };
   return ROLES.filter((role) => isSet[role]);
+}
+
+function isMissingRole(settings: RoleSettings, role: Role): boolean {
+  return !rolesOf(settings).includes(role);
 }
 
 interface RoleSettings {

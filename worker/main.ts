@@ -1,4 +1,5 @@
 /** Entry point of a worker process: reads its settings, runs until it is told to end, drains, and ends. */
+import { forgetStart } from './memory.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { readArguments } from './arguments.ts';
 import { readConfig } from './config.ts';
@@ -14,6 +15,7 @@ try {
   });
   installTemporalLogger(logger);
   const connector = await createConnector(config, process.env, logger);
+  forgetStart();
   // SIGTERM and SIGINT are heard by Temporal's runtime, which lets the worker drain.
   await connector.run();
 } catch (error) {

@@ -12,7 +12,17 @@ import type { WorkerConfig } from './config.ts';
 import { releaseOf } from './release.ts';
 
 /** The workflows of a worker; none where its process runs them on the queue of another of its roles. */
-export type RoleWorkflows = Pick<WorkerOptions, 'workflowBundle' | 'workerDeploymentOptions'>;
+export type RoleWorkflows = Pick<
+  WorkerOptions,
+  'workflowBundle' | 'workerDeploymentOptions' | 'debugMode' | 'maxCachedWorkflows'
+>;
+
+/**
+ * A few short runs at a time, all of them ours: a thread of their own would take 35 MiB, most of it a second copy of
+ * Temporal's message types. The SDK's name for that says what others use it for; all else that it changes is that
+ * nothing looks for workflows that block, and these have no loops.
+ */
+const ON_MAIN_THREAD = { debugMode: true, maxCachedWorkflows: 10 } as const;
 
 /** What can be run: everything, or only what is scheduled for a process that executes nothing. */
 const BUNDLES = { index: 'workflow-bundle.js', scheduled: 'scheduled-bundle.js' } as const;
@@ -37,7 +47,8 @@ export async function scheduledWorkflows(
   role: Role,
 ): Promise<{ readonly workflowQueue: string; readonly workflows: RoleWorkflows }> {
   const workflowQueue = workflowQueueOf(config, role);
-  return { workflowQueue, workflows: isExecuting(config) ? {} : await workflowsOf(config, 'scheduled') };
+  if (isExecuting(config)) return { workflowQueue, workflows: {} };
+  return { workflowQueue, workflows: { ...(await workflowsOf(config, 'scheduled')), ...ON_MAIN_THREAD } };
 }
 
 /** Where a process runs the workflows of a role. Each process that sends metrics has a queue of its own. */

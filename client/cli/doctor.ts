@@ -2,6 +2,7 @@ import { parseEnv } from 'node:util';
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { connectorFolder, existingConnector } from '../../dev/connector.ts';
+import { simulatedConnector } from '../../dev/simulated-stack.ts';
 import { devStatus } from '../../dev/stack-command.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { printable } from '../../domain/printable.ts';
@@ -11,7 +12,7 @@ import { ROLES } from '../../domain/vault-setup.ts';
 import type { Finding, Summary } from '../../worker/doctor/check.ts';
 import { exitCodeOf, summaryOf } from '../../worker/doctor/check.ts';
 import { readInput } from './files.ts';
-import { BYOC, paint, printAs, say } from './output.ts';
+import { BYOC, markSimulated, paint, printAs, say } from './output.ts';
 import { folderOf, withChoice } from './dev.ts';
 import type { StackChoice } from './dev.ts';
 import type { FormatOptions } from './settings.ts';
@@ -39,23 +40,24 @@ export function registerDoctor(program: Command): void {
     .option('--no-worker', 'before the first start: leave out what a worker makes itself, such as its schedules')
     .addHelpText(
       'after',
-      '\nExamples:\n  kubectl exec -n byoc-system ds/byoc-connector -- byoc doctor\n  byoc doctor --dev -o json' +
+      '\nExamples:\n  kubectl exec -n byoc ds/byoc-connector-execution -- byoc doctor --role execution\n  byoc doctor --dev -o json' +
         '\n\nExit codes: 0 all well (warnings are) · 1 something is wrong · 2 usage · 3 nothing is wrong, and something cannot be reached' +
         '\nNothing is changed, and no secret is printed. What each line means: docs/doctor.md',
     )
     .action(async (options: DoctorOptions) => {
       const { role } = options;
-      const env = { ...(await settingsOf(options)), ...(role && { BYOC_ROLES: role.join(',') }) };
+      const env: NodeJS.ProcessEnv = { ...(await settingsOf(options)), ...(role && { BYOC_ROLES: role.join(',') }) };
       useSettings(env);
       const startedAt = new Date();
       // Loaded here: it brings all that a worker knows, and other commands do not wait for it.
       const { examine } = await import('../../worker/doctor/doctor.ts');
-      const { clusterId, findings } = await examine({
+      const { clusterId, simulated, findings } = await examine({
         env,
         nodeVersion: process.versions.node,
         expectsWorker: options.worker,
         now: () => new Date(),
       });
+      markSimulated(simulated);
       const summary = summaryOf(findings);
       const about = { clusterId, version: VERSION, at: startedAt.toISOString() };
       printAs(options.output, { ...about, summary, findings }, () => findingLines(findings));
@@ -70,7 +72,8 @@ async function settingsOf(options: DoctorOptions): Promise<NodeJS.ProcessEnv> {
   // Programs are found, and Kubernetes is, by what the shell has; settings come from the file alone.
   if (envFile !== undefined) return { ...parseEnv(Buffer.from(await readInput(envFile)).toString('utf8')) };
   if (!dev) return { ...process.env };
-  const { services, stateDir } = await devStatus({ stateDir: folderOf(options) });
+  const { services, simulation, stateDir } = await devStatus({ stateDir: folderOf(options) });
+  if (simulation) return simulatedConnector(simulation, stateDir).env;
   if (!services) throw new ConnectorError('PART_UNAVAILABLE', `No stack is up in ${stateDir}. Try: ${BYOC} dev up`);
   const { controlPlane } = services;
   return (await existingConnector({ services, controlPlane, folder: connectorFolder(stateDir), keep: true })).env;

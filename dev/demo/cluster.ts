@@ -18,8 +18,12 @@ export interface DemoCluster {
 }
 
 /** The embedded cluster goes away with its stack, so nothing needs cleaning there. */
-export function embeddedCluster({ kubeconfig, context, kubectl }: KubernetesService, signal: AbortSignal): DemoCluster {
-  return clusterOf({ kubectl, kubeconfig, context, namespace: 'shop', signal, clean: async () => undefined });
+export function embeddedCluster(
+  { kubeconfig, context, kubectl }: KubernetesService,
+  signal: AbortSignal,
+  namespace = 'shop',
+): DemoCluster {
+  return clusterOf({ kubectl, kubeconfig, context, namespace, signal, clean: async () => undefined });
 }
 
 /** The user's own cluster: in a namespace that is made for the demo and removed after it. */

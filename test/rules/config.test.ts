@@ -1,8 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
+import { readArguments } from '../../worker/arguments.ts';
 import { readConfig } from '../../worker/config.ts';
 import { errorOf } from '../support/expect-code.ts';
 
-// R12, R23, R29
+// R12, R16, R23, R29
 
 const read = (env: NodeJS.ProcessEnv) => readConfig({ BYOC_DATA_DIR: '/data', COSIGN_KEY: 'key', ...env });
 
@@ -22,7 +23,7 @@ describe('the name of the cluster', () => {
   });
 
   it('must be set in production', () => {
-    const error = errorOf(() => read({ NODE_NAME: 'node-7', NODE_ENV: 'production' }));
+    const error = errorOf(() => read({ NODE_NAME: 'node-7', NODE_ENV: 'production', BYOC_ROLES: 'execution' }));
     expect(error).toMatchObject({
       code: 'CONFIG_INVALID',
       detail: expect.stringContaining('BYOC_CLUSTER_ID is missing'),
@@ -54,6 +55,103 @@ describe('the control plane', () => {
       'CONTROL_PLANE_URL is set; VAULT_ADDR must be too, because the control plane knows a cluster by what its Vault says.',
     ],
     [{ BYOC_LABELS: 'team' }, 'BYOC_LABELS holds "team"; labels are name=value, with commas between.'],
+  ])('is refused with %j', (env, detail) => {
+    expect(errorOf(() => read(env))).toMatchObject({ code: 'CONFIG_INVALID', detail });
+  });
+});
+
+describe('the roles of a process', () => {
+  const ALL = {
+    ...VAULT,
+    CONTROL_PLANE_URL: 'https://cp.example.com',
+    PROM_URL: 'https://prometheus.example.com',
+    INSIGHT_URL: 'https://insight.example.com',
+  };
+
+  it.each<[string[], NodeJS.ProcessEnv]>([
+    [['execution'], {}],
+    [['registration', 'execution'], { ...VAULT, CONTROL_PLANE_URL: ALL.CONTROL_PLANE_URL }],
+    [['registration', 'metrics', 'execution'], ALL],
+  ])('are in development those that there are settings for: %j', (roles, env) => {
+    expect(read(env)).toMatchObject({ roles, relaysAlerts: false });
+  });
+
+  it('are those that the command line names, each once', () => {
+    const named = readArguments(['--role', 'metrics', '--role=registration', '--role', 'metrics']);
+    expect(read({ ...ALL, ...named }).roles).toEqual(['registration', 'metrics']);
+    expect(readArguments([])).toEqual({});
+  });
+
+  it('that are not there have no settings and no login, whatever is in the environment', () => {
+    const logins = { VAULT_ROLE_ID_REGISTRATION: 'r', VAULT_SECRET_ID_REGISTRATION: 'registration’s own' };
+    const execution = read({ ...ALL, ...logins, BYOC_ROLES: 'execution' });
+    expect(execution).toMatchObject({ controlPlane: undefined, registrationVault: undefined });
+    expect(execution).toMatchObject({ metrics: undefined, metricsVault: undefined });
+    expect(JSON.stringify(execution)).not.toContain('registration’s own');
+    const registration = read({ ...ALL, ...logins, BYOC_ROLES: 'registration', COSIGN_KEY: '' });
+    expect(registration.registrationVault).toMatchObject({ auth: { roleId: 'r' } });
+    expect(registration).toMatchObject({ vault: undefined, metricsVault: undefined });
+  });
+
+  it('without registration give their alerts to one that has it', () => {
+    expect(read({ ...ALL, BYOC_ROLES: 'execution' }).relaysAlerts).toBe(true);
+    expect(read({ ...ALL, BYOC_ROLES: 'execution,registration' }).relaysAlerts).toBe(false);
+  });
+
+  it('need a signing key only where packages are executed', () => {
+    const none = { COSIGN_KEY: '', VAULT_ADDR: '' };
+    expect(errorOf(() => read({ ...none, BYOC_ROLES: 'execution' }))).toMatchObject({
+      detail: 'VAULT_ADDR is missing, and so is COSIGN_KEY: one of them must say where the signing keys are.',
+    });
+  });
+
+  it.each<[NodeJS.ProcessEnv, string]>([
+    [{ BYOC_ROLES: 'admin' }, 'BYOC_ROLES holds "admin"; the roles are registration, metrics, execution.'],
+    [
+      { BYOC_ROLES: 'registration' },
+      'CONTROL_PLANE_URL is missing; the role registration is told by it whom to register with',
+    ],
+    [{ BYOC_ROLES: 'metrics' }, 'PROM_URL is missing; the role metrics is told by it what to read'],
+    [
+      { NODE_ENV: 'production', BYOC_CLUSTER_ID: 'c' },
+      'BYOC_ROLES is missing, and so is --role: in production each role is a process with an account of its own.',
+    ],
+  ])('are refused with %j', (env, detail) => {
+    const error = errorOf(() => read(env)) as { code?: string; detail?: string };
+    expect(error).toMatchObject({ code: 'CONFIG_INVALID', detail: expect.stringContaining(detail) });
+  });
+
+  it('are refused where the command line is not understood', () => {
+    expect(errorOf(() => readArguments(['--rolle', 'metrics']))).toMatchObject({
+      code: 'USAGE',
+      detail: expect.stringContaining('worker [--role registration|metrics|execution]'),
+    });
+  });
+});
+
+describe('where Kubernetes is used', () => {
+  it('is one namespace and one account unless it is said otherwise', () => {
+    expect(read({})).toMatchObject({
+      stateNamespace: 'byoc-system',
+      headsNamespace: 'byoc-system',
+      applyAccount: undefined,
+    });
+  });
+
+  it('may be told apart', () => {
+    const env = { BYOC_STATE_NAMESPACE: 'state', BYOC_APPLY_SERVICE_ACCOUNT: 'byoc/apply' };
+    const applyAccount = { namespace: 'byoc', name: 'apply' };
+    expect(read(env)).toMatchObject({ stateNamespace: 'state', headsNamespace: 'state', applyAccount });
+    expect(read({ ...env, BYOC_HEADS_NAMESPACE: 'byoc' })).toMatchObject({ headsNamespace: 'byoc' });
+  });
+
+  it.each<[NodeJS.ProcessEnv, string]>([
+    [{ BYOC_STATE_NAMESPACE: 'a/b' }, 'BYOC_STATE_NAMESPACE must be the name of a namespace.'],
+    [{ BYOC_APPLY_SERVICE_ACCOUNT: 'apply' }, 'BYOC_APPLY_SERVICE_ACCOUNT must be namespace/name of a ServiceAccount.'],
+    [
+      { BYOC_APPLY_SERVICE_ACCOUNT: 'byoc/../apply' },
+      'BYOC_APPLY_SERVICE_ACCOUNT must be namespace/name of a ServiceAccount.',
+    ],
   ])('is refused with %j', (env, detail) => {
     expect(errorOf(() => read(env))).toMatchObject({ code: 'CONFIG_INVALID', detail });
   });

@@ -197,6 +197,19 @@ describe('settings', () => {
     expect(codesOf(await look({ ...GOOD, ...env }))).toContain(code);
   });
 
+  it('of a simulation are told as such, and nothing that is made up is looked at', async () => {
+    const env = { SIMULATION: 'true', BYOC_DATA_DIR: folder, TEMPORAL_ADDRESS: '127.0.0.1:1' };
+    const looked = await examine({ env, nodeVersion: '24.0.0', expectsWorker: true, now: () => NOW });
+    expect(looked.simulated).toBe(true);
+    expect(codesOf(looked.findings)).toContain('SIMULATED');
+    expect(looked.findings.some(({ check }) => /^(vault|kubernetes|s3|prometheus)/.test(check))).toBe(false);
+    const wrong = { ...env, VAULT_ADDR: 'https://vault.example.com', NODE_ENV: 'production' };
+    const refused = await examine({ env: wrong, nodeVersion: '24.0.0', expectsWorker: true, now: () => NOW });
+    expect(saysOf(refused.findings.filter(({ code }) => code === 'SETTING_WRONG'))).toContain(
+      'SIMULATION is true, and',
+    );
+  });
+
   it('and an old Node.js are told', async () => {
     expect(codesOf(await look(GOOD, '22.4.0'))[0]).toBe('NODE_TOO_OLD');
   });

@@ -7,7 +7,7 @@ export async function callKubernetes(
   { kubernetes }: Pick<Services, 'kubernetes'>,
   ...args: readonly string[]
 ): Promise<string> {
-  const env = { PATH: '/usr/bin:/bin', KUBECONFIG: kubernetes.kubeconfig };
+  const env = { PATH: '/usr/bin:/bin', HOME: '/nonexistent', KUBECONFIG: kubernetes.kubeconfig };
   const { stdout } = await promisify(execFile)(kubernetes.kubectl, [...args], { env });
   return stdout;
 }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { request } from 'undici';
 import type { HealthReport } from '../../domain/agent-api.ts';
 import type { AlertType } from '../../domain/alerts.ts';
@@ -15,6 +16,9 @@ import { until } from './until.ts';
 
 /** So long may it take until a part that goes away is noticed, told, and delivered: two looks of 15 s, and two of 10 s. */
 const TOLD_WITHIN_MS = 60_000;
+
+/** Of one network 120 scrapes a minute are answered. */
+const SCRAPE_AGAIN_MS = 500;
 
 export type Component = HealthReport['components'][number];
 
@@ -74,8 +78,14 @@ export class WatchedConnector {
 
   /** The value of a series as it is scraped, such as `byoc_ready`; undefined where there is none. */
   async metric(series: string): Promise<number | undefined> {
-    const { body } = await request(`${await this.agentUrl()}/metrics`);
-    const line = (await body.text()).split('\n').find((one) => one.startsWith(`${series} `));
+    const text = await until('the metrics', async () => {
+      const { statusCode, body } = await request(`${await this.agentUrl()}/metrics`);
+      const scraped = await body.text();
+      if (statusCode === 200) return scraped;
+      await sleep(SCRAPE_AGAIN_MS); // nobody may scrape as often as a test looks
+      return undefined;
+    });
+    const line = text.split('\n').find((one) => one.startsWith(`${series} `));
     return line === undefined ? undefined : Number(line.slice(series.length + 1));
   }
 

@@ -167,8 +167,9 @@ describe("the agent's HTTP API", () => {
     expect(report).toMatchObject({ ready: true, clusterId: connector.clusterId, freeze: { state: 'open' } });
     expect(report.audit.head).toMatchObject({ chain: `${connector.clusterId}.worker-0` });
     expect(report.audit.bucket).toMatchObject({ objectLock: true });
-    // The development policy counts votes that prove nothing; whoever reads the health must see it.
+    // In development one account does all, and votes count that prove nothing; whoever reads the health must see it.
     expect(report.components.filter(({ state }) => state !== 'ok')).toMatchObject([
+      { name: 'applying-account', state: 'degraded', sentence: expect.stringContaining('BYOC_APPLY_SERVICE_ACCOUNT') },
       { name: 'policy', state: 'degraded', sentence: expect.stringContaining('acceptAsserted') },
     ]);
     expect((await send(`${url}/health/live`)).status).toBe(200);

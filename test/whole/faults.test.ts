@@ -255,7 +255,7 @@ describe('a worker that talks to servers which answer nonsense', () => {
       // However long it lasts: what waits is what was collected in the time it is kept for.
       for (let round = 0; round < 6; round += 1) await collect();
       expect((await waiting()).length).toBeLessThan(30);
-      expect(dropped(await connector.log()).at(-1)).toMatchObject({ dropped: { age: expect.any(Number) } });
+      expect(dropped(await connector.log()).at(-1)).toMatchObject({ batches: { age: expect.any(Number) } });
       insight.answer = status(202);
       insight.requests.length = 0;
       await rounds('the rest', collect, async () => insight.requests.length > 0 && (await waiting()).length === 0);

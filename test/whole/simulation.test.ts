@@ -178,6 +178,11 @@ describe('every output of a command says that it is simulated', () => {
     expect((await byoc('submit', file)).code).not.toBe(0);
   });
 
+  it('and byoc doctor, which looks at what is real', async () => {
+    const { code, stderr } = await byoc('doctor', '--dev', '--state', folder);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining(SIMULATION_NOTICE) });
+  });
+
   it('and the report for auditors', async () => {
     const { stdout } = await byoc('audit', 'report', stack.connector.auditDir);
     expect(stdout).toContain(`**${SIMULATION_NOTICE}.**`);

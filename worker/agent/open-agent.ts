@@ -37,9 +37,8 @@ export interface Agent {
 
 const CLOSE_WITHIN_MS = 3_000;
 
-/** Opens the agent's HTTP API, where a port is set for it. */
-export async function openAgent(config: AgentConfig | undefined, deps: AgentDeps): Promise<Agent | undefined> {
-  if (!config) return undefined;
+/** Opens the agent's HTTP API. */
+export async function openAgent(config: AgentConfig, deps: AgentDeps): Promise<Agent> {
   const { writer, audit, health, certificates, logger } = deps;
   const server = await openAgentServer(config.tls, certificates.watchOf('agent'));
   const onKeysRead = (err?: unknown) => {

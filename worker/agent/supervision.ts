@@ -8,7 +8,8 @@ import { commonLooks, watchHealth } from '../health-watch.ts';
 import { watchParts } from '../news.ts';
 import { partLooks } from '../part-looks.ts';
 import type { RoleRun } from '../roles/role.ts';
-import { openAgent } from './open-agent.ts';
+import type { Agent, AgentDeps } from './open-agent.ts';
+import type { AgentConfig } from './settings.ts';
 
 /** How others see this worker: its health, its metrics, and the HTTP API that serves both and takes packages. */
 export interface Supervision {
@@ -59,7 +60,7 @@ export async function openSupervision(
     workers: () => roles.map(({ worker }) => worker.getStatus()),
     now,
   });
-  const agent = await openAgent(config.agent, {
+  const agent = await openAgent(config.agent, () => ({
     simulated: config.simulated,
     writer,
     namespace: temporal.namespace,
@@ -71,7 +72,7 @@ export async function openSupervision(
     certificates,
     logger,
     intake,
-  });
+  }));
   return {
     async close() {
       watch.close();
@@ -79,6 +80,11 @@ export async function openSupervision(
       await agent?.close();
     },
   };
+}
+
+/** Loaded only where a port is set. */
+async function openAgent(config: AgentConfig | undefined, deps: () => AgentDeps): Promise<Agent | undefined> {
+  return config && (await import('./open-agent.ts')).openAgent(config, deps());
 }
 
 function describe(freeze: FreezeState): NonNullable<HealthReport['freeze']> {

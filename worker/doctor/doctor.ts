@@ -17,7 +17,7 @@ import { bucketChecks } from './bucket.ts';
 import type { CertificateFile } from './certificates.ts';
 import { sharedChecks } from './certificates.ts';
 import type { Check, CheckGroup, Finding } from './check.ts';
-import { runChecks } from './check.ts';
+import { found, runChecks } from './check.ts';
 import { diskChecks } from './disk.ts';
 import { Evidence } from './evidence.ts';
 import { kubernetesChecks } from './kubernetes.ts';
@@ -40,6 +40,7 @@ export interface DoctorOptions {
 export interface Examination {
   /** Undefined where the settings do not even tell that. */
   readonly clusterId: string | undefined;
+  readonly simulated: boolean;
   readonly findings: readonly Finding[];
 }
 
@@ -69,7 +70,7 @@ export async function examine({ env, nodeVersion, expectsWorker, now }: DoctorOp
   ];
   try {
     const findings = await runChecks(groups.flatMap(({ checks }) => checks));
-    return { clusterId: config?.clusterId, findings };
+    return { clusterId: config?.clusterId, simulated: config?.simulated ?? false, findings };
   } finally {
     await Promise.allSettled(groups.map((group: CheckGroup) => group.close?.()));
   }
@@ -97,6 +98,7 @@ function needingSettings(name: string): Check {
 function partsOf(config: WorkerConfig, env: NodeJS.ProcessEnv, expectsWorker: boolean, now: () => Date): CheckGroup[] {
   const { clusterId } = config;
   const evidence = new Evidence();
+  if (config.simulated) return simulatedParts(config, env, evidence, expectsWorker);
   const parts = [
     diskChecks({ dataDir: config.dataDir, wantedBytes: wantedBytesOf(config) }),
     vaultChecks({ clusterId, logins: loginsOf(config), evidence }),
@@ -116,6 +118,21 @@ function partsOf(config: WorkerConfig, env: NodeJS.ProcessEnv, expectsWorker: bo
   ];
   const after = parts.flatMap(({ checks }) => checks.map(({ name }) => name));
   return [...parts, sharedChecks({ files: certificateFilesOf(config), evidence, after, now })];
+}
+
+/** Of a simulation only Temporal and the disk are real. */
+function simulatedParts(
+  config: WorkerConfig,
+  env: NodeJS.ProcessEnv,
+  evidence: Evidence,
+  expectsWorker: boolean,
+): CheckGroup[] {
+  const says = 'SIMULATION is true: cluster, keys, bucket and metrics are made up.';
+  return [
+    { checks: [{ name: 'simulation', run: () => Promise.resolve([found('SIMULATED', says)]) }] },
+    diskChecks({ dataDir: config.dataDir, wantedBytes: wantedBytesOf(config) }),
+    temporalChecks({ env, queues: queuesOf(config), schedules: schedulesOf(config), evidence, expectsWorker }),
+  ];
 }
 
 function wantedBytesOf({ audit, metrics }: WorkerConfig): number {

@@ -6,7 +6,11 @@
 export const METRICS = {
   byoc_build_info: { type: 'gauge', labels: ['version', 'node'], help: 'Always 1; says what runs.' },
   byoc_simulated: { type: 'gauge', labels: [], help: '1 in simulation mode: nothing that it tells of is real.' },
-  byoc_ready: { type: 'gauge', labels: [], help: '1 while packages can be taken in.' },
+  byoc_ready: {
+    type: 'gauge',
+    labels: [],
+    help: '1 while the process can do what its roles are for, such as take packages in.',
+  },
   byoc_component_state: {
     type: 'gauge',
     labels: ['component', 'state'],
@@ -15,7 +19,7 @@ export const METRICS = {
   byoc_freeze_state: {
     type: 'gauge',
     labels: ['state'],
-    help: '1 for the state that the freeze is in: open, frozen or unknown.',
+    help: '1 for the state that the freeze is in: open, frozen or unknown; absent without the role execution.',
   },
   byoc_packages_total: {
     type: 'counter',

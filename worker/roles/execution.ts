@@ -153,7 +153,7 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
   await reconcileSchedules(client.schedule, clusterSchedules(clusterId));
   return {
     worker,
-    looks: executionLooks({ keys, policy, freeze: halting.freeze }),
+    looks: { ...executionLooks({ keys, policy, freeze: halting.freeze }), ...applying.looks },
     freeze: halting.freeze,
     intake: { admit, claims, client: new ConnectorClient({ ...temporal, clusterId, dataConverter }) },
     run: () => worker.run(),
