@@ -27,6 +27,8 @@ describe('the documents', () => {
   });
 
   it('name commands of byoc and options that there are', () => {
+    expect(PAGES.flatMap((page) => commandsIn(textOf(page))).length).toBeGreaterThan(150);
+    for (const made of [['audit', 'forge'], ['list', '--al'], ['frobnicate']]) expect(problemOf(made)).toBeDefined();
     const wrong = PAGES.flatMap((page) =>
       commandsIn(textOf(page)).flatMap((words) => {
         const problem = problemOf(words);
