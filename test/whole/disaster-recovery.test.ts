@@ -2,6 +2,7 @@ import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Stack } from '../../dev/stack.ts';
+import { scheduleIdOf } from '../../domain/names.ts';
 import type { SignedWpk } from '../../domain/wpk.ts';
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
@@ -113,6 +114,8 @@ describe('when Temporal is wiped, the node is lost, and etcd is restored from a 
   });
 
   it('closes what waited for people: its run is gone, and its claim is not', async () => {
+    // The schedule, made anew by the worker, comes within a minute by itself.
+    await connector.client.client.schedule.getHandle(scheduleIdOf(connector.clusterId, 'reconcile')).trigger();
     await until('the package to be cut off', async () =>
       (await connector.audit({ workflowId: waiting.workflowId })).some(({ type }) => type === 'package.cut-off'),
     );
