@@ -63,7 +63,8 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
   const searchAttributes = await registeredSearchAttributes(temporal);
   const vault = config.vault && foundation.openVault('execution', config.vault);
   const { namespace } = temporal;
-  const dataConverter = await openPayloadCodec({ config, vault, namespace, health, logger });
+  const payloads = await openPayloadCodec({ config, vault, namespace, health, logger });
+  const { dataConverter } = payloads;
   const client = new Client({ ...temporal, dataConverter });
 
   const state = createStateRecords(api, stateNamespace);
@@ -158,7 +159,7 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
   await reconcileSchedules(client.schedule, clusterSchedules(clusterId));
   return {
     worker,
-    looks: { ...executionLooks({ keys, policy, freeze: halting.freeze }), ...applying.looks },
+    looks: { ...executionLooks({ keys, policy, freeze: halting.freeze }), ...applying.looks, ...payloads.looks },
     freeze: halting.freeze,
     intake: { admit, claims, client: new ConnectorClient({ ...temporal, clusterId, dataConverter }) },
     run: () => worker.run(),
