@@ -57,6 +57,7 @@ export async function openAlerts(options: AlertsOptions): Promise<Alerts> {
   const mark = isSimulated(clusterId) ? ({ simulated: true } as const) : {};
   let controlPlane: Pick<ControlPlane, 'signal'> | undefined;
   let retry: NodeJS.Timeout | undefined;
+  let attempting: Promise<void> | undefined;
   let failures = 0;
 
   const send = async (alert: Alert): Promise<'delivered' | 'drop'> => {
@@ -72,12 +73,11 @@ export async function openAlerts(options: AlertsOptions): Promise<Alerts> {
     }
   };
   const tellCounts = () => spool && onCounts?.(spool.counts);
-  const deliver = async (): Promise<void> => {
-    tellCounts();
-    if (!controlPlane || !spool || spool.counts.waiting === 0) return;
+  const attempt = async (waiting: Spool<Alert>): Promise<void> => {
     clearTimeout(retry);
+    retry = undefined;
     try {
-      await spool.deliver(send);
+      await waiting.deliver(send);
       failures = 0;
       tellCounts();
     } catch (error) {
@@ -86,6 +86,17 @@ export async function openAlerts(options: AlertsOptions): Promise<Alerts> {
       failures += 1;
       retry = setTimeout(() => void deliver(), waitMs).unref();
     }
+  };
+  // All who want it while one is under way share it: an outage has one timer, however many alerts there are.
+  const deliver = async (): Promise<void> => {
+    tellCounts();
+    if (!controlPlane || !spool || spool.counts.waiting === 0) return;
+    await (attempting ??= attempt(spool).finally(() => (attempting = undefined)));
+  };
+  /** For one more alert: while others wait to be tried again it waits with them, so that many of them are no flood. */
+  const deliverNew = async (): Promise<void> => {
+    tellCounts();
+    if (!retry) await deliver();
   };
 
   const raise = (type: AlertType, eventId: string, about: Partial<Pick<Alert, 'code' | 'wpk' | 'workflowId'>> = {}) => {
@@ -101,7 +112,7 @@ export async function openAlerts(options: AlertsOptions): Promise<Alerts> {
     void spool
       ?.add(id, alert)
       .catch((error: unknown) => logger.warn({ err: error }, 'an alert is kept in memory only'))
-      .then(deliver);
+      .then(deliverNew);
   };
 
   return {
