@@ -7,6 +7,7 @@ import { ALERTS, alertTypeOf, codeIn } from '../domain/alerts.ts';
 import type { AuditEvent } from '../domain/audit.ts';
 import type { Alert } from '../domain/control-plane.ts';
 import { alertSchema } from '../domain/control-plane.ts';
+import { canonicalJson } from '../domain/digest.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { isSimulated } from '../domain/simulation.ts';
 
@@ -99,8 +100,12 @@ export async function openAlerts(options: AlertsOptions): Promise<Alerts> {
     if (!retry) await deliver();
   };
 
-  const raise = (type: AlertType, eventId: string, about: Partial<Pick<Alert, 'code' | 'wpk' | 'workflowId'>> = {}) => {
-    const id = sha256(`${type}\n${eventId}`);
+  const raise = (
+    type: AlertType,
+    occasion: string,
+    about: Partial<Pick<Alert, 'code' | 'wpk' | 'workflowId'>> = {},
+  ) => {
+    const id = sha256(`${type}\n${occasion}`);
     if (told.has(id)) return;
     told.add(id);
     const [oldest] = told;
@@ -115,16 +120,22 @@ export async function openAlerts(options: AlertsOptions): Promise<Alerts> {
       .then(deliverNew);
   };
 
+  /** What every worker finds by itself, and finds again after each start, is one occasion for the whole cluster. */
+  const occasionOf = ({ type, eventId, detail }: AuditEvent): string =>
+    type === 'key.revoked'
+      ? canonicalJson([clusterId, detail['use'], detail['name'], detail['fingerprint'], detail['revokedAt']])
+      : eventId;
+
   return {
     onRecorded(event) {
       const type = alertTypeOf(event);
-      if (type) raise(type, event.eventId, aboutOf(event));
+      if (type) raise(type, occasionOf(event), aboutOf(event));
     },
     onUnrecorded(event) {
       const minute = new Date().toISOString().slice(0, 16); // of all that is not recorded meanwhile one is enough
       raise('audit-unavailable', `${writer}/${minute}`);
       const type = alertTypeOf(event);
-      if (type) raise(type, event.eventId, aboutOf(event));
+      if (type) raise(type, occasionOf(event), aboutOf(event));
     },
     raise: (type, occasion) => raise(type, `${writer}/${occasion}`),
     deliverThrough(through) {

@@ -1,8 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { pino } from 'pino';
+import type { AuditEvent } from '../../domain/audit.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { openAlerts } from '../../worker/alerts.ts';
 import { until } from '../support/until.ts';
@@ -40,12 +42,12 @@ afterEach(() => {
 });
 
 /** Alerts for a control plane that is away, and says so when it is told to. */
-async function setUp() {
+async function setUp(writer = 'worker-0') {
   let told = 0;
   const controlPlane = { isAway: true, asked: 0, taken: [] as string[], answers: [] as (() => void)[] };
   const alerts = await openAlerts({
     clusterId: 'prod-eu-1',
-    writer: 'worker-0',
+    writer,
     folder,
     count: () => undefined,
     onCounts: () => void (told += 1),
@@ -97,5 +99,29 @@ describe('alerts, while the control plane is away,', () => {
     expect(new Set(controlPlane.taken).size).toBe(21);
     expect(await readdir(folder)).toEqual([]);
     await alerts.close();
+  });
+});
+
+describe('a revoked key', () => {
+  const revoked = (name: string): AuditEvent => ({
+    eventId: `key.revoked/${randomUUID()}`,
+    type: 'key.revoked',
+    actor: { id: 'any', proof: 'system' },
+    outcome: 'succeeded',
+    detail: { use: 'packages', name, fingerprint: 'AAAA', revokedAt: '2026-01-01T00:00:00.000Z' },
+  });
+
+  it('is one alert, whichever worker records it and however often', async () => {
+    const ids = async (writer: string) => {
+      const { alerts, controlPlane } = await setUp(writer);
+      controlPlane.isAway = false;
+      for (const name of ['old', 'other', 'old']) alerts.onRecorded(revoked(name));
+      await until('both to be delivered', () => controlPlane.taken.length === 2);
+      await alerts.close();
+      return controlPlane.taken;
+    };
+    const [first, second] = [await ids('worker-0'), await ids('worker-1')];
+    expect(new Set(first).size).toBe(2);
+    expect(second).toEqual(first);
   });
 });
