@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startStack } from '../dev/stack.ts';
 import { SHARED_STACK } from './support/stack.ts';
@@ -23,6 +23,9 @@ interface JestResults {
 
 /** The first layer needs no server; the others share one stack. */
 const LAYERS = ['rules', 'activities', 'workflows', 'replay', 'whole'];
+
+/** Most of a test's time goes by waiting for servers, so every core has a file; more than a few are too many for one stack. */
+const FILES_AT_A_TIME = Math.min(availableParallelism(), 4);
 
 const jest = createRequire(import.meta.url).resolve('jest/bin/jest');
 const folder = await mkdtemp(join(tmpdir(), 'byoc-tests-'));
@@ -67,6 +70,7 @@ async function runJest(layer: string): Promise<void> {
     ...(patterns.length > 0 ? ['--passWithNoTests'] : []),
     '--json',
     `--outputFile=${output}`,
+    `--maxWorkers=${FILES_AT_A_TIME}`,
   ];
   const runner = spawn(process.execPath, [...args, ...patterns.map((pattern) => `--testPathPatterns=${pattern}`)], {
     stdio: ['ignore', 'ignore', 'inherit'], // the report is on stderr, the JSON of stdout is in the file

@@ -40,7 +40,7 @@ export function registerDoctor(program: Command): void {
     .option('--no-worker', 'before the first start: leave out what a worker makes itself, such as its schedules')
     .addHelpText(
       'after',
-      '\nExamples:\n  kubectl exec -n byoc-system ds/byoc-connector -- byoc doctor\n  byoc doctor --dev -o json' +
+      '\nExamples:\n  kubectl exec -n byoc ds/byoc-connector-execution -- byoc doctor --role execution\n  byoc doctor --dev -o json' +
         '\n\nExit codes: 0 all well (warnings are) · 1 something is wrong · 2 usage · 3 nothing is wrong, and something cannot be reached' +
         '\nNothing is changed, and no secret is printed. What each line means: docs/doctor.md',
     )

@@ -136,6 +136,9 @@ async function copy(
   }
 }
 
+/** Of what a step that failed printed. */
+const LAST_LINES = 40;
+
 /** Where the tools are that an engine would find in the base image. */
 const TOOLS = '/opt/tools';
 
@@ -171,11 +174,11 @@ async function runStep(command: string, state: StageState, cacheDir: string): Pr
     // What it prints is for whoever looks for the cause, wherever it prints it.
     command: ['/bin/sh', '-ec', `exec 1>&2; cd '${state.cwd}'; ${command}`],
   });
+  const said: string[] = [];
   try {
-    await run(launch.command, launch.args, { env: launch.env });
-  } catch (error) {
-    const [, said = String(error)] = /: ((?:exit code|ended by)[\s\S]*)$/.exec(String(error)) ?? [];
-    throw new Error(`RUN ${command}\n${said}`, { cause: error });
+    await run(launch.command, launch.args, { env: launch.env, onLine: (line) => void said.push(line) });
+  } catch (cause) {
+    throw new Error(`RUN ${command}\n${said.slice(-LAST_LINES).join('\n')}`, { cause });
   }
   if (isInstall) await keep(folder, kept);
 }

@@ -40,7 +40,7 @@ described('the image', () => {
 
   it('holds what runs and nothing that builds or tests, no key, and one time for all files', async () => {
     const top = await readdir(join(image.root, 'app'));
-    expect(top.sort()).toEqual(['LICENSE', 'dist', 'node_modules', 'package.json', 'sbom.cdx.json']);
+    expect(top.sort()).toEqual(['LICENSE', 'bin', 'dist', 'node_modules', 'package.json', 'sbom.cdx.json']);
     const packages = await readdir(join(image.root, 'app/node_modules'));
     expect(packages).toEqual(expect.arrayContaining(['@temporalio', 'zod']));
     for (const name of ['typescript', 'jest', 'eslint', 'node', 'prettier']) expect(packages).not.toContain(name);
@@ -147,6 +147,16 @@ described('the image', () => {
         '/var/lib/byoc/x written',
         '/tmp/x written',
       ]);
+    });
+
+    it('has byoc on its PATH, for whoever looks from inside', async () => {
+      expect(image.env['PATH']?.split(':')[0]).toBe('/app/bin');
+      const command = ['/app/bin/byoc', 'policy', 'check', '/etc/byoc/BYOC_POLICY', '-o', 'json'];
+      const env = { BYOC_POLICY: connector.prepared.policyPath };
+      const launch = await launchImage({ image, folder: join(folder, 'inside'), args: [], command, env });
+      const { code, stdout, stderr } = await runTool(launch.command, launch.args, launch.env);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(JSON.parse(stdout)).toMatchObject({ digest: expect.stringMatching(/^sha256:/) });
     });
 
     it('is ready, by TLS, and executes a package on the real parts', async () => {
