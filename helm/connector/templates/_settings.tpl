@@ -91,8 +91,6 @@ services:
 - { name: BYOC_AGENT_TLS_KEY, value: /etc/byoc/agent-tls/tls.key }
 - { name: BYOC_STATE_NAMESPACE, value: {{ $v.stateNamespace }} }
 - { name: BYOC_HEADS_NAMESPACE, value: {{ .root.Release.Namespace }} }
-# Nothing here is a simulation, whatever else is set.
-- { name: SIMULATION, value: 'false' }
 - { name: LOG_LEVEL, value: {{ $v.logLevel }} }
 - { name: HOME, value: /tmp }
 - name: BYOC_WRITER
@@ -135,6 +133,8 @@ services:
 {{- with $mine.extraEnv }}
 {{ toYaml . }}
 {{- end }}
+# Nothing here is a simulation, whatever else is set: of two values the last one counts.
+- { name: SIMULATION, value: 'false' }
 {{- end -}}
 
 {{/* What keeps the memory of a role small, as it was measured (docs/roles.md). Takes the role; extraEnv goes before it. */}}

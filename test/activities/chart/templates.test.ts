@@ -210,7 +210,9 @@ describe('a drain', () => {
 
 describe('simulation', () => {
   it('is off in every worker, and no value turns it on', async () => {
-    for (const role of ROLES) expect(envOf(await render('full'), role)['SIMULATION']).toBe('false');
+    const more = { extraEnv: [{ name: 'SIMULATION', value: 'true' }] };
+    const manifests = await render('full', Object.fromEntries(ROLES.map((role) => [role, more])));
+    for (const role of ROLES) expect(envOf(manifests, role)['SIMULATION']).toBe('false'); // the last of them, as kubelets read it
     expect((await readValues()).filter(({ path }) => /simulat/i.test(path))).toEqual([]);
   });
 });
