@@ -112,6 +112,7 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
     freeze: halting.freeze,
     audit,
     uploadAudit: audit.secure,
+    useOnce: audit.useOnce,
     onEnded: audit.uploadLater,
     witness,
     prove,
