@@ -47,7 +47,7 @@ const SMALL = {
 } as const;
 
 /** The settings of the runtime that keep memory small; the chart sets the same (docs/roles.md). */
-const RUNTIME: Readonly<Record<Role, Readonly<Record<string, string>>>> = {
+export const RUNTIME: Readonly<Record<Role, Readonly<Record<string, string>>>> = {
   registration: SMALL,
   metrics: SMALL,
   execution: { MALLOC_ARENA_MAX: '2', MALLOC_TRIM_THRESHOLD_: '65536', NODE_OPTIONS: '--max-semi-space-size=2' },
