@@ -28,7 +28,6 @@ export type AlertType = keyof typeof ALERTS;
 /** Which entries raise which alert. `call.refused` is told by what it leads to, except where nothing else comes of it. */
 const BY_ENTRY: ReadonlyMap<string, AlertType> = new Map<string, AlertType>([
   ['authentication.failed', 'authentication-failed'],
-  ['vault.token-refused', 'authentication-failed'],
   ['package.denied', 'package-denied'],
   ['package.failed', 'package-failed'],
   ['package.rolled-back', 'package-failed'],
@@ -56,6 +55,7 @@ export function alertTypeOf({
     case 'call.refused':
       return failed(detail['code'] === 'CALLER_UNTRUSTED');
     case 'vault.login-failed':
+    case 'vault.token-refused': // while Vault is away nobody is refused anything
       return failed(detail['refused'] === true);
     case 'http.calls':
       return failed(rowsOf(detail).some((row) => memberOf(row, 'code') === 'CALLER_UNAUTHENTICATED'));

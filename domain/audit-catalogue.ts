@@ -226,7 +226,11 @@ export const AUDIT_CATALOGUE = {
     role: text,
     ttlSeconds: count,
   }),
-  'vault.token-refused': event('Vault issued no JWT although one was asked for.', { role: text, said: text }),
+  'vault.token-refused': event('Vault refused a JWT to the connector, or did not answer.', {
+    role: text,
+    refused: z.boolean(),
+    said: text,
+  }),
   'authentication.failed': event(
     'Somebody was not accepted for who they say they are: the connector elsewhere, or a caller here.',
     { at: text, code: text },

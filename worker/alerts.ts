@@ -7,6 +7,7 @@ import { ALERTS, alertTypeOf, codeIn } from '../domain/alerts.ts';
 import type { AuditEvent } from '../domain/audit.ts';
 import type { Alert } from '../domain/control-plane.ts';
 import { alertSchema } from '../domain/control-plane.ts';
+import { canonicalJson } from '../domain/digest.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { isSimulated } from '../domain/simulation.ts';
 
@@ -57,6 +58,7 @@ export async function openAlerts(options: AlertsOptions): Promise<Alerts> {
   const mark = isSimulated(clusterId) ? ({ simulated: true } as const) : {};
   let controlPlane: Pick<ControlPlane, 'signal'> | undefined;
   let retry: NodeJS.Timeout | undefined;
+  let attempting: Promise<void> | undefined;
   let failures = 0;
 
   const send = async (alert: Alert): Promise<'delivered' | 'drop'> => {
@@ -72,12 +74,11 @@ export async function openAlerts(options: AlertsOptions): Promise<Alerts> {
     }
   };
   const tellCounts = () => spool && onCounts?.(spool.counts);
-  const deliver = async (): Promise<void> => {
-    tellCounts();
-    if (!controlPlane || !spool || spool.counts.waiting === 0) return;
+  const attempt = async (waiting: Spool<Alert>): Promise<void> => {
     clearTimeout(retry);
+    retry = undefined;
     try {
-      await spool.deliver(send);
+      await waiting.deliver(send);
       failures = 0;
       tellCounts();
     } catch (error) {
@@ -87,9 +88,24 @@ export async function openAlerts(options: AlertsOptions): Promise<Alerts> {
       retry = setTimeout(() => void deliver(), waitMs).unref();
     }
   };
+  // All who want it while one is under way share it: an outage has one timer, however many alerts there are.
+  const deliver = async (): Promise<void> => {
+    tellCounts();
+    if (!controlPlane || !spool || spool.counts.waiting === 0) return;
+    await (attempting ??= attempt(spool).finally(() => (attempting = undefined)));
+  };
+  /** For one more alert: while others wait to be tried again it waits with them, so that many of them are no flood. */
+  const deliverNew = async (): Promise<void> => {
+    tellCounts();
+    if (!retry) await deliver();
+  };
 
-  const raise = (type: AlertType, eventId: string, about: Partial<Pick<Alert, 'code' | 'wpk' | 'workflowId'>> = {}) => {
-    const id = sha256(`${type}\n${eventId}`);
+  const raise = (
+    type: AlertType,
+    occasion: string,
+    about: Partial<Pick<Alert, 'code' | 'wpk' | 'workflowId'>> = {},
+  ) => {
+    const id = sha256(`${type}\n${occasion}`);
     if (told.has(id)) return;
     told.add(id);
     const [oldest] = told;
@@ -101,19 +117,25 @@ export async function openAlerts(options: AlertsOptions): Promise<Alerts> {
     void spool
       ?.add(id, alert)
       .catch((error: unknown) => logger.warn({ err: error }, 'an alert is kept in memory only'))
-      .then(deliver);
+      .then(deliverNew);
   };
+
+  /** What every worker finds by itself, and finds again after each start, is one occasion for the whole cluster. */
+  const occasionOf = ({ type, eventId, detail }: AuditEvent): string =>
+    type === 'key.revoked'
+      ? canonicalJson([clusterId, detail['use'], detail['name'], detail['fingerprint'], detail['revokedAt']])
+      : eventId;
 
   return {
     onRecorded(event) {
       const type = alertTypeOf(event);
-      if (type) raise(type, event.eventId, aboutOf(event));
+      if (type) raise(type, occasionOf(event), aboutOf(event));
     },
     onUnrecorded(event) {
       const minute = new Date().toISOString().slice(0, 16); // of all that is not recorded meanwhile one is enough
       raise('audit-unavailable', `${writer}/${minute}`);
       const type = alertTypeOf(event);
-      if (type) raise(type, event.eventId, aboutOf(event));
+      if (type) raise(type, occasionOf(event), aboutOf(event));
     },
     raise: (type, occasion) => raise(type, `${writer}/${occasion}`),
     deliverThrough(through) {

@@ -22,6 +22,8 @@ export interface MetricsWatchOptions {
 
 /** What is given up goes on being given up: it is told at once, and then so often. */
 const DROPS_TOLD_EVERY_MS = 3_600_000;
+/** What says that we are not accepted for who we are. */
+const DENIED: ReadonlySet<ErrorCode> = new Set(['INSIGHT_DENIED', 'PROMETHEUS_DENIED']);
 const NONE: Dropped = { age: 0, size: 0, refused: 0, unreadable: 0 };
 
 const TOLD = {
@@ -41,7 +43,8 @@ const TOLD = {
 
 /**
  * The activities of the stream of metrics, watched: each trouble is in the log once when it begins and once when it is over,
- * however often the schedule comes round; the health says how the parts are; what is given up is in the audit log.
+ * however often the schedule comes round; the health says how the parts are; what is given up, and that a part does not accept
+ * who we are, is in the audit log.
  */
 export function watchMetrics(
   activities: MetricsActivities,
@@ -49,6 +52,8 @@ export function watchMetrics(
 ): MetricsActivities & Record<string, () => unknown> {
   const { spool, health, metrics, record, logger } = options;
   const failing = new Map<keyof MetricsActivities, ErrorCode>();
+  /** By which we were not accepted when they last answered: that is told once. */
+  const denied = new Set<PartName>();
   const drops = new Drops(options.now ?? (() => performance.now()));
 
   async function watched<T>(
@@ -64,6 +69,7 @@ export function watchMetrics(
       if (!finding) return result; // nothing was tried, so nothing is known
       health.report(part, finding);
       health.report('metrics-spool', { state: 'ok' });
+      denied.delete(part);
       if (failing.delete(name)) logger.info({ activity: name }, 'metrics flow again');
       return result;
     } catch (error) {
@@ -73,10 +79,19 @@ export function watchMetrics(
       health.report(failed, { state: code === 'INSIGHT_BUSY' ? 'degraded' : 'down', code });
       if (failing.get(name) !== code) logger.error({ alert, activity: name, code, err: error }, sentence);
       failing.set(name, code);
+      if (DENIED.has(code)) tellDenied(part, code);
       throw toApplicationFailure(error);
     } finally {
       tellSpool();
     }
+  }
+
+  function tellDenied(part: PartName, code: ErrorCode): void {
+    if (denied.has(part)) return;
+    denied.add(part);
+    record('authentication.failed', { at: part, code }, { outcome: 'failed' }).catch((error: unknown) =>
+      logger.error({ err: error }, 'that we were not accepted cannot be recorded'),
+    );
   }
 
   function tellSpool(): void {

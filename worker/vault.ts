@@ -54,9 +54,15 @@ function tellVault({ role, record, logger }: Omit<OpenVaultOptions, 'settings'>)
         return record('vault.renewal-failed', { role, said: event.said }, { outcome: 'failed' });
       case 'token-issued':
         return record('vault.token-issued', { role: event.role, ttlSeconds: Math.round(event.ttlMs / 1000) });
-      case 'token-refused':
-        logger.error({ alert: 'vault-token-refused', role: event.role, said: event.said }, 'Vault issued no JWT');
-        return record('vault.token-refused', { role: event.role, said: event.said }, { outcome: 'failed' });
+      case 'token-refused': {
+        const { isRefusal: refused, said } = event;
+        logger.error({ alert: 'vault-token-refused', role: event.role, said }, 'Vault issued no JWT');
+        return record(
+          'vault.token-refused',
+          { role: event.role, refused, said },
+          { outcome: refused ? 'refused' : 'failed' },
+        );
+      }
       default:
         return assertNever(event);
     }

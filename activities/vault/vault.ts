@@ -28,7 +28,13 @@ export type VaultAuth =
 export type VaultEvent =
   | SessionEvent
   | { readonly kind: 'token-issued'; readonly role: Role; readonly ttlMs: number }
-  | { readonly kind: 'token-refused'; readonly role: Role; readonly said: string };
+  | {
+      readonly kind: 'token-refused';
+      readonly role: Role;
+      /** Whether Vault said no, rather than being away. */
+      readonly isRefusal: boolean;
+      readonly said: string;
+    };
 
 export interface VaultOptions {
   /** Is told what happens; a token counts once this has resolved. */
@@ -94,7 +100,9 @@ export function createVault(settings: VaultSettings, { onEvent = async () => und
         return issued;
       } catch (error) {
         const said = error instanceof ConnectorError ? error.detail : 'something went wrong inside';
-        if (said !== told) await onEvent({ kind: 'token-refused', role, said }).catch(() => undefined);
+        const cause = error instanceof ConnectorError ? error.cause : undefined;
+        const isRefusal = cause instanceof VaultRequestError && cause.isRefusal;
+        if (said !== told) await onEvent({ kind: 'token-refused', role, isRefusal, said }).catch(() => undefined);
         told = said;
         throw error;
       }

@@ -13,7 +13,6 @@ describe('an entry of the audit log', () => {
     ['package.rolled-back', 'package-failed'],
     ['package.cut-off', 'package-failed'],
     ['authentication.failed', 'authentication-failed'],
-    ['vault.token-refused', 'authentication-failed'],
     ['link.lost', 'control-plane-lost'],
     ['part.unhealthy', 'part-unhealthy'],
     ['certificate.unusable', 'part-unhealthy'],
@@ -32,9 +31,12 @@ describe('an entry of the audit log', () => {
     expect([refused('CALLER_UNTRUSTED'), refused('SIGNATURE_INVALID')]).toEqual(['authentication-failed', undefined]);
   });
 
-  it('of logins and of calls of the agent raises one where somebody was refused', () => {
-    const login = (refused: boolean) => alertTypeOf({ type: 'vault.login-failed', detail: { refused } });
-    expect([login(true), login(false)]).toEqual(['authentication-failed', undefined]);
+  it.each(['vault.login-failed', 'vault.token-refused'] as const)('of %s raises one where Vault said no', (type) => {
+    const told = (refused: boolean) => alertTypeOf({ type, detail: { refused } });
+    expect([told(true), told(false)]).toEqual(['authentication-failed', undefined]);
+  });
+
+  it('of calls of the agent raises one where somebody was refused', () => {
     const calls = (code?: string) => alertTypeOf({ type: 'http.calls', detail: { calls: [{ status: 401, code }] } });
     expect([calls('CALLER_UNAUTHENTICATED'), calls()]).toEqual(['authentication-failed', undefined]);
     const call = (outcome: 'refused' | 'succeeded') => alertTypeOf({ type: 'http.call', detail: {}, outcome });

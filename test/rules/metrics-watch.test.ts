@@ -51,8 +51,9 @@ function setUp() {
     },
   );
   const deliver = () => watched.deliverMetrics().catch(() => undefined);
+  const collect = () => watched.collectMetrics().catch(() => undefined);
   const part = (name: string) => health.components().find((one) => one.name === name);
-  return { state, entries, metrics, watched, deliver, part };
+  return { state, entries, metrics, watched, deliver, collect, part };
 }
 
 describe('the watch over the stream of metrics', () => {
@@ -115,6 +116,34 @@ describe('the watch over the stream of metrics', () => {
     await deliver();
     expect(part('insight-engine')).toMatchObject({ state: 'ok' });
   });
+
+  it.each([
+    ['deliver', 'INSIGHT_DENIED', 'INSIGHT_UNAVAILABLE', 'insight-engine'],
+    ['collect', 'PROMETHEUS_DENIED', 'PROMETHEUS_UNAVAILABLE', 'prometheus'],
+  ] as const)('records once, when it would %s, that it was not accepted: %s', async (what, code, away, at) => {
+    const { state, entries, [what]: run } = setUp();
+    const entry = { type: 'authentication.failed', outcome: 'failed', detail: { at, code } };
+    for (const failsWith of [code, code, away, code] as const) {
+      state.failsWith = failsWith;
+      await run();
+    }
+    expect(entries).toEqual([entry]);
+    state.failsWith = undefined;
+    await run();
+    state.failsWith = code;
+    await run();
+    expect(entries).toEqual([entry, entry]);
+  });
+
+  it.each(['INSIGHT_UNAVAILABLE', 'INSIGHT_BUSY', 'VAULT_UNAVAILABLE'] as const)(
+    'takes %s for no refusal of who we are',
+    async (code) => {
+      const { state, entries, deliver } = setUp();
+      state.failsWith = code;
+      await deliver();
+      expect(entries).toEqual([]);
+    },
+  );
 
   it('says that Prometheus is degraded while some queries have no answer', async () => {
     const { state, watched, part } = setUp();

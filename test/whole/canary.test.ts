@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { request } from 'undici';
 import { createAuthority } from '../../dev/authority.ts';
 import { generateKeyPair } from '../../client/sign.ts';
-import { metricsQueueOf, scheduleIdOf, STATE_NAMESPACE } from '../../domain/names.ts';
+import { scheduleIdOf, STATE_NAMESPACE } from '../../domain/names.ts';
 import type { Step } from '../../domain/wpk.ts';
 import { approver, approveWithKey } from '../support/approvers.ts';
 import { Canaries } from '../support/canaries.ts';
@@ -345,7 +345,6 @@ describe('a secret that comes in', () => {
       60_000,
     );
     await until('the alert', async () => (await log()).includes('"alert":"metrics-undelivered"'), 60_000);
-    expect(metricsQueueOf(connector.clusterId, 'worker-0')).toBeDefined();
   }
 
   /** Commands of people, right and wrong. */

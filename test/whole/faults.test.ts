@@ -118,6 +118,15 @@ describe('a worker that talks to servers which answer nonsense', () => {
     expect(tokens.size).toBeGreaterThan(0);
   }
 
+  /** That a part does not accept who we are is an entry of the audit log, and no other trouble is. */
+  async function expectDenied(at: string, code: string, before: number): Promise<void> {
+    if (!code.endsWith('_DENIED')) return expect(await countOf('authentication.failed')).toBe(before);
+    const entry = await until('the entry', async () =>
+      (await connector.audit()).filter(({ type }) => type === 'authentication.failed').at(before),
+    );
+    expect(entry.detail).toEqual({ at, code });
+  }
+
   describe('the control plane', () => {
     it.each<[string, Answer, string]>([
       ['401', refusal(401), 'CONTROL_PLANE_DENIED'],
@@ -238,8 +247,10 @@ describe('a worker that talks to servers which answer nonsense', () => {
     ])(
       'that answers %s is an alert in the log',
       async (_what, answer, code) => {
+        const denied = await countOf('authentication.failed');
         prometheus.answer = answer;
         await rounds('the alert', collect, () => failing(code));
+        await expectDenied('prometheus', code, denied);
         await expectWell();
       },
       60_000,
@@ -269,10 +280,12 @@ describe('a worker that talks to servers which answer nonsense', () => {
     ])(
       'that answers %s is an alert in the log, and is asked again',
       async (_what, answer, code) => {
+        const denied = await countOf('authentication.failed');
         insight.answer = answer;
         await rounds('the alert', collect, async () =>
           (await connector.log()).some((line) => line['alert'] === 'metrics-undelivered' && line['code'] === code),
         );
+        await expectDenied('insight-engine', code, denied);
         insight.answer = status(202);
         insight.requests.length = 0;
         await rounds('a batch', collect, async () => insight.requests.length > 0);

@@ -80,7 +80,7 @@ function judgeClocks({ clocks }: Evidence): Told[] {
 }
 
 /** When the first of the certificates in a PEM text expires; undefined where there is none. */
-export function firstExpiry(pem: string): Date | undefined {
+function firstExpiry(pem: string): Date | undefined {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   try {
     const times = blocks.map((block) => new X509Certificate(block).validToDate.getTime());

@@ -17,7 +17,7 @@ import { noAnswer, shown } from './evidence.ts';
 import type { Right, RightsOptions } from './kubernetes-rights.ts';
 import { describeRight, forbiddenToPackages, neededRights } from './kubernetes-rights.ts';
 import { certificateIn } from './certificates.ts';
-import { probe } from './probe.ts';
+import { jsonOf, probe } from './probe.ts';
 import type { TlsMaterial } from './probe.ts';
 
 export interface KubernetesOptions extends RightsOptions {
@@ -263,13 +263,5 @@ async function judgePodSecurity(api: KubeApi, file: string, signal: AbortSignal)
     if (error instanceof ConnectorError && error.code === 'KUBERNETES_FORBIDDEN')
       return ok(`Not looked at: the account may not read the namespace ${name.trim()}.`);
     throw error;
-  }
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

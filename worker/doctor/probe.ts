@@ -135,7 +135,16 @@ function troubleOf(error: unknown): NoAnswer {
   return { why: isAboutCertificates(code) ? 'certificate' : 'away', code };
 }
 
+/** What an answer says, undefined where it is no JSON. */
+export function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Codes of OpenSSL's verification as Node has them, and of a handshake that does not come about. */
-export function isAboutCertificates(code: string): boolean {
+function isAboutCertificates(code: string): boolean {
   return /CERT|SIGNATURE|ISSUER|CRL|ERR_TLS|ERR_SSL|ERR_OSSL|EPROTO|PATH_LENGTH|INVALID_CA|INVALID_PURPOSE/.test(code);
 }

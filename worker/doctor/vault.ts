@@ -11,7 +11,7 @@ import { counted, found, ok } from './check.ts';
 import type { Check, CheckGroup, Told } from './check.ts';
 import type { Evidence } from './evidence.ts';
 import { aboutFiles, materialOf, noAnswer, shown } from './evidence.ts';
-import { probe } from './probe.ts';
+import { jsonOf, probe } from './probe.ts';
 
 export interface VaultOptions {
   readonly clusterId: string;
@@ -295,13 +295,5 @@ function claimsIn(jwt: string): Readonly<Record<string, unknown>> {
     return decodeJwt(jwt);
   } catch {
     return {};
-  }
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

@@ -51,6 +51,9 @@ const TOLD = {
   'cut-off': 'the run of a package was ended from outside: terminated, reset or wiped',
 } as const;
 
+/** How many packages are taken a step further at once; those that only wait for people or rollouts don't count. */
+const AT_A_TIME = 16;
+
 /** Verifies, plans and carries out work packages: the one role that changes the cluster. */
 export async function startExecution(foundation: Foundation): Promise<RoleRun> {
   const { config, kube, api, simulation, temporal, policy, audit, health, metrics, logger } = foundation;
@@ -109,6 +112,7 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
     freeze: halting.freeze,
     audit,
     uploadAudit: audit.secure,
+    useOnce: audit.useOnce,
     onEnded: audit.uploadLater,
     witness,
     prove,
@@ -136,6 +140,9 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
     activities: { ...activities, ...createReadActivities(audit) },
     dataConverter,
     ...(await executionWorkflows(config, dataConverter)),
+    // Each holds a plan in memory; more at a time are no faster.
+    maxConcurrentWorkflowTaskExecutions: AT_A_TIME,
+    maxConcurrentLocalActivityExecutions: AT_A_TIME,
     // A stop is heard with a heartbeat's answer: send each one.
     maxHeartbeatThrottleInterval: '200ms',
     defaultHeartbeatThrottleInterval: '200ms',

@@ -29,7 +29,7 @@ export interface Simulation {
 }
 
 /** Who votes with the development key of a simulation. */
-export const SIMULATED_APPROVER = { identity: 'bob@example.com', groups: ['sre'] } as const;
+const SIMULATED_APPROVER = { identity: 'bob@example.com', groups: ['sre'] } as const;
 
 /** Where a simulation leaves what others need to find it, below the data folder. */
 export function simulationFiles(dataDir: string) {

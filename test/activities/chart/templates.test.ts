@@ -2,6 +2,7 @@ import { BlockList, isIPv6 } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import { at, listAt } from '../../../activities/kubernetes/kube-object.ts';
 import { readValues } from '../../../dev/chart/values.ts';
+import { RUNTIME } from '../../../bench/roles.ts';
 import type { Manifest } from '../../support/chart.ts';
 import { CHART, helm, refusal, render, VALUES } from '../../support/chart.ts';
 
@@ -185,6 +186,19 @@ describe('roles', () => {
   });
 });
 
+describe('the runtime', () => {
+  it.each(ROLES)('of %s is set as its memory was measured', async (role) => {
+    expect(envOf(await render('full'), role)).toMatchObject(RUNTIME[role]);
+  });
+
+  it('may be set otherwise', async () => {
+    const extraEnv = [{ name: 'NODE_OPTIONS', value: '--max-semi-space-size=8' }];
+    const [container] = containersOf(workload(await render('minimal', { execution: { extraEnv } }), 'execution'));
+    const set = listAt(container, 'env').filter((one) => at(one, 'name') === 'NODE_OPTIONS');
+    expect(set).toEqual(extraEnv);
+  });
+});
+
 describe('a drain', () => {
   it('is told how many pods of a role may be away, but for a DaemonSet, which the API server cannot count', async () => {
     const budgets = (manifests: readonly Manifest[]) =>
@@ -196,7 +210,9 @@ describe('a drain', () => {
 
 describe('simulation', () => {
   it('is off in every worker, and no value turns it on', async () => {
-    for (const role of ROLES) expect(envOf(await render('full'), role)['SIMULATION']).toBe('false');
+    const more = { extraEnv: [{ name: 'SIMULATION', value: 'true' }] };
+    const manifests = await render('full', Object.fromEntries(ROLES.map((role) => [role, more])));
+    for (const role of ROLES) expect(envOf(manifests, role)['SIMULATION']).toBe('false'); // the last of them, as kubelets read it
     expect((await readValues()).filter(({ path }) => /simulat/i.test(path))).toEqual([]);
   });
 });

@@ -155,7 +155,19 @@ describe('the roles that `byoc vault setup` makes', () => {
       ]);
       const error = await asyncErrorOf(() => vault.identity('metrics').token());
       expect(error).toMatchObject({ code: 'VAULT_UNAVAILABLE', detail: expect.stringContaining('denied access') });
-      expect(events.at(-1)).toMatchObject({ kind: 'token-refused', role: 'metrics' });
+      expect(events.at(-1)).toMatchObject({ kind: 'token-refused', role: 'metrics', isRefusal: true });
+      await vault.close();
+    });
+
+    it('that nobody answers for is not taken for one that is refused', async () => {
+      const events: VaultEvent[] = [];
+      const onEvent = async (event: VaultEvent) => void events.push(event);
+      const auth = { method: 'token', token: 'any' } as const;
+      const vault = createVault({ address: 'https://127.0.0.1:1', auth }, { onEvent });
+      expect(await asyncErrorOf(() => vault.identity('metrics').token())).toMatchObject({ code: 'VAULT_UNAVAILABLE' });
+      expect(events).toEqual([
+        { kind: 'token-refused', role: 'metrics', isRefusal: false, said: expect.stringContaining('no answer') },
+      ]);
       await vault.close();
     });
 
