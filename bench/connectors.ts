@@ -9,6 +9,7 @@ import { WPK_API_VERSION } from '../domain/wpk.ts';
 import { readConfig } from '../worker/config.ts';
 import { createConnector } from '../worker/connector.ts';
 import { createLogger, installTemporalLogger } from '../worker/logging.ts';
+import { RUNTIME } from './roles.ts';
 import type { Change } from './changes.ts';
 import { PLAYBOOK } from './changes.ts';
 
@@ -48,11 +49,11 @@ export async function startInProcess(request: ConnectorRequest): Promise<Running
   return { client, clusterId, privateKeyPem, stop };
 }
 
-/** The worker as a process of its own and a client with a connection of its own, as in an installation. */
+/** The worker as a process of its own, with the chart's settings of the runtime, and a client with a connection of its own, as in an installation. */
 export async function startApart(request: ConnectorRequest): Promise<RunningConnector> {
   const prepared = await prepare(request);
   const { clusterId, privateKeyPem, env } = prepared;
-  const worker = await startWorker(prepared);
+  const worker = await startWorker({ ...prepared, env: { ...env, ...RUNTIME.execution } });
   const client = await ConnectorClient.connect(clusterId, { ...request.env, ...env });
   const stop = async () => {
     await client.close();

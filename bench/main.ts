@@ -4,6 +4,7 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { print, printAs, reportError, say } from '../client/cli/output.ts';
+import type { Stack } from '../dev/stack.ts';
 import { SERVICE_NAMES, startStack } from '../dev/stack.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { AGENT_NOTES, benchAgent } from './agent.ts';
@@ -15,6 +16,7 @@ import { benchPipeline, PIPELINE_NOTES } from './pipeline.ts';
 import { benchPlan, PLAN_NOTES } from './plan.ts';
 import { benchRedact, REDACT_NOTES } from './redact.ts';
 import { isSmall, measureRoles, renderRoles, ROLES_NOTES } from './roles.ts';
+import { measureSchedules, renderSchedules, SCHEDULES_NOTES } from './schedules.ts';
 import { benchStop, STOP_NOTES } from './stop.ts';
 import type { Comparison, Deadline } from './table.ts';
 import { alignColumns, isInTime, isMet, ratioOf, renderDeadlines, renderTable } from './table.ts';
@@ -61,7 +63,36 @@ const BENCHMARKS: ReadonlyMap<string, Benchmark | LoneBenchmark> = new Map<strin
   ['redact', { about: 'redaction of 1 MiB, and what it finds', notes: REDACT_NOTES, runAlone: benchRedact }],
 ]);
 
-const ROLES = { name: 'roles', about: 'start and idle memory of each role, from dist/' } as const;
+/** What is looked at rather than timed, on a stack with all that a connector may stand on. */
+const MEASURED: ReadonlyMap<
+  string,
+  { readonly about: string; readonly notes: readonly string[]; readonly run: Measure }
+> = new Map([
+  [
+    'roles',
+    {
+      about: 'start and idle memory of each role, from dist/',
+      notes: ROLES_NOTES,
+      run: async (stack: Stack) => {
+        const results = await measureRoles(stack, say);
+        return { results: results.map((one) => ({ ...one, met: isSmall(one) })), table: renderRoles(results) };
+      },
+    },
+  ],
+  [
+    'schedules',
+    {
+      about: 'what one run of each schedule costs Temporal',
+      notes: SCHEDULES_NOTES,
+      run: async (stack: Stack) => {
+        const results = await measureSchedules(stack, say);
+        return { results, table: renderSchedules(results) };
+      },
+    },
+  ],
+]);
+
+type Measure = (stack: Stack) => Promise<{ readonly results: unknown; readonly table: readonly (readonly string[])[] }>;
 
 /** Fewer say nothing about a 95th percentile. */
 const MIN_ROUNDS = 10;
@@ -82,8 +113,8 @@ await new Command('bench')
     if (name === undefined) return list();
     const benchmark = BENCHMARKS.get(name);
     const timed = TIMED.get(name);
-    const isRoles = name === ROLES.name;
-    if (!benchmark && !timed && !isRoles) {
+    const measured = MEASURED.get(name);
+    if (!benchmark && !timed && !measured) {
       say(`bench: there is no benchmark "${name}"`);
       list();
       process.exitCode = 2;
@@ -92,7 +123,7 @@ await new Command('bench')
     try {
       if (benchmark) await measure(benchmark, options);
       if (timed) await time(timed, options);
-      if (isRoles) await weigh(options);
+      if (measured) await look(measured.notes, measured.run, options);
     } catch (error) {
       if (error instanceof ConnectorError) {
         process.exitCode = reportError(error);
@@ -105,8 +136,7 @@ await new Command('bench')
   .parseAsync();
 
 function list(): void {
-  for (const [name, { about }] of [...BENCHMARKS, ...TIMED]) print(`${name}  ${about}`);
-  print(`${ROLES.name}  ${ROLES.about}`);
+  for (const [name, { about }] of [...BENCHMARKS, ...TIMED, ...MEASURED]) print(`${name}  ${about}`);
 }
 
 async function measure(benchmark: Benchmark | LoneBenchmark, { rounds = ROUNDS, output }: Options): Promise<void> {
@@ -151,7 +181,7 @@ async function time({ notes, runTimed, rounds: usual }: TimedBenchmark, { rounds
   }
 }
 
-async function weigh({ output }: Options): Promise<void> {
+async function look(notes: readonly string[], run: Measure, { output }: Options): Promise<void> {
   process.once('SIGINT', () => process.exit(130));
   const machine = machineFacts();
   const stateDir = join(import.meta.dirname, '..', '.byoc', 'bench');
@@ -163,12 +193,11 @@ async function weigh({ output }: Options): Promise<void> {
     onProgress,
   });
   try {
-    const results = await measureRoles(stack, say);
-    const rated = results.map((one) => ({ ...one, met: isSmall(one) }));
-    printAs(output, { machine, notes: ROLES_NOTES, results: rated }, () => [
-      ...alignColumns(renderRoles(results)),
+    const { results, table } = await run(stack);
+    printAs(output, { machine, notes, results }, () => [
+      ...alignColumns(table),
       '',
-      ...ROLES_NOTES,
+      ...notes,
       `${machine.cores} cores (${machine.processor}), load ${machine.loadBefore} before, Node ${machine.node}.`,
     ]);
   } finally {

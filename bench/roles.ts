@@ -1,15 +1,14 @@
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { createAuthority } from '../dev/authority.ts';
 import type { PreparedConnector } from '../dev/connector.ts';
 import { prepareConnector } from '../dev/connector.ts';
 import { Program, untilHealthy } from '../dev/process.ts';
 import type { Stack } from '../dev/stack.ts';
 import type { Role } from '../domain/names.ts';
-import { startServer, status } from '../test/support/http-server.ts';
+import { MetricsTarget } from './metrics-target.ts';
 import { median } from './statistics.ts';
 
 /** What is measured of one role. */
@@ -48,7 +47,7 @@ const SMALL = {
 } as const;
 
 /** The settings of the runtime that keep memory small; the chart sets the same (docs/roles.md). */
-const RUNTIME: Readonly<Record<Role, Readonly<Record<string, string>>>> = {
+export const RUNTIME: Readonly<Record<Role, Readonly<Record<string, string>>>> = {
   registration: SMALL,
   metrics: SMALL,
   execution: { MALLOC_ARENA_MAX: '2', MALLOC_TRIM_THRESHOLD_: '65536', NODE_OPTIONS: '--max-semi-space-size=2' },
@@ -71,20 +70,10 @@ export async function measureRoles(stack: Stack, onProgress: (what: string) => v
     clusterId: CLUSTER,
     controlPlane: stack.controlPlane,
   });
-  const authority = await createAuthority();
-  const insight = await startServer(status(202), await authority.issue('insight'));
-  const { address, ca, username, password } = stack.prometheus;
-  const files = { prometheus: join(folder, 'prometheus.pem'), insight: join(folder, 'insight.pem') };
-  await writeFile(files.prometheus, ca);
-  await writeFile(files.insight, authority.ca);
+  const target = await MetricsTarget.start(stack, folder);
   const env = {
     ...prepared.env,
-    PROM_URL: address,
-    PROM_USERNAME: username,
-    PROM_PASSWORD: password,
-    BYOC_PROM_CA: files.prometheus,
-    INSIGHT_URL: insight.address,
-    BYOC_INSIGHT_CA: files.insight,
+    ...target.settings,
     BYOC_AGENT_PORT: '0',
   };
   try {
@@ -94,7 +83,7 @@ export async function measureRoles(stack: Stack, onProgress: (what: string) => v
     }
     return found;
   } finally {
-    await insight.close();
+    await target.close();
   }
 }
 

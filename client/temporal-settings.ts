@@ -7,6 +7,8 @@ import { refuseUnverified } from '../domain/tls-settings.ts';
 
 type ConnectionOptions = ReturnType<typeof loadClientConnectConfig>['connectionOptions'];
 
+const DEFAULT_PORT = 7233;
+
 /** How to reach Temporal, as the environment and the profile's files say it at the moment. */
 export interface TemporalSettings {
   /** `host:port`. */
@@ -34,8 +36,8 @@ export function readTemporalSettings(env: Environment): TemporalSettings {
   // An empty variable is how shells and charts say "not set".
   const set = Object.entries(env).filter((entry): entry is [string, string] => Boolean(entry[1]));
   const { connectionOptions, namespace } = load(Object.fromEntries(set));
-  const { address = 'localhost:7233', tls } = connectionOptions;
-  if (!tls && !isLoopback(address.replace(/:\d+$/, ''))) {
+  const { address = `localhost:${DEFAULT_PORT}`, tls } = connectionOptions;
+  if (!tls && !isLoopback(placeOf(address).host)) {
     const text = `TEMPORAL_ADDRESS (${address}) is not on this machine, so TLS must be on: TEMPORAL_TLS, or TEMPORAL_TLS_…`;
     throw new ConnectorError('CONFIG_INVALID', `${text}.`);
   }
@@ -47,6 +49,12 @@ export function readTemporalSettings(env: Environment): TemporalSettings {
     connectionOptions: { ...connectionOptions, address },
     fingerprint: fingerprintOf(certificates),
   };
+}
+
+/** Host and port of Temporal's address. It is no URL: one with https would lose the port 443. */
+export function placeOf(address: string): { readonly host: string; readonly port: number } {
+  const [, host = address, port = DEFAULT_PORT] = /^(.*?)(?::(\d+))?$/.exec(address) ?? [];
+  return { host: host.replace(/^\[(.*)\]$/, '$1'), port: Number(port) };
 }
 
 /** The certificates of connection options; empty where TLS stands without any. */

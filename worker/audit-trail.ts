@@ -11,6 +11,8 @@ import { removeSealedFiles } from '../activities/audit/retention.ts';
 import type { UploadResult } from '../activities/audit/upload.ts';
 import { createUploader } from '../activities/audit/upload.ts';
 import { readProgress } from '../activities/audit/upload-progress.ts';
+import type { Use } from '../activities/audit/used-ids.ts';
+import { UsedIds } from '../activities/audit/used-ids.ts';
 import type { KubeApi } from '../activities/kubernetes/kube-api.ts';
 import type { HeadLease, HeadLeases } from '../activities/kubernetes/writer.ts';
 import { createHeadLeases, sharedKey } from '../activities/kubernetes/writer.ts';
@@ -49,6 +51,11 @@ export interface AuditTrail extends Pick<AuditLog, 'append'> {
    * @throws {ConnectorError} AUDIT_UNAVAILABLE, S3_UNAVAILABLE, AUDIT_BROKEN
    */
   secure(): Promise<void>;
+  /**
+   * To be called at the same time: notes in the bucket, where there is one, which run the package is carried out by.
+   * @throws {ConnectorError} WPK_ALREADY_USED, S3_UNAVAILABLE
+   */
+  useOnce(use: Use): Promise<void>;
   /** Whether the disk has room for what a package will have to record. */
   hasRoom(): Promise<boolean>;
   upload(): Promise<Pick<UploadResult, 'objects' | 'manifests'>>;
@@ -227,6 +234,9 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
       }
       await upload();
     },
+    async useOnce(use) {
+      await store?.usedIds.use(use);
+    },
     // Packages that end together share an upload, and none of them waits for it.
     uploadLater() {
       waiting ??= setTimeout(() => {
@@ -314,6 +324,7 @@ function openStore(bucket: Bucket, { config, dir, log, key }: StoreOptions) {
   const { chain } = log.head();
   return {
     uploader: createUploader({ ...common, log, key, retention }),
+    usedIds: new UsedIds({ ...common, retention }),
     removeFiles: () => removeSealedFiles({ ...common, chain, limits }),
   };
 }

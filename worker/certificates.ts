@@ -6,7 +6,7 @@ import { createTlsContext } from '../activities/tls/context.ts';
 import type { CertificateFacts } from '../activities/tls/material.ts';
 import { certificateFacts, serverFacts, TlsFilesError } from '../activities/tls/material.ts';
 import type { TemporalSettings } from '../client/temporal-settings.ts';
-import { temporalTlsOf } from '../client/temporal-settings.ts';
+import { placeOf, temporalTlsOf } from '../client/temporal-settings.ts';
 import { ALERTS } from '../domain/alerts.ts';
 import type { AuditEventType, DetailOf } from '../domain/audit-catalogue.ts';
 import { ConnectorError } from '../domain/errors.ts';
@@ -115,6 +115,7 @@ export class Certificates {
   temporalWatch(): TemporalWatch {
     const watch = this.watchOf('temporal');
     let settings: TemporalSettings | undefined;
+    let isUnreadable = false;
     const probe = () => settings && probeServer(settings, watch);
     this.#timers.push(setInterval(probe, PROBE_EVERY_MS).unref());
     return {
@@ -124,7 +125,14 @@ export class Certificates {
         const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('utf8');
         const ours = clientCertPair ? { cert: text(clientCertPair.crt) } : {};
         const material = { ...ours, ...(serverRootCACertificate && { ca: text(serverRootCACertificate) }) };
-        for (const facts of certificateFacts(material)) watch.onCertificate(facts);
+        try {
+          for (const facts of certificateFacts(material)) watch.onCertificate(facts);
+          if (isUnreadable) watch.onTrouble(undefined);
+          isUnreadable = false;
+        } catch (error) {
+          isUnreadable = true;
+          watch.onTrouble(error as Error); // a TlsFilesError; Temporal's own client has taken the files
+        }
         probe();
       },
       onTrouble: (error) => watch.onTrouble(error && new Error(error.detail)),
@@ -240,11 +248,12 @@ function unusable(part: TlsPart, files: TlsFiles, cause: unknown): ConnectorErro
 function probeServer({ address, connectionOptions }: TemporalSettings, watch: TlsWatch): void {
   if (!connectionOptions.tls) return;
   const { serverNameOverride, serverRootCACertificate: ca, clientCertPair } = temporalTlsOf(connectionOptions);
-  const url = new URL(`https://${address}`);
+  const { host, port } = placeOf(address);
+  const name = serverNameOverride ?? host;
   const socket = connect({
-    host: url.hostname.replace(/^\[|\]$/g, ''),
-    port: Number(url.port || 7233),
-    ...(isIP(serverNameOverride ?? url.hostname) === 0 && { servername: serverNameOverride ?? url.hostname }),
+    host,
+    port,
+    ...(isIP(name) === 0 && { servername: name }),
     ALPNProtocols: ['h2'],
     ...(ca && { ca: Buffer.from(ca) }),
     ...(clientCertPair && { cert: Buffer.from(clientCertPair.crt), key: Buffer.from(clientCertPair.key) }),

@@ -44,7 +44,8 @@ export async function createConnector(
   });
   // Who does not know the control plane tells it through who does.
   if (config.relaysAlerts) {
-    alerts.deliverThrough(createAlertRelay({ clusterId, client, workflowQueue, sign: audit.sign }));
+    const { sign, publicKeyPem } = audit;
+    alerts.deliverThrough(createAlertRelay({ clusterId, client, workflowQueue, sign, publicKeyPem }));
   }
   const supervision = await openSupervision(foundation, roles);
   const taskQueues = config.roles.map((role) => taskQueueOf(clusterId, role));

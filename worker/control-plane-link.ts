@@ -46,7 +46,7 @@ export interface LinkOptions {
   readonly searchAttributes: readonly string[];
   readonly api: KubeReader;
   readonly policy: PolicySource;
-  readonly audit: Pick<AuditTrail, 'record' | 'leases' | 'publicKeyPem'>;
+  readonly audit: Pick<AuditTrail, 'record' | 'leases' | 'publicKeyPem' | 'sign'>;
   readonly alerts: Alerts;
   /** The emergency stop. */
   readonly freeze: HeartbeatDeps['freeze'];
@@ -87,7 +87,7 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Role
     taskQueue: taskQueueOf(clusterId, 'registration'),
     ...options.workflows,
     activities: {
-      ...createRelayActivities({ clusterId, controlPlane, publicKeyPem: audit.publicKeyPem }),
+      ...createRelayActivities({ clusterId, controlPlane, publicKeyPem: audit.publicKeyPem, sign: audit.sign }),
       ...createLinkActivities({
         controlPlane,
         describeRegistration: async () =>

@@ -1,5 +1,6 @@
 import type { ScheduleClient, ScheduleOptions, ScheduleSpec } from '@temporalio/client';
 import { ScheduleAlreadyRunning, ScheduleNotFoundError, ScheduleOverlapPolicy } from '@temporalio/client';
+import { sha256 } from '../client/sha256.ts';
 import { auditQueueOf, metricsQueueOf, scheduleIdOf, taskQueueOf } from '../domain/names.ts';
 
 /** One thing that Temporal does for us again and again. */
@@ -18,6 +19,15 @@ export interface ScheduleRow {
   readonly timeout: string;
 }
 
+/**
+ * Clusters of one Temporal namespace take turns: intervals count from the epoch, so all would begin in the same second
+ * otherwise, and what Temporal holds back because it is too much at once may come too late to be caught up with.
+ */
+function inTurns(id: string, everySeconds: number): ScheduleSpec {
+  const turn = Number.parseInt(sha256(id).slice('sha256:'.length, 'sha256:'.length + 8), 16) % everySeconds;
+  return { intervals: [{ every: `${everySeconds} seconds`, offset: `${turn} seconds` }] };
+}
+
 /** The schedules of a cluster, whichever of its workers they run on. */
 export function clusterSchedules(clusterId: string): ScheduleRow[] {
   return [
@@ -27,7 +37,7 @@ export function clusterSchedules(clusterId: string): ScheduleRow[] {
       workflowType: 'reconcile',
       args: [],
       taskQueue: taskQueueOf(clusterId, 'execution'),
-      spec: { intervals: [{ every: '1 minute' }] },
+      spec: inTurns(scheduleIdOf(clusterId, 'reconcile'), 60),
       overlap: ScheduleOverlapPolicy.SKIP,
       catchupWindow: '1 minute', // the next look does all that a missed one would have
       timeout: '10 minutes',
@@ -50,7 +60,7 @@ export function linkSchedules(clusterId: string, workflowQueue: string): Schedul
       ...common,
       id: scheduleIdOf(clusterId, 'registration'),
       workflowType: 'registration',
-      spec: { intervals: [{ every: '5 minutes' }] },
+      spec: inTurns(scheduleIdOf(clusterId, 'registration'), 300),
       catchupWindow: '1 minute',
       timeout: '5 minutes',
     },
@@ -58,7 +68,7 @@ export function linkSchedules(clusterId: string, workflowQueue: string): Schedul
       ...common,
       id: scheduleIdOf(clusterId, 'heartbeat'),
       workflowType: 'heartbeat',
-      spec: { intervals: [{ every: '30 seconds' }] },
+      spec: inTurns(scheduleIdOf(clusterId, 'heartbeat'), 30),
       catchupWindow: '10 seconds', // the least that Temporal takes: nobody wants to hear that it lived
       timeout: '29 seconds', // over before the next one, which would be skipped otherwise
     },
@@ -80,7 +90,7 @@ export function auditSchedules(clusterId: string, writer: string, workflowQueue:
       id: scheduleIdOf(clusterId, 'audit-upload', writer),
       workflowType: 'auditUpload',
       // The first run after midnight UTC seals the day; the others catch up with a bucket that was away.
-      spec: { intervals: [{ every: '15 minutes', offset: '2 minutes' }] },
+      spec: inTurns(scheduleIdOf(clusterId, 'audit-upload', writer), 900),
     },
     {
       ...common,
@@ -100,7 +110,7 @@ export function metricsSchedules(clusterId: string, writer: string, workflowQueu
       workflowType: 'metrics',
       args: [{ taskQueue: metricsQueueOf(clusterId, writer) }],
       taskQueue: workflowQueue,
-      spec: { intervals: [{ every: '30 seconds' }] },
+      spec: inTurns(scheduleIdOf(clusterId, 'metrics', writer), 30),
       overlap: ScheduleOverlapPolicy.SKIP, // the next run sends what this one leaves
       catchupWindow: '10 seconds', // what Prometheus says now is not what it said then
       timeout: '5 minutes',

@@ -11,6 +11,7 @@ import type { DryRun, Planner } from '../kubernetes/planner.ts';
 import type { StateSecrets, Writer } from '../kubernetes/writer.ts';
 import type { Witness } from '../temporal/witness.ts';
 import type { Admission, AdmittedWpk } from './admission.ts';
+import type { Use } from '../audit/used-ids.ts';
 import type { Caller } from './authorization.ts';
 import { assertApproved, assertCaller, assertClaim, assertPlan, packageOf } from './authorization.ts';
 import type { Claims, ExecutionEnd } from './claims.ts';
@@ -55,6 +56,8 @@ export interface ExecutionDeps {
   readonly now: () => Date;
   /** Puts the log where it can't be deleted, if there is such a place; without that nothing is written. */
   readonly uploadAudit: () => Promise<void>;
+  /** Notes outside of cluster and Temporal that this run uses the package's id; WPK_ALREADY_USED where another one did. */
+  readonly useOnce: (use: Use) => Promise<void>;
 }
 
 export interface ExecutionContext {
@@ -172,7 +175,7 @@ async function executeResumably(
   },
 ): Promise<ExecuteOutcome | undefined> {
   const { caller, signal } = context;
-  const { wpk } = admitted;
+  const { wpk, wpkDigest } = admitted;
   const { progress, report, halt } = run;
   const resumed = progress.begun;
   const secrets = whileHeld(deps.secrets, deps.executor);
@@ -190,7 +193,8 @@ async function executeResumably(
     // What was decided is in the log before anything is written; without the log nothing is.
     const decided = { approvers: [...approvers], auto: requirement.auto, reason: requirement.reason };
     await records.write('package.approved', 'succeeded', decided, { planDigest, key: planDigest });
-    await deps.uploadAudit();
+    const use = { wpkId: wpk.metadata.id, workflowId: caller.workflowId, runId: caller.runId, wpkDigest };
+    await Promise.all([deps.uploadAudit(), deps.useOnce(use)]);
     await deps.sequences.advance(wpk);
     progress.begun = true;
     await deps.claims.markExecuting(wpk.metadata.id, planDigest);

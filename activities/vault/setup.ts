@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { ConnectorError } from '../../domain/errors.ts';
 import { isReference, secretAt } from '../../domain/vault-setup.ts';
@@ -45,7 +46,8 @@ export async function applyVaultSetup(
 }
 
 async function applyStep(requests: VaultRequests, token: string, step: SetupStep): Promise<SetupResult['outcome']> {
-  if (step.keyBytes !== undefined) return makeKey(requests, token, step.path, step.keyBytes);
+  const { path, keyBytes } = step;
+  if (keyBytes !== undefined) return onceReady(() => makeKey(requests, token, path, keyBytes));
   const resolved = await Promise.all(
     Object.entries(step.data).map(async ([name, value]) => [name, await valueOf(requests, token, value)] as const),
   );
@@ -57,6 +59,21 @@ async function applyStep(requests: VaultRequests, token: string, step: SetupStep
   }
   await requests.post(step.path, Object.fromEntries(resolved), token);
   return there === undefined ? 'made' : 'changed';
+}
+
+const READY_WITHIN_MS = 15_000;
+const ASK_EVERY_MS = 100;
+
+/** A version 2 KV engine that was made a moment ago refuses everything with a 400 until it has set itself up. */
+async function onceReady<T>(work: () => Promise<T>): Promise<T> {
+  for (const deadline = performance.now() + READY_WITHIN_MS; ; await sleep(ASK_EVERY_MS)) {
+    try {
+      return await work();
+    } catch (error) {
+      const isSettingUp = error instanceof VaultRequestError && error.status === 400;
+      if (!isSettingUp || performance.now() > deadline) throw error;
+    }
+  }
 }
 
 /** Also where all that the folder has was deleted: under a name that was used, another key would pass for the old one. */

@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { InvalidArgumentError, Option } from 'commander';
@@ -20,7 +19,7 @@ import type { EvidenceFlags } from './audit-verify.ts';
 import { verifySources, withEvidence } from './audit-verify.ts';
 import { columns, markSimulated, print, printAs, say, toJsonText } from './output.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
-import { withClient, withCluster, withFormat } from './settings.ts';
+import { withClient, withCluster, withFormat, systemUser } from './settings.ts';
 
 interface QueryFlags {
   readonly package?: string;
@@ -136,7 +135,7 @@ async function openRecorded(command: string, paths: readonly string[], flags: Fl
   const filter = JSON.stringify(queryOf(flags));
   if (flags.cluster) {
     const source = paths.join(' ').slice(0, MAX_TEXT);
-    const read = { reader: userInfo().username, command, source, filter: filter.slice(0, MAX_TEXT) };
+    const read = { reader: systemUser(), command, source, filter: filter.slice(0, MAX_TEXT) };
     const waits = setTimeout(() => say('Waiting for the cluster to record this reading …'), PATIENCE_MS);
     await withClient(flags, (client) => client.recordAuditRead(read)).catch(tellUnrecorded);
     clearTimeout(waits);

@@ -27,9 +27,18 @@ export function withFormat(command: Command): Command {
   );
 }
 
+/** Who runs this. In a container a user may be a number that has no name. */
+export function systemUser(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `uid-${process.getuid?.() ?? 'unknown'}`;
+  }
+}
+
 /** Who says something, where the command does not name it. */
 export function defaultIdentity(): string {
-  return process.env['BYOC_APPROVER'] ?? userInfo().username;
+  return process.env['BYOC_APPROVER'] ?? systemUser();
 }
 
 /** Where the connector of the cluster keeps its state, as its own settings say. */

@@ -12,6 +12,10 @@ const CIPHER = 'aes-256-gcm';
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
+/** Payloads of which it is remembered that there is no key, and for how long: somebody may put a key back. */
+const MAX_KEYLESS = 10_000;
+const KEYLESS_MS = 10 * 60_000;
+
 /** The name is that of Temporal's samples. */
 const KEY_ID = 'encryption-key-id';
 
@@ -34,6 +38,8 @@ export interface EncryptionScope {
 export class EncryptionCodec implements PayloadCodec {
   readonly #keys: KeyRing;
   readonly #scope: EncryptionScope;
+  /** Vault need not be asked once more for what was made before it was asked: the keys of made-up payloads, in each replay. */
+  readonly #keyless = new Map<string, number>();
 
   constructor(keys: KeyRing, scope: EncryptionScope) {
     this.#keys = keys;
@@ -83,10 +89,14 @@ export class EncryptionCodec implements PayloadCodec {
   async #open({ metadata, data }: Payload): Promise<Payload> {
     const name = this.#nameIn(metadata?.[KEY_ID]);
     if (name === undefined) return undecodable('it names no key of this cluster');
-    const key = await this.#keys.find(name);
-    if (!key) return undecodable('there is no such key');
+    const bytes = Buffer.from(data ?? []);
+    const id = `${name} ${bytes.toString('base64', 0, NONCE_BYTES)} ${bytes.subarray(-TAG_BYTES).toString('base64')}`;
+    const key = this.#isKeyless(id) ? undefined : await this.#keys.find(name);
+    if (!key) {
+      this.#rememberKeyless(id);
+      return undecodable('there is no such key');
+    }
     try {
-      const bytes = Buffer.from(data ?? []);
       const end = bytes.length - TAG_BYTES;
       const decipher = createDecipheriv(CIPHER, key.secret, bytes.subarray(0, NONCE_BYTES), {
         authTagLength: TAG_BYTES,
@@ -99,6 +109,18 @@ export class EncryptionCodec implements PayloadCodec {
       // One reason for all: whoever sends made-up payloads learns nothing from what becomes of them.
       return undecodable('it was made with another key, or for elsewhere, or was changed');
     }
+  }
+
+  #isKeyless(id: string): boolean {
+    return performance.now() - (this.#keyless.get(id) ?? -Infinity) < KEYLESS_MS;
+  }
+
+  #rememberKeyless(id: string): void {
+    if (this.#isKeyless(id)) return;
+    this.#keyless.delete(id);
+    this.#keyless.set(id, performance.now());
+    const [oldest] = this.#keyless.keys();
+    if (this.#keyless.size > MAX_KEYLESS && oldest !== undefined) this.#keyless.delete(oldest);
   }
 
   /** Keys of other clusters are nobody's business here, and Vault is not asked for them. */

@@ -8,8 +8,10 @@ import { keyThatWrites } from '../../domain/payload-key.ts';
 const FRESH_MS = 5 * 60_000;
 /** The same while they cannot be read. */
 const AGAIN_MS = 30_000;
-/** The least time between two readings: whoever sends payloads with made-up key ids causes no more. */
+/** The least time between two readings, on average: whoever sends payloads with made-up key ids causes no more. */
 const SPACING_MS = 2_000;
+/** So many may follow each other at once: a history with made-up ids is replayed before its workflow task is over. */
+const BURST = 32;
 
 /** A key as it is held here: nothing that logs or prints it shows what it is. */
 export interface HeldKey {
@@ -24,6 +26,7 @@ export interface KeyRingOptions {
   /** Is told of each reading: which key encrypts, or why nothing could be read. */
   readonly onRead?: (read: { readonly writes: string } | { readonly error: unknown }) => void;
   readonly spacingMs?: number;
+  readonly freshMs?: number;
 }
 
 /**
@@ -34,16 +37,21 @@ export class KeyRing {
   readonly #load: KeyRingOptions['load'];
   readonly #onRead: NonNullable<KeyRingOptions['onRead']>;
   readonly #spacingMs: number;
+  readonly #freshMs: number;
   #keys: ReadonlyMap<string, HeldKey> | undefined;
-  #askedAt = -Infinity;
+  #readAt = -Infinity;
+  /** When the next reading would be due, had all before it kept the distance. */
+  #dueAt = -Infinity;
   #againAt = -Infinity;
   #asking: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
+  #refreshing: Promise<void> = Promise.resolve();
 
-  constructor({ load, onRead = () => undefined, spacingMs = SPACING_MS }: KeyRingOptions) {
+  constructor({ load, onRead = () => undefined, spacingMs = SPACING_MS, freshMs = FRESH_MS }: KeyRingOptions) {
     this.#load = load;
     this.#onRead = onRead;
     this.#spacingMs = spacingMs;
+    this.#freshMs = freshMs;
   }
 
   /** Reads the keys now. @throws {ConnectorError} PAYLOAD_KEYS_UNAVAILABLE */
@@ -51,10 +59,19 @@ export class KeyRing {
     return this.#readAfresh();
   }
 
+  /** Reads the keys again where that is due; what comes of it `onRead` is told. For processes that have nothing to encrypt for long. */
+  keepFresh(): Promise<void> {
+    return this.#refresh();
+  }
+
   /** The key to encrypt with. @throws {ConnectorError} PAYLOAD_KEYS_UNAVAILABLE where none was ever read */
   async writing(): Promise<HeldKey> {
     if (!this.#keys) await this.#readAfresh();
-    else this.#refresh();
+    else {
+      const refreshed = this.#refresh();
+      // What was read long ago may have been taken away since: nobody else could read what it encrypts.
+      if (performance.now() - this.#readAt > 2 * this.#freshMs) await refreshed;
+    }
     return writingOf(this.#keys);
   }
 
@@ -65,7 +82,7 @@ export class KeyRing {
   async find(name: string): Promise<HeldKey | undefined> {
     const known = this.#keys?.get(name);
     if (known) {
-      this.#refresh();
+      void this.#refresh();
       return known;
     }
     // Others may have read Vault later than this process, and write with what was new there.
@@ -73,11 +90,13 @@ export class KeyRing {
     return this.#keys?.get(name);
   }
 
-  /** In the background: nobody waits for what is only to be known in time. */
-  #refresh(): void {
-    if (performance.now() < this.#againAt) return;
-    this.#againAt = performance.now() + AGAIN_MS;
-    this.#readAfresh().catch(() => undefined); // onRead has told; what is there goes on being used
+  /** Resolves, whatever came of it, when the last reading is over; few have to wait for what is only to be known in time. */
+  #refresh(): Promise<void> {
+    if (performance.now() >= this.#againAt) {
+      this.#againAt = performance.now() + AGAIN_MS;
+      this.#refreshing = this.#readAfresh().catch(() => undefined); // onRead has told; what is there goes on being used
+    }
+    return this.#refreshing;
   }
 
   /** Resolves when something was read that was asked for after this was called. */
@@ -85,7 +104,7 @@ export class KeyRing {
     this.#next ??= this.#asking
       .catch(() => undefined)
       .then(async () => {
-        const waitMs = this.#askedAt + this.#spacingMs - performance.now();
+        const waitMs = this.#dueAt - BURST * this.#spacingMs - performance.now();
         if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
         this.#next = undefined; // whoever comes from now on needs a later answer
         this.#asking = this.#read();
@@ -95,13 +114,14 @@ export class KeyRing {
   }
 
   async #read(): Promise<void> {
-    this.#askedAt = performance.now();
+    this.#dueAt = Math.max(this.#dueAt, performance.now()) + this.#spacingMs;
     try {
       const loaded = await this.#load();
       const keys = new Map(loaded.map(({ secret, ...key }) => [key.name, { ...key, secret: createSecretKey(secret) }]));
       const { name } = writingOf(keys);
       this.#keys = keys;
-      this.#againAt = performance.now() + FRESH_MS;
+      this.#readAt = performance.now();
+      this.#againAt = this.#readAt + this.#freshMs;
       this.#onRead({ writes: name });
     } catch (error) {
       this.#againAt = performance.now() + AGAIN_MS;

@@ -114,3 +114,23 @@ describe('files that cannot be used', () => {
     expect(found()).toMatchObject({ state: 'ok' });
   });
 });
+
+describe('certificates of Temporal that its own client takes and ours cannot read', () => {
+  it('are trouble until there are others, and keep no connection from taking over', () => {
+    const { certificates, found } = watching();
+    const watch = certificates.temporalWatch();
+    const connectWith = (tls: object) =>
+      watch.onConnected?.({
+        address: '127.0.0.1:1',
+        namespace: 'default',
+        connectionOptions: { address: '127.0.0.1:1', tls },
+        fingerprint: '',
+      });
+    const ca = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----';
+    connectWith({ serverRootCACertificate: Buffer.from(ca) });
+    expect(found()).toMatchObject({ state: 'degraded', sentence: expect.stringContaining('temporal') as string });
+    connectWith({});
+    expect(found()?.state).toBe('ok');
+    certificates.close();
+  });
+});

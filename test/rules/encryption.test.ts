@@ -195,7 +195,7 @@ describe('a key ring', () => {
       if (vault.isAway) return Promise.reject(new ConnectorError('PAYLOAD_KEYS_UNAVAILABLE'));
       return Promise.resolve(vault.keys);
     };
-    return { vault, ring: new KeyRing({ load, spacingMs: 20 }) };
+    return { vault, ring: new KeyRing({ load, spacingMs: 20, freshMs: 25 }) };
   };
   const between = (ring: KeyRing) => new EncryptionCodec(ring, SCOPE);
 
@@ -248,14 +248,52 @@ describe('a key ring', () => {
     expect((await ring.writing()).name).toBe('first');
   });
 
-  it('asks Vault once for all who send made-up keys at a time, and not again at once', async () => {
+  it('encrypts with no key that was taken away while it had nothing to do', async () => {
     const { vault, ring } = vaultWith(first);
     await ring.open();
-    const startedAt = performance.now();
+    vault.keys = [keyOf('second')];
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    const [one, two] = await Promise.all([ring.writing(), ring.writing()]);
+    expect([one.name, two.name]).toEqual(['second', 'second']);
+  });
+
+  it('encrypts with what it has where nobody can tell whether that was taken away', async () => {
+    const { vault, ring } = vaultWith(first);
+    await ring.open();
+    vault.isAway = true;
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect((await ring.writing()).name).toBe('first');
+  });
+
+  it('asks Vault once for all who send made-up keys at a time, and some times at once and no more', async () => {
+    const { vault, ring } = vaultWith(first);
+    await ring.open();
     await Promise.all(Array.from({ length: 100 }, (_, index) => ring.find(`made-up-${index}`)));
-    for (let times = 0; times < 3; times += 1) await ring.find('made-up');
-    expect(vault.asked).toBe(5);
-    expect(performance.now() - startedAt).toBeGreaterThan(4 * 20 - 10);
+    expect(vault.asked).toBe(2);
+    const startedAt = performance.now();
+    for (let times = 0; times < 30; times += 1) await ring.find('made-up');
+    expect(performance.now() - startedAt).toBeLessThan(30 * 20);
+    for (let times = 0; times < 10; times += 1) await ring.find('made-up');
+    expect(vault.asked).toBe(42);
+    expect(performance.now() - startedAt).toBeGreaterThan(9 * 20 - 10);
+  });
+
+  it('is not asked for the same made-up payloads again, as in a replay', async () => {
+    const { vault, ring } = vaultWith(first);
+    await ring.open();
+    const reader = between(ring);
+    const madeUp = await between(ringOf(keyOf('none'))).encode(Array.from({ length: 40 }, payloadOf));
+    const replay = async () => {
+      for (const one of madeUp) expect(isMalformed(valueOf(await reader.decode([one])))).toBe(true);
+    };
+    await replay();
+    const asked = vault.asked;
+    await replay();
+    expect(vault.asked).toBe(asked);
+    // Another payload of that key, which there is by now.
+    const none = keyOf('none');
+    vault.keys = [first, none];
+    expect(valueOf(await reader.decode(await between(ringOf(none)).encode([payloadOf('new')])))).toBe('new');
   });
 
   it('shows no key to whoever prints it', async () => {

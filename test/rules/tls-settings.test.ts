@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { readTemporalSettings } from '../../client/temporal-settings.ts';
+import { placeOf, readTemporalSettings } from '../../client/temporal-settings.ts';
 import { TLS_SETTINGS, tlsFilesOf } from '../../domain/tls-settings.ts';
 import type { TlsPart } from '../../domain/tls-settings.ts';
 import { readConfig } from '../../worker/config.ts';
@@ -90,6 +90,19 @@ describe('an address in clear', () => {
     [{ TEMPORAL_ADDRESS: 'eu.tmprl.cloud:7233', TEMPORAL_API_KEY: 'key' }],
   ])('is not what these are: %j', (env) => {
     expect(() => readTemporalSettings(env)).not.toThrow();
+  });
+});
+
+describe('the address of Temporal', () => {
+  it.each([
+    ['temporal.example.com:7233', 'temporal.example.com', 7233],
+    ['temporal.example.com:443', 'temporal.example.com', 443],
+    ['temporal.example.com', 'temporal.example.com', 7233],
+    ['10.0.0.7:80', '10.0.0.7', 80],
+    ['[2001:db8::7]:443', '2001:db8::7', 443],
+    ['[::1]', '::1', 7233],
+  ])('is looked at where clients connect: %s', (address, host, port) => {
+    expect(placeOf(address)).toEqual({ host, port });
   });
 });
 

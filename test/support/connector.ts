@@ -289,8 +289,8 @@ export class TestConnector {
   }
 
   /** Runs a shell line as an approver would, with `temporal` on the PATH. */
-  shell(line: string): Promise<CommandResult> {
-    return this.run('/bin/sh', ['-c', line]);
+  shell(line: string, more: Record<string, string> = {}): Promise<CommandResult> {
+    return this.run('/bin/sh', ['-c', line], more);
   }
 
   /** Runs the `byoc` command for this cluster. */

@@ -31,7 +31,7 @@ export function writePayloads(payloads: readonly Payload[]): object {
 function parse(body: unknown): unknown {
   try {
     return JSON.parse(Buffer.isBuffer(body) ? body.toString('utf8') : '');
-  } catch (cause) {
-    throw new ConnectorError('CALL_MALFORMED', '', { cause });
+  } catch {
+    throw new ConnectorError('CALL_MALFORMED'); // Node's error quotes what it could not read, and errors are logged
   }
 }

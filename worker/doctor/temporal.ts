@@ -2,7 +2,7 @@ import { Client, Connection, isGrpcServiceError, ScheduleNotFoundError } from '@
 import type { ScheduleDescription } from '@temporalio/client';
 import { certificateFacts } from '../../activities/tls/material.ts';
 import type { TemporalSettings } from '../../client/temporal-settings.ts';
-import { readTemporalSettings, temporalTlsOf } from '../../client/temporal-settings.ts';
+import { placeOf, readTemporalSettings, temporalTlsOf } from '../../client/temporal-settings.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { ScheduleRow } from '../schedules.ts';
 import { registeredSearchAttributes } from '../temporal.ts';
@@ -142,7 +142,6 @@ async function shakeHands(
   signal: AbortSignal,
 ) {
   if (!options.tls && !options.apiKey) return undefined;
-  const { hostname: host, port } = new URL(`https://${address}`);
   const { serverRootCACertificate, serverNameOverride, clientCertPair } = temporalTlsOf(options);
   const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('utf8');
   const material = {
@@ -153,7 +152,7 @@ async function shakeHands(
     evidence.certificates.set(`temporal (${kind})`, notAfter);
   const names = serverNameOverride ? { servername: serverNameOverride } : {};
   const tls: TlsMaterial = { ALPNProtocols: ['h2'], ...names, ...material };
-  return probeTls({ host, port: Number(port || 7233), tls, signal });
+  return probeTls({ ...placeOf(address), tls, signal });
 }
 
 function refusalOf(error: unknown): Told | undefined {

@@ -51,6 +51,9 @@ const TOLD = {
   'cut-off': 'the run of a package was ended from outside: terminated, reset or wiped',
 } as const;
 
+/** How many packages are taken a step further at once; those that only wait for people or rollouts don't count. */
+const AT_A_TIME = 16;
+
 /** Verifies, plans and carries out work packages: the one role that changes the cluster. */
 export async function startExecution(foundation: Foundation): Promise<RoleRun> {
   const { config, kube, api, simulation, temporal, policy, audit, health, metrics, logger } = foundation;
@@ -60,7 +63,8 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
   const searchAttributes = await registeredSearchAttributes(temporal);
   const vault = config.vault && foundation.openVault('execution', config.vault);
   const { namespace } = temporal;
-  const dataConverter = await openPayloadCodec({ config, vault, namespace, health, logger });
+  const payloads = await openPayloadCodec({ config, vault, namespace, health, logger });
+  const { dataConverter } = payloads;
   const client = new Client({ ...temporal, dataConverter });
 
   const state = createStateRecords(api, stateNamespace);
@@ -108,6 +112,7 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
     freeze: halting.freeze,
     audit,
     uploadAudit: audit.secure,
+    useOnce: audit.useOnce,
     onEnded: audit.uploadLater,
     witness,
     prove,
@@ -135,6 +140,9 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
     activities: { ...activities, ...createReadActivities(audit) },
     dataConverter,
     ...(await executionWorkflows(config, dataConverter)),
+    // Each holds a plan in memory; more at a time are no faster.
+    maxConcurrentWorkflowTaskExecutions: AT_A_TIME,
+    maxConcurrentLocalActivityExecutions: AT_A_TIME,
     // A stop is heard with a heartbeat's answer: send each one.
     maxHeartbeatThrottleInterval: '200ms',
     defaultHeartbeatThrottleInterval: '200ms',
@@ -152,7 +160,7 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
   await reconcileSchedules(client.schedule, clusterSchedules(clusterId));
   return {
     worker,
-    looks: { ...executionLooks({ keys, policy, freeze: halting.freeze }), ...applying.looks },
+    looks: { ...executionLooks({ keys, policy, freeze: halting.freeze }), ...applying.looks, ...payloads.looks },
     freeze: halting.freeze,
     intake: { admit, claims, client: new ConnectorClient({ ...temporal, clusterId, dataConverter }) },
     run: () => worker.run(),

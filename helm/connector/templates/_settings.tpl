@@ -123,11 +123,32 @@ services:
 - { name: BYOC_APPLY_SERVICE_ACCOUNT, value: {{ printf "%s/%s-apply" .root.Release.Namespace (include "connector.fullname" .root) }} }
 {{- end }}
 {{- include (printf "connector.env.%s" .role) $v }}
+{{- $own := list }}
+{{- range $mine.extraEnv }}{{ $own = append $own .name }}{{ end }}
+{{- range $name, $value := include "connector.runtime" .role | fromYaml }}
+{{- if not (has $name $own) }}
+- { name: {{ $name }}, value: {{ $value | quote }} }
+{{- end }}
+{{- end }}
 {{- with $mine.extraEnv }}
 {{ toYaml . }}
 {{- end }}
 # Nothing here is a simulation, whatever else is set: of two values the last one counts.
 - { name: SIMULATION, value: 'false' }
+{{- end -}}
+
+{{/* What keeps the memory of a role small, as it was measured (docs/roles.md). Takes the role; extraEnv goes before it. */}}
+{{- define "connector.runtime" -}}
+MALLOC_TRIM_THRESHOLD_: '65536'
+{{- if eq . "execution" }}
+MALLOC_ARENA_MAX: '2'
+NODE_OPTIONS: --max-semi-space-size=2
+{{- else }}
+MALLOC_ARENA_MAX: '1'
+TOKIO_WORKER_THREADS: '1'
+UV_THREADPOOL_SIZE: '2'
+NODE_OPTIONS: --max-semi-space-size=1 --v8-pool-size=1
+{{- end }}
 {{- end -}}
 
 {{/* How Temporal and Vault are reached, and by what each service is verified. */}}

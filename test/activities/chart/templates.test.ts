@@ -2,6 +2,7 @@ import { BlockList, isIPv6 } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import { at, listAt } from '../../../activities/kubernetes/kube-object.ts';
 import { readValues } from '../../../dev/chart/values.ts';
+import { RUNTIME } from '../../../bench/roles.ts';
 import type { Manifest } from '../../support/chart.ts';
 import { CHART, helm, refusal, render, VALUES } from '../../support/chart.ts';
 
@@ -182,6 +183,19 @@ describe('roles', () => {
     const data = listAt(daemon, 'spec', 'template', 'spec', 'volumes').find((volume) => at(volume, 'name') === 'data');
     expect(at(data, 'emptyDir')).toBeDefined();
     expect(listAt(workload(await render('full'), 'execution'), 'spec', 'volumeClaimTemplates')).toHaveLength(1);
+  });
+});
+
+describe('the runtime', () => {
+  it.each(ROLES)('of %s is set as its memory was measured', async (role) => {
+    expect(envOf(await render('full'), role)).toMatchObject(RUNTIME[role]);
+  });
+
+  it('may be set otherwise', async () => {
+    const extraEnv = [{ name: 'NODE_OPTIONS', value: '--max-semi-space-size=8' }];
+    const [container] = containersOf(workload(await render('minimal', { execution: { extraEnv } }), 'execution'));
+    const set = listAt(container, 'env').filter((one) => at(one, 'name') === 'NODE_OPTIONS');
+    expect(set).toEqual(extraEnv);
   });
 });
 

@@ -110,6 +110,30 @@ describe('the rights in the chart', () => {
       },
       'apply.clusterRules must not hold secrets',
     ],
+    [
+      'to make pods in the whole cluster, which could run as the connector',
+      {
+        rbac: { clusterScope: true },
+        apply: { clusterRules: [{ apiGroups: [''], resources: ['pods'], verbs: ['list', 'create'] }] },
+      },
+      'apply.clusterRules must not create pods',
+    ],
+    [
+      'to change Deployments of the whole cluster, the connector among them',
+      {
+        rbac: { clusterScope: true },
+        apply: { clusterRules: [{ apiGroups: ['apps'], resources: ['deployments'], verbs: ['get', 'patch'] }] },
+      },
+      'apply.clusterRules must not patch deployments',
+    ],
+    [
+      'to be somebody else',
+      {
+        rbac: { clusterScope: true },
+        apply: { clusterRules: [{ apiGroups: [''], resources: ['things'], verbs: ['impersonate'] }] },
+      },
+      'apply.clusterRules must not hold the verb impersonate',
+    ],
   ])('cannot be given to packages %s', async (_, values, message) => {
     await expect(render(values)).rejects.toThrow(message);
   });

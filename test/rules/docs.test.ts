@@ -1,0 +1,106 @@
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import { Command } from 'commander';
+import { registerCommands } from '../../client/cli/commands.ts';
+import { registerStop } from '../../client/cli/stop.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const PAGES = ['*.md', 'docs/**/*.md', 'helm/**/*.md'].flatMap((pattern) => globSync(pattern, { cwd: ROOT }));
+
+const textOf = (page: string) => readFileSync(join(ROOT, page), 'utf8');
+const FENCED = /^ *```[\s\S]*?^ *```/gm;
+const prose = (page: string) => textOf(page).replaceAll(FENCED, '');
+
+describe('the documents', () => {
+  it('link to what is there: files, and headings in them', () => {
+    const broken = PAGES.flatMap((page) =>
+      [...prose(page).matchAll(/\]\(([^()\s]+)\)/g)].flatMap(([, target = '']) => {
+        if (/^[a-z]+:/.test(target)) return [];
+        const [path = '', anchor] = target.split('#');
+        const file = path === '' ? page : relative(ROOT, join(ROOT, dirname(page), path));
+        if (!existsSync(join(ROOT, file))) return [`${page}: ${target}`];
+        return anchor === undefined || anchorsOf(file).has(anchor) ? [] : [`${page}: ${target}, no such heading`];
+      }),
+    );
+    expect(broken).toEqual([]);
+  });
+
+  it('name commands of byoc and options that there are', () => {
+    const wrong = PAGES.flatMap((page) =>
+      commandsIn(textOf(page)).flatMap((words) => {
+        const problem = problemOf(words);
+        return problem === undefined ? [] : [`${page}: byoc ${words.join(' ')}: ${problem}`];
+      }),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('are found from others: no page lies alone', () => {
+    const linked = new Set(
+      PAGES.flatMap((page) =>
+        [...prose(page).matchAll(/\]\(([^()\s#]+)/g)].map(([, target = '']) =>
+          relative(ROOT, join(ROOT, dirname(page), target)),
+        ),
+      ),
+    );
+    expect(PAGES.filter((page) => page.startsWith('docs/') && !linked.has(page))).toEqual([]);
+  });
+});
+
+/** The anchors of a page as GitHub makes them of its headings. */
+function anchorsOf(file: string): ReadonlySet<string> {
+  const anchors = new Set<string>();
+  for (const [, heading = ''] of prose(file).matchAll(/^#{1,6} (.+)$/gm)) {
+    const slug = heading
+      .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N}\-_ ]/gu, '')
+      .replaceAll(' ', '-');
+    let name = slug;
+    for (let n = 1; anchors.has(name); n++) name = `${slug}-${n}`;
+    anchors.add(name);
+  }
+  return anchors;
+}
+
+/** What follows `byoc`, in words: of blocks of shell, and of code within sentences. */
+function commandsIn(text: string): string[][] {
+  const blocks = [...text.matchAll(/^ *```(?:sh|bash)\b.*\n([\s\S]*?)^ *```/gm)].map(([, block = '']) => block);
+  const inline = [...text.replaceAll(FENCED, '').matchAll(/`(byoc [^`]+)`/g)].map(([, code = '']) => code);
+  return [...blocks, ...inline].flatMap((code) =>
+    code
+      .replaceAll(/\\\n/g, ' ')
+      .replaceAll(/'[^']*'|"[^"]*"/g, 'TEXT')
+      .split(/\n|&&|\|\||[|;]|\$\(/)
+      .flatMap((line) => {
+        const [, words] =
+          /^\s*(?:[\w]+=\S*\s+)*(?:npm run -s byoc --|byoc)\s+(.*)$/.exec(line.replace(/\s#.*$/, '')) ?? [];
+        return words === undefined ? [] : [words.replaceAll(/[)`]/g, ' ').trim().split(/\s+/)];
+      }),
+  );
+}
+
+function problemOf(words: readonly string[]): string | undefined {
+  let command = program();
+  for (const word of words) {
+    if (/^[>2&]|^\.\.\.|…/.test(word)) return undefined; // a redirection, or something left out
+    if (word.startsWith('-')) {
+      const [flag = ''] = word.split('=');
+      if (flag === '--help' || flag === '--version' || /^-\d|^-$/.test(flag)) continue;
+      if (!command.options.some(({ long, short }) => long === flag || short === flag)) return `no option ${flag}`;
+      continue;
+    }
+    const next = command.commands.find((one) => one.name() === word);
+    if (next) command = next;
+    else if (command.commands.length > 0 && /^[a-z-]+$/.test(word)) return `no command ${word}`;
+  }
+  return undefined;
+}
+
+function program(): Command {
+  const byoc = new Command('byoc');
+  registerStop(byoc);
+  registerCommands(byoc);
+  return byoc;
+}
