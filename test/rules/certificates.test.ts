@@ -128,7 +128,10 @@ describe('certificates of Temporal that its own client takes and ours cannot rea
       });
     const ca = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----';
     connectWith({ serverRootCACertificate: Buffer.from(ca) });
-    expect(found()).toMatchObject({ state: 'degraded', sentence: expect.stringContaining('temporal') as string });
+    expect(found()).toMatchObject({
+      state: 'degraded',
+      sentence: expect.stringContaining('temporal') as unknown as string,
+    });
     connectWith({});
     expect(found()?.state).toBe('ok');
     certificates.close();
