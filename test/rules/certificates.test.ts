@@ -128,10 +128,7 @@ describe('certificates of Temporal that its own client takes and ours cannot rea
       });
     const ca = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----';
     connectWith({ serverRootCACertificate: Buffer.from(ca) });
-    expect(found()).toMatchObject({
-      state: 'degraded',
-      sentence: expect.stringContaining('temporal') as unknown as string,
-    });
+    expect(found()).toMatchObject({ state: 'degraded', sentence: expect.stringContaining('temporal') as unknown });
     connectWith({});
     expect(found()?.state).toBe('ok');
     certificates.close();
