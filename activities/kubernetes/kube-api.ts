@@ -102,6 +102,8 @@ export interface KubeApi extends KubeReader, KubeWatcher {
 export interface KubeApiOptions {
   /** Connections kept open to the API server; 16 where it is left out. */
   readonly connections?: number;
+  /** How long an answer may take to begin, and to go on; 60 s where it is left out. */
+  readonly requestTimeoutMs?: number;
   /** Is told about the certificates. */
   readonly onTls?: TlsWatch;
 }
@@ -127,7 +129,8 @@ interface Sent {
  * throw `ApiStatusError`, because what a refusal means depends on what was asked.
  * @throws {ConnectorError} CONFIG_INVALID for a kubeconfig that can't be used safely
  */
-export function createKubeApi(kubeConfig: KubeAccess, { connections = 16, onTls }: KubeApiOptions = {}): KubeApi {
+export function createKubeApi(kubeConfig: KubeAccess, options: KubeApiOptions = {}): KubeApi {
+  const { connections = 16, requestTimeoutMs = REQUEST_TIMEOUT_MS, onTls } = options;
   const source = createCredentialSource(kubeConfig);
   const { origin, pathname } = new URL(source.server);
   const base = pathname.replace(/\/$/, '');
@@ -148,8 +151,8 @@ export function createKubeApi(kubeConfig: KubeAccess, { connections = 16, onTls 
       connections,
       allowH2: false,
       connect: verifyingConnector(tls, { timeoutMs: CONNECT_TIMEOUT_MS, onConnected }),
-      headersTimeout: REQUEST_TIMEOUT_MS,
-      bodyTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: requestTimeoutMs,
+      bodyTimeout: requestTimeoutMs,
       maxResponseSize: MAX_RESPONSE_BYTES,
     });
     pool = { dispatcher, tls };

@@ -33,6 +33,8 @@ export interface KubernetesOptions extends RightsOptions {
 const CODES = { away: 'KUBERNETES_UNREACHABLE', certificate: 'KUBERNETES_CERTIFICATE' } as const;
 /** The oldest minor version of 1.x that is still maintained where the connector was tried. */
 const OLDEST_MINOR = 30;
+/** Longer than any check: what is still awaited then would hold up the closing, and with it every finding. */
+const REQUEST_TIMEOUT_MS = 12_000;
 const REVIEWS = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
 const IDENTITIES = '/apis/authentication.k8s.io/v1/selfsubjectreviews';
 const ENFORCE = 'pod-security.kubernetes.io/enforce';
@@ -58,7 +60,7 @@ export function kubernetesChecks(options: KubernetesOptions): CheckGroup {
           try {
             base = await options.access();
             const source = createCredentialSource(base);
-            opened = createKubeApi(base, { connections: 8 });
+            opened = createKubeApi(base, { connections: 8, requestTimeoutMs: REQUEST_TIMEOUT_MS });
             const { tls, headers } = await source.current();
             const mine = certificateIn(tls.cert);
             if (mine) evidence.certificates.set('kubernetes client', mine);
@@ -162,7 +164,7 @@ async function judgeApplyAccount(
   const name = `${account.namespace}/${account.name}`;
   const nothing = () => undefined;
   const access = applyingAccess({ api, base, account, onIssued: () => Promise.resolve(), onTrouble: nothing });
-  const applying = createKubeApi(access, { connections: 4 });
+  const applying = createKubeApi(access, { connections: 4, requestTimeoutMs: REQUEST_TIMEOUT_MS });
   try {
     const rights = forbiddenToPackages(options);
     const answers = await Promise.all(

@@ -8,6 +8,9 @@ import { forEachLimited } from '../../../activities/kubernetes/concurrency.ts';
 import { at } from '../../../activities/kubernetes/kube-object.ts';
 import { createPlanner } from '../../../activities/kubernetes/planner.ts';
 import { createStateRecords } from '../../../activities/kubernetes/writer.ts';
+import { createAuthority } from '../../../dev/authority.ts';
+import { startServer } from '../../support/http-server.ts';
+import { until } from '../../support/until.ts';
 import { applyStep, configMap, digestOf, mask, packageOf, sha256 } from '../../support/kubernetes.ts';
 import { type TestCluster, testCluster } from '../../support/kubernetes.ts';
 import { sharedServices } from '../../support/stack.ts';
@@ -75,6 +78,21 @@ const TIMERS = [
 
 describe('an API server', () => {
   const NAMESPACE = '/api/v1/namespaces/kube-system';
+
+  it('that falls silent is given up when it was said, and does not hold up the closing', async () => {
+    const authority = await createAuthority();
+    const silent = await startServer(() => undefined, await authority.issue('silent'));
+    const ca = { caFile: '', caData: Buffer.from(authority.ca).toString('base64') };
+    const api = createKubeApi(kubeConfig({ server: silent.address, ...ca }), { requestTimeoutMs: 500 });
+    const startedAt = performance.now();
+    const call = { method: 'POST', path: '/api/v1/x', query: {}, contentType: 'application/json', body: '{}' } as const;
+    const written = expect(api.write(call)).rejects.toMatchObject({ code: 'KUBERNETES_UNAVAILABLE' });
+    await until('the request', () => silent.requests.length > 0);
+    await api.close();
+    await written;
+    expect(performance.now() - startedAt).toBeLessThan(30_000); // the API server's own time is a minute
+    await silent.close();
+  }, 90_000);
 
   it('that does not listen is KUBERNETES_UNAVAILABLE', async () => {
     const api = createKubeApi(kubeConfig({ server: 'https://127.0.0.1:1' }));
