@@ -14,7 +14,12 @@ const addressSchema = z.object({
 export const VAULT_SETTINGS = Object.keys(addressSchema.shape);
 
 /** Who a role is there. */
-export const VAULT_LOGIN = ['VAULT_ROLE_ID', 'VAULT_SECRET_ID', 'VAULT_SECRET_ID_FILE', 'VAULT_SECRET_ID_WRAPPED_AT'] as const;
+export const VAULT_LOGIN = [
+  'VAULT_ROLE_ID',
+  'VAULT_SECRET_ID',
+  'VAULT_SECRET_ID_FILE',
+  'VAULT_SECRET_ID_WRAPPED_AT',
+] as const;
 
 /**
  * The settings of Vault for a role. Where a process has several, each has a login of its own: `VAULT_ROLE_ID_METRICS` with
