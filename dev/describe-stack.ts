@@ -5,6 +5,7 @@ import { NOT_SIMULATED, SIMULATED_CLUSTER, SIMULATION_NOTICE } from '../domain/s
 import { simulatedEnvironment } from './simulated-stack.ts';
 import type { SimulatedServices } from './simulated-stack.ts';
 import type { Services } from './stack.ts';
+import type { PayloadCodecName } from './state.ts';
 
 /** Where the parts are, and what to try next. */
 export function describeStack({ temporal, vault, s3, kubernetes, controlPlane }: Services): string[] {
@@ -46,9 +47,10 @@ export function describeSimulated({ temporal, controlPlane }: SimulatedServices)
 export const STATE_VARIABLE = 'BYOC_DEV_STATE';
 
 /** Lines for a shell that let every command find the stack. They hold its secrets, which are of development only. */
-export function exportLines(services: Services, stateDir: string): string[] {
+export function exportLines(services: Services, stateDir: string, payloadCodec: PayloadCodecName): string[] {
   const { temporal, kubernetes, vault } = services;
-  return linesFor(environmentOf(services), [temporal.bin, kubernetes.kubectl, vault.bin], stateDir);
+  const env = { ...environmentOf(services), BYOC_PAYLOAD_CODEC: payloadCodec };
+  return linesFor(env, [temporal.bin, kubernetes.kubectl, vault.bin], stateDir);
 }
 
 /** The same for a stack in simulation mode. */
