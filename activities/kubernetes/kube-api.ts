@@ -23,6 +23,8 @@ const PAGE_SIZE = 250;
 /** Of a list: metav1 `PartialObjectMetadataList`. */
 const ACCEPT_METADATA = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 const MAX_TRIES = 4;
+/** For how long after it could not be reached an API server may not know yet who has which rights. */
+const RIGHTS_LOADED_WITHIN_MS = 15_000;
 const MAX_RETRY_AFTER_MS = 5_000;
 
 /** A request that changes something, or would. */
@@ -136,6 +138,7 @@ export function createKubeApi(kubeConfig: KubeAccess, options: KubeApiOptions = 
   const base = pathname.replace(/\/$/, '');
   let pool: { dispatcher: Pool; tls: Credentials['tls'] } | undefined;
   let clusterUid: string | undefined;
+  let awayAt = -Infinity;
   const { onConnected } = createTlsContext({}, onTls);
 
   function unavailable(cause: unknown): ConnectorError {
@@ -177,6 +180,10 @@ export function createKubeApi(kubeConfig: KubeAccess, options: KubeApiOptions = 
     return { status: response.statusCode, retryAfter: String(retryAfter ?? ''), text: await response.body.text() };
   }
 
+  /** An API server that has just started refuses everybody: it has not loaded its roles yet. Taken for a no, that would end a package. */
+  const isStarting = (refusal: ApiStatusError) =>
+    refusal.isMissingRight && performance.now() - awayAt < RIGHTS_LOADED_WITHIN_MS;
+
   /** Resolves to the body of a success. */
   async function send(sent: Sent): Promise<string> {
     for (let attempt = 1, renew = false; ; attempt++) {
@@ -187,12 +194,12 @@ export function createKubeApi(kubeConfig: KubeAccess, options: KubeApiOptions = 
         const { status, retryAfter, text } = await sendOnce(sent, credentials);
         if (status < 300) return text;
         const refusal = new ApiStatusError(status, text, sent.path);
-        if (!refusal.isTemporary) {
+        if (!refusal.isTemporary && !isStarting(refusal)) {
           if (status !== 401) throw refusal;
           // Whoever gives out tokens may be late: nothing is wrong with what was asked.
           if (renew) throw new ConnectorError('KUBERNETES_UNAVAILABLE', NOT_ACCEPTED, { cause: refusal });
           renew = true; // it may have been rotated since it was read
-        } else if (attempt < MAX_TRIES && (status === 429 || sent.repeatable)) {
+        } else if (attempt < MAX_TRIES && (status === 429 || status === 403 || sent.repeatable)) {
           await sleep(backoffMs(attempt, retryAfter), undefined, sent.signal ? { signal: sent.signal } : {});
         } else {
           throw new ConnectorError('KUBERNETES_UNAVAILABLE', refusal.message, { cause: refusal });
@@ -203,6 +210,7 @@ export function createKubeApi(kubeConfig: KubeAccess, options: KubeApiOptions = 
         if (isTooLarge(error)) {
           throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'The answer is larger than 64 MiB.', { cause: error });
         }
+        awayAt = performance.now();
         // The server closes idle connections: a read that was put on one is simply sent again.
         if (sent.repeatable && attempt === 1) continue;
         throw unavailable(error);

@@ -94,6 +94,38 @@ describe('an API server', () => {
     await silent.close();
   }, 90_000);
 
+  it('that refuses rights right after it was away has not loaded its roles yet: it is asked again', async () => {
+    const authority = await createAuthority();
+    const refusal = { kind: 'Status', status: 'Failure', code: 403, reason: 'Forbidden' };
+    const message =
+      'leases "x" is forbidden: User "u" cannot patch resource "leases" in API group "" in the namespace "n"';
+    let isUp = false;
+    let refusals = 0;
+    const starting = await startServer(
+      ({ raw }, response) => {
+        if (!isUp) raw.socket.destroy();
+        else if (refusals++ < 2) response.writeHead(403).end(JSON.stringify({ ...refusal, message }));
+        else response.writeHead(200).end('{"kind":"Lease"}');
+      },
+      await authority.issue('starting'),
+    );
+    const ca = { caFile: '', caData: Buffer.from(authority.ca).toString('base64') };
+    const api = createKubeApi(kubeConfig({ server: starting.address, ...ca }));
+    const call = {
+      method: 'PATCH',
+      path: '/api/v1/x',
+      query: {},
+      contentType: 'application/json',
+      body: '{}',
+    } as const;
+    await expect(api.write(call)).rejects.toMatchObject({ code: 'KUBERNETES_UNAVAILABLE' });
+    isUp = true;
+    await expect(api.write(call)).resolves.toEqual({ kind: 'Lease' });
+    expect(refusals).toBe(3);
+    await api.close();
+    await starting.close();
+  });
+
   it('that does not listen is KUBERNETES_UNAVAILABLE', async () => {
     const api = createKubeApi(kubeConfig({ server: 'https://127.0.0.1:1' }));
     await expect(api.get(NAMESPACE)).rejects.toMatchObject({ code: 'KUBERNETES_UNAVAILABLE' });
