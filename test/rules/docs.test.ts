@@ -28,7 +28,9 @@ describe('the documents', () => {
 
   it('start Node.js through npm: the one of the machine may be too old', () => {
     const bare = PAGES.flatMap((page) =>
-      [...textOf(page).matchAll(/^.*(?<!npx )\bnode [\w.-]+\/[\w./-]+\.[jt]s\b.*$/gm)].map(([line]) => `${page}: ${line}`),
+      [...textOf(page).matchAll(/^.*(?<!npx )\bnode [\w.-]+\/[\w./-]+\.[jt]s\b.*$/gm)].map(
+        ([line]) => `${page}: ${line}`,
+      ),
     );
     expect(bare).toEqual([]);
   });
