@@ -8,6 +8,7 @@ import { install, KUBERNETES_MODULE, KUBERNETES_SOURCES, type FindGo, type Insta
 import { withLock } from './lock.ts';
 import { PACKAGES, PARTS, type Package, type PackageName, type Part } from './parts.ts';
 import { run } from './process.ts';
+import type { DevSettings } from './settings.ts';
 
 /**
  * The package's folder in the cache, installed where it is missing. It appears there by one rename, complete and tried
@@ -15,13 +16,18 @@ import { run } from './process.ts';
  * @throws ConnectorError PART_UNAVAILABLE
  */
 export async function ensurePackage(name: PackageName, context: InstallContext, findGo: FindGo): Promise<string> {
-  const folder = join(context.settings.cacheDir, await folderNameOf(name));
+  const folder = await packageFolder(name, context.settings);
   if (existsSync(folder)) return folder;
   await mkdir(dirname(folder), { recursive: true });
   const { signal, onProgress } = context;
   const onWait = () => onProgress(name, 'another process is installing it; waiting');
   await withLock(`${folder}.lock`, () => fill(name, folder, context, findGo), { signal, onWait });
   return folder;
+}
+
+/** Where the cache has the package, or would have it. */
+export async function packageFolder(name: PackageName, { cacheDir }: Pick<DevSettings, 'cacheDir'>): Promise<string> {
+  return join(cacheDir, await folderNameOf(name));
 }
 
 async function fill(name: PackageName, folder: string, context: InstallContext, findGo: FindGo): Promise<void> {

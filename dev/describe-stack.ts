@@ -2,6 +2,8 @@ import { dirname, extname, join } from 'node:path';
 import { BYOC, columns } from '../client/cli/output.ts';
 import { environmentOf } from './environment.ts';
 import { NOT_SIMULATED, SIMULATED_CLUSTER, SIMULATION_NOTICE } from '../domain/simulation.ts';
+import { programsInCache } from './programs.ts';
+import type { DevSettings } from './settings.ts';
 import { simulatedEnvironment } from './simulated-stack.ts';
 import type { SimulatedServices } from './simulated-stack.ts';
 import type { Services } from './stack.ts';
@@ -46,11 +48,19 @@ export function describeSimulated({ temporal, controlPlane }: SimulatedServices)
 /** Where a shell is told the stack's folder, so that `byoc dev` finds it from everywhere. */
 export const STATE_VARIABLE = 'BYOC_DEV_STATE';
 
+export interface StackFacts {
+  readonly services: Services;
+  readonly stateDir: string;
+  readonly payloadCodec: PayloadCodecName;
+  readonly settings: DevSettings;
+}
+
 /** Lines for a shell that let every command find the stack. They hold its secrets, which are of development only. */
-export function exportLines(services: Services, stateDir: string, payloadCodec: PayloadCodecName): string[] {
+export async function exportLines({ services, stateDir, payloadCodec, settings }: StackFacts): Promise<string[]> {
   const { temporal, kubernetes, vault } = services;
   const env = { ...environmentOf(services), BYOC_PAYLOAD_CODEC: payloadCodec };
-  return linesFor(env, [temporal.bin, kubernetes.kubectl, vault.bin], stateDir);
+  const others = await programsInCache(['helm', 'cosign'], settings);
+  return linesFor(env, [temporal.bin, kubernetes.kubectl, vault.bin], stateDir, others);
 }
 
 /** The same for a stack in simulation mode. */
@@ -58,14 +68,20 @@ export function simulatedExportLines(services: SimulatedServices, stateDir: stri
   return linesFor(simulatedEnvironment(services, stateDir), [services.temporal.bin], stateDir);
 }
 
-function linesFor(env: Readonly<Record<string, string>>, programs: readonly string[], stateDir: string): string[] {
+/** @param others programs for whoever has none of their own: theirs come first */
+function linesFor(
+  env: Readonly<Record<string, string>>,
+  programs: readonly string[],
+  stateDir: string,
+  others: readonly string[] = [],
+): string[] {
   const all = { ...env, [STATE_VARIABLE]: stateDir };
   const settings = Object.entries(all).map(([name, value]) => `export ${name}=${quote(value)}`);
-  const tools = programs.map((tool) => quote(dirname(tool)));
+  const folders = (of: readonly string[]) => of.map((tool) => quote(dirname(tool)));
   const command = join(import.meta.dirname, '..', 'client', 'cli', `main${extname(import.meta.filename)}`);
   return [
     ...settings,
-    `export PATH=${tools.join(':')}:"$PATH"`,
+    `export PATH=${[...folders(programs), '"$PATH"', ...folders(others)].join(':')}`,
     `byoc() { ${quote(process.execPath)} ${quote(command)} "$@"; }`,
   ];
 }

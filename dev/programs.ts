@@ -3,10 +3,11 @@ import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 
 import { ConnectorError } from '../domain/errors.ts';
-import { ensurePackage } from './cache.ts';
+import { ensurePackage, packageFolder } from './cache.ts';
 import type { InstallContext } from './install.ts';
 import { PARTS, type PackageName, type Part, type PartName } from './parts.ts';
 import { run } from './process.ts';
+import type { DevSettings } from './settings.ts';
 
 /**
  * Finds a program, or installs it: the setting, then the PATH (only the version that the table asks for), then the
@@ -30,6 +31,16 @@ export async function findProgram(name: PartName, context: InstallContext): Prom
  */
 export function findPackage(name: PackageName, context: InstallContext): Promise<string> {
   return ensurePackage(name, context, () => findProgram('go', context));
+}
+
+/** Those of them that the cache has already; nothing is installed. */
+export async function programsInCache(names: readonly PartName[], settings: DevSettings): Promise<string[]> {
+  const found = names.map(async (name) => {
+    const part: Part = PARTS[name];
+    const program = join(await packageFolder(part.from, settings), part.file);
+    return (await isExecutable(program)) ? [program] : [];
+  });
+  return (await Promise.all(found)).flat();
 }
 
 async function findOnPath(part: Part, context: InstallContext): Promise<string | undefined> {

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { developmentKey } from '../../activities/sigstore/development-keys.ts';
 import { ConnectorError } from '../../domain/errors.ts';
@@ -10,6 +11,7 @@ import {
   simulatedExportLines,
   STATE_VARIABLE,
 } from '../../dev/describe-stack.ts';
+import { devSettings } from '../../dev/settings.ts';
 import { devDown, devStatus, devUp, devUpSimulated, stateDirOf } from '../../dev/stack-command.ts';
 import { checkWpk } from '../../domain/parse-wpk.ts';
 import { printable } from '../../domain/printable.ts';
@@ -73,7 +75,11 @@ export function registerDev(program: Command): void {
     .description('stop the stack and everything that runs on it')
     .addHelpText('after', '\nExample:\n  byoc dev down')
     .action(async (choice: StackChoice) => {
-      print((await devDown({ stateDir: folderOf(choice) })) ? 'stopped' : 'no stack was running');
+      const stateDir = folderOf(choice);
+      print((await devDown({ stateDir })) ? 'stopped' : 'no stack was running');
+      const told = process.env[STATE_VARIABLE];
+      if (told !== undefined && resolve(told) === stateDir)
+        say('What `dev env` has set in this shell leads nowhere now. Use another shell, or dev up and dev env again.');
     });
 
   withChoice(dev.command('env'))
@@ -84,7 +90,8 @@ export function registerDev(program: Command): void {
       markSimulated(simulation !== undefined);
       if (simulation) return simulatedExportLines(simulation, stateDir).forEach((line) => print(line));
       if (!services) throw new ConnectorError('PART_UNAVAILABLE', `No stack is up in ${stateDir}. Try: ${BYOC} dev up`);
-      exportLines(services, stateDir, payloadCodec).forEach((line) => print(line));
+      const lines = await exportLines({ services, stateDir, payloadCodec, settings: devSettings(process.env) });
+      for (const line of lines) print(line);
     });
 
   signCommand(dev);

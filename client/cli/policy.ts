@@ -30,7 +30,9 @@ export function registerPolicy(program: Command): void {
       const found = problems.map(({ code, detail, place }) => ({ code, detail, ...place }));
       const digest = good && policyDigest(sha256, good);
       printAs(output, { file, digest, problems: found, policy: good }, () =>
-        digest ? [printable(`${file} ${digest}`)] : problems.map((one) => printable(problemLine(file, one))),
+        digest
+          ? [printable(`${file === '-' ? 'The policy' : file} is valid: ${digest}`)]
+          : problems.map((one) => printable(problemLine(file, one))),
       );
       if (!good) process.exitCode = 1;
       else idleEntries(good).forEach(({ place, why }) => say(printable(`${place} allows nothing: ${why}.`)));

@@ -1,4 +1,4 @@
-/** `node dev/chart/generate.ts`: writes what in the chart is made from something else. A test holds the files to it. */
+/** `npx node dev/chart/generate.ts`: writes what in the chart is made from something else. A test holds the files to it. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generatedFiles } from './generated-files.ts';

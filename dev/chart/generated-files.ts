@@ -16,7 +16,7 @@ export async function generatedFiles(): Promise<Readonly<Record<string, string>>
   return {
     'README.md': readmeOf(values),
     'values.schema.json': `${JSON.stringify(schemaOf(values, policySchema), null, 2)}\n`,
-    'files/alert-rules.yaml': `# Made from dev/chart/alert-rules.ts: node dev/chart/generate.ts\n${stringify({ groups: ALERT_GROUPS }, { lineWidth: 120 })}`,
+    'files/alert-rules.yaml': `# Made from dev/chart/alert-rules.ts: npx node dev/chart/generate.ts\n${stringify({ groups: ALERT_GROUPS }, { lineWidth: 120 })}`,
     'files/dashboard.json': `${JSON.stringify(dashboard(), null, 2)}\n`,
   };
 }

@@ -1,6 +1,6 @@
 import type { Value } from './values.ts';
 
-const HEAD = `<!-- Made from values.yaml: node dev/chart/generate.ts -->
+const HEAD = `<!-- Made from values.yaml: npx node dev/chart/generate.ts -->
 
 # Chart of the connector
 

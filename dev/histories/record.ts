@@ -1,5 +1,5 @@
 /**
- * `node dev/histories/record.ts [NAME…]`: records real runs of every workflow in test/histories, under the version that
+ * `npx node dev/histories/record.ts [NAME…]`: records real runs of every workflow in test/histories, under the version that
  * this checkout has. A history that is there is never recorded again: runs that began under it must go on under every
  * later version. Names choose among the runs of runs.ts; all of them where none is given.
  */

@@ -26,7 +26,20 @@ describe('the documents', () => {
     expect(broken).toEqual([]);
   });
 
+  it('start Node.js through npm: the one of the machine may be too old', () => {
+    const bare = PAGES.flatMap((page) =>
+      [...textOf(page).matchAll(/^.*(?<!npx )\bnode [\w.-]+\/[\w./-]+\.[jt]s\b.*$/gm)].map(
+        ([line]) => `${page}: ${line}`,
+      ),
+    );
+    expect(bare).toEqual([]);
+  });
+
   it('name commands of byoc and options that there are', () => {
+    expect(commandsIn('`kubectl -n N exec POD -- byoc audit export -o json DIR`')).toEqual([
+      ['audit', 'export', '-o', 'json', 'DIR'],
+    ]);
+    expect(problemOf(['audit', 'export', '-o', 'json', 'DIR'])).toBeDefined();
     expect(PAGES.flatMap((page) => commandsIn(textOf(page))).length).toBeGreaterThan(150);
     for (const made of [['audit', 'forge'], ['list', '--al'], ['frobnicate']]) expect(problemOf(made)).toBeDefined();
     const wrong = PAGES.flatMap((page) =>
@@ -66,10 +79,10 @@ function anchorsOf(file: string): ReadonlySet<string> {
   return anchors;
 }
 
-/** What follows `byoc`, in words: of blocks of shell, and of code within sentences. */
+/** What follows `byoc`, in words: of blocks of shell, and of code within sentences; in a pod (`kubectl exec … -- byoc`) as well. */
 function commandsIn(text: string): string[][] {
   const blocks = [...text.matchAll(/^ *```(?:sh|bash)\b.*\n([\s\S]*?)^ *```/gm)].map(([, block = '']) => block);
-  const inline = [...text.replaceAll(FENCED, '').matchAll(/`(byoc [^`]+)`/g)].map(([, code = '']) => code);
+  const inline = [...text.replaceAll(FENCED, '').matchAll(/`([^`]+)`/g)].map(([, code = '']) => code);
   return [...blocks, ...inline].flatMap((code) =>
     code
       .replaceAll(/\\\n/g, ' ')
@@ -77,7 +90,9 @@ function commandsIn(text: string): string[][] {
       .split(/\n|&&|\|\||[|;]|\$\(/)
       .flatMap((line) => {
         const [, words] =
-          /^\s*(?:[\w]+=\S*\s+)*(?:npm run -s byoc --|byoc)\s+(.*)$/.exec(line.replace(/\s#.*$/, '')) ?? [];
+          /^\s*(?:\w+=\S*\s+)*(?:kubectl\s.*\s--\s+)?(?:npm run -s byoc --|byoc)\s+(.*)$/.exec(
+            line.replace(/\s#.*$/, ''),
+          ) ?? [];
         return words === undefined ? [] : [words.replaceAll(/[)`]/g, ' ').trim().split(/\s+/)];
       }),
   );

@@ -40,7 +40,7 @@ describe('byoc policy', () => {
       const idle = `allow: { kinds: [deployment], images: ['https://x.com'] }\n`;
       expect(await byoc('check', idle)).toEqual({
         code: 0,
-        stdout: `policy.yaml ${policyDigest(sha256, parsePolicy(HEAD + idle))}\n`,
+        stdout: `policy.yaml is valid: ${policyDigest(sha256, parsePolicy(HEAD + idle))}\n`,
         stderr: `/allow/kinds/0 allows nothing: deployment is no kind, such as Deployment or Deployment.apps.
 /allow/images/0 allows nothing: https://x.com is no registry, repository or image.
 `,

@@ -5,9 +5,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 
+import { packageFolder } from '../../dev/cache.ts';
 import { Host } from '../../dev/host.ts';
 import type { PartName } from '../../dev/parts.ts';
-import { findProgram } from '../../dev/programs.ts';
+import { findProgram, programsInCache } from '../../dev/programs.ts';
 import { devSettings } from '../../dev/settings.ts';
 
 describe('finding a program of the stack', () => {
@@ -47,6 +48,15 @@ describe('finding a program of the stack', () => {
   it('takes what is set explicitly, whatever its version', async () => {
     const mine = await script('my-kubectl', 'echo Client Version: v1.2.3');
     expect(await find('kubectl', { BYOC_KUBECTL_BIN: mine })).toBe(mine);
+  });
+
+  it('says which of them are there, and installs none', async () => {
+    const settings = devSettings({ BYOC_CACHE: cache });
+    expect(await programsInCache(['helm', 'cosign'], settings)).toEqual([]);
+    const folder = await packageFolder('cosign', settings);
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, 'cosign'), '#!/bin/sh\n', { mode: 0o755 });
+    expect(await programsInCache(['helm', 'cosign'], settings)).toEqual([join(folder, 'cosign')]);
   });
 
   it('names the setting when what it names is not a program', async () => {

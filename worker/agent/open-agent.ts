@@ -11,7 +11,7 @@ import { createApi } from './api.ts';
 import { createAuthenticate } from './caller.ts';
 import type { ExecuteDeps } from './execute.ts';
 import { createKeySet } from './key-set.ts';
-import { openAgentServer } from './server.ts';
+import { nothingListens, openAgentServer } from './server.ts';
 import type { AgentConfig } from './settings.ts';
 
 export interface AgentDeps {
@@ -79,7 +79,7 @@ export async function openAgent(config: AgentConfig, deps: AgentDeps): Promise<A
   try {
     await api.listen({ host, port });
   } catch (cause) {
-    throw new ConnectorError('CONFIG_INVALID', `Nothing can listen on ${host} port ${port}.`, { cause });
+    throw new ConnectorError('CONFIG_INVALID', nothingListens(host, port, cause), { cause });
   }
   const listening = (api.server.address() as AddressInfo).port; // it listens on a port
   logger.info({ host, port: listening, tls: config.tls !== undefined }, 'the agent listens');

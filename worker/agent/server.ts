@@ -134,3 +134,9 @@ function tellOf({ cert, ca }: Material, watch: TlsWatch): void {
     watch.onCertificate(facts.kind === 'client' ? { ...facts, kind: 'server' } : facts);
   }
 }
+
+/** Why a server cannot listen there, for whoever chose the port. */
+export function nothingListens(host: string, port: number, cause: unknown): string {
+  const isTaken = (cause as NodeJS.ErrnoException).code === 'EADDRINUSE';
+  return isTaken ? `Port ${port} of ${host} is in use already.` : `Nothing can listen on ${host} port ${port}.`;
+}

@@ -8,7 +8,7 @@ import { KeyRing } from '../../client/data-converter/key-ring.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { createAuthenticate } from '../agent/caller.ts';
 import { createKeySet } from '../agent/key-set.ts';
-import { openAgentServer } from '../agent/server.ts';
+import { nothingListens, openAgentServer } from '../agent/server.ts';
 import { createCodecApi } from './api.ts';
 import { createReadingLog } from './reading-log.ts';
 import type { CodecServerConfig } from './settings.ts';
@@ -72,7 +72,7 @@ export async function openCodecServer(
   try {
     await app.listen({ host, port });
   } catch (cause) {
-    throw new ConnectorError('CONFIG_INVALID', `Nothing can listen on ${host} port ${port}.`, { cause });
+    throw new ConnectorError('CONFIG_INVALID', nothingListens(host, port, cause), { cause });
   }
   const { port: listening } = app.server.address() as AddressInfo; // it listens on a port
   const name = host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host;

@@ -112,7 +112,7 @@ export const FINDINGS = {
   KUBERNETES_CERTIFICATE: wrong('Mend certificate-authority in the kubeconfig: the API server has another authority.'),
   KUBERNETES_SETTINGS: wrong('Mend the kubeconfig, or BYOC_KUBE_CONTEXT. Try: kubectl config view'),
   KUBERNETES_DENIED: wrong('Renew the credentials of the kubeconfig, or the service account of the pod.'),
-  KUBERNETES_OLD: warning('Upgrade the cluster: versions before 1.30 were never tried.'),
+  KUBERNETES_OLD: warning('Upgrade the cluster: versions before 1.31 were never tried.'),
   KUBERNETES_RIGHT_MISSING: wrong('Install the chart anew, or grant the right to the account that is named.'),
   APPLY_ACCOUNT_SHARED: warning(
     'Set BYOC_APPLY_SERVICE_ACCOUNT, as the chart does: packages have all rights of the connector.',
@@ -121,7 +121,9 @@ export const FINDINGS = {
     'Install the chart anew, or mend BYOC_APPLY_SERVICE_ACCOUNT: no package can be applied.',
   ),
   APPLY_ACCOUNT_EXCESS: wrong('Take the right away: with it a package could lift the freeze or read the keys.'),
-  STATE_NAMESPACE_MISSING: wrong('Install the chart, or: kubectl create namespace byoc-system'),
+  STATE_NAMESPACE_MISSING: wrong(
+    'Install the chart, which makes it; with createStateNamespace false: kubectl create namespace byoc-system',
+  ),
   POD_SECURITY_WEAK: warning('kubectl label namespace NAME pod-security.kubernetes.io/enforce=restricted'),
   FROZEN: wrong('Once it is safe: byoc resume --reason WHY. Nothing is written until then.'),
   FREEZE_MISSING: wrong(
@@ -134,7 +136,7 @@ export const FINDINGS = {
   S3_CERTIFICATE: wrong('Make the authority of its certificate known here, or mend the certificate.'),
   S3_CREDENTIALS: wrong('Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role of the service account, anew.'),
   BUCKET_MISSING: wrong('Make it, with Object Lock: aws s3api create-bucket --object-lock-enabled-for-bucket …'),
-  BUCKET_DENIED: wrong('Grant the rights on the bucket that docs/doctor.md lists.'),
+  BUCKET_DENIED: wrong('Grant the rights on the bucket that docs/audit.md lists.'),
   OBJECT_LOCK_OFF: wrong('Make a bucket with Object Lock and set S3_BUCKET to it: here the audit log can be deleted.'),
   VERSIONING_OFF: wrong('aws s3api put-bucket-versioning … Status=Enabled: what is written over is gone for good.'),
   ENCRYPTION_UNSET: warning('Set BYOC_S3_SSE, or encrypt the bucket by default.'),

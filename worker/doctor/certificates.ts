@@ -4,8 +4,8 @@ import { found, ok } from './check.ts';
 import type { CheckGroup, Told } from './check.ts';
 import type { Evidence } from './evidence.ts';
 
-/** A certificate is renewed in a month that has a holiday in it. */
-const SOON_DAYS = 21;
+/** As the worker warns (worker/certificates.ts), and the chart's alerts. */
+const SOON_DAYS = 14;
 const DAY_MS = 86_400_000;
 /** Tokens and signatures allow for less than a minute. */
 const MAX_CLOCK_OFFSET_MS = 30_000;

@@ -31,8 +31,8 @@ export interface KubernetesOptions extends RightsOptions {
 }
 
 const CODES = { away: 'KUBERNETES_UNREACHABLE', certificate: 'KUBERNETES_CERTIFICATE' } as const;
-/** The oldest minor version of 1.x that is still maintained where the connector was tried. */
-const OLDEST_MINOR = 30;
+/** The oldest minor version of 1.x that the chart installs on (`kubeVersion` in Chart.yaml). */
+const OLDEST_MINOR = 31;
 /** Longer than any check: what is still awaited then would hold up the closing, and with it every finding. */
 const REQUEST_TIMEOUT_MS = 12_000;
 const REVIEWS = '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews';
