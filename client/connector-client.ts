@@ -8,11 +8,13 @@ import type { Approve, Reject } from '../domain/approvals.ts';
 import type { AuditRead, PayloadRead } from '../domain/audit-read.ts';
 import { AUDIT_READ, PAYLOAD_READ } from '../domain/audit-read.ts';
 import { ConnectorError, ERRORS, isErrorCode } from '../domain/errors.ts';
-import { isSealed } from '../domain/malformed.ts';
+import type { Malformed } from '../domain/malformed.ts';
+import { isSealed, sealed } from '../domain/malformed.ts';
 import {
   EXECUTE_WPK,
   ROLLBACK_WPK,
   rollbackIdOf,
+  scheduleIdOf,
   SEARCH_ATTRIBUTES,
   taskQueueOf,
   workflowIdOf,
@@ -24,7 +26,7 @@ import type { SignedWpk } from '../domain/wpk.ts';
 import { dataConverter } from './data-converter/index.ts';
 import { followConnection } from './following-connection.ts';
 import { inBatches } from './in-batches.ts';
-import { isDeadlineExceeded, toConnectorError } from './errors.ts';
+import { isDeadlineExceeded, isUnreadableRun, toConnectorError } from './errors.ts';
 import type { PackageView, RollbackView, Work } from './package-view.ts';
 import { attributeOf, sealedStatusOf, viewOf, workOf } from './package-view.ts';
 import { summarise } from './summarise.ts';
@@ -141,12 +143,11 @@ export class ConnectorClient {
     return { wpkId, workflowId, runId: handle.firstExecutionRunId };
   }
 
-  /** Where the answer is encrypted for others, what Temporal itself knows, as `sealed`. */
+  /** Where the answer is encrypted for others, or the worker has no key for the run, what Temporal itself knows, as `sealed`. */
   async get(wpkId: string): Promise<PackageView> {
     const handle = this.handle(wpkId);
-    const [answer, description] = await this.call(wpkId, () =>
-      Promise.all([this.answered(() => handle.query<PackageStatus>('status')), handle.describe()]),
-    );
+    const [answer, description] = await this.call(wpkId, () => Promise.all([this.statusOf(handle), handle.describe()]));
+    if (description.type !== EXECUTE_WPK) throw new ConnectorError('WPK_NOT_FOUND', wpkId);
     const status = isSealed(answer) ? sealedStatusOf(description) : answer;
     const view = await this.call(wpkId, () =>
       viewOf(wpkId, status, description, this.client.options.loadedDataConverter),
@@ -154,6 +155,15 @@ export class ConnectorClient {
     if (status.phase !== 'failed' && status.phase !== 'stopped') return view;
     const rollback = await this.call(wpkId, () => this.rollbackOf(wpkId));
     return rollback ? { ...view, rollback } : view;
+  }
+
+  private async statusOf(handle: WorkflowHandle, withinMs?: number): Promise<PackageStatus | Malformed> {
+    try {
+      return await this.answered(() => handle.query<PackageStatus | Malformed>('status'), withinMs);
+    } catch (error) {
+      if (isUnreadableRun(error)) return sealed();
+      throw error;
+    }
   }
 
   /** The current plan, or undefined while there is none. @throws {ConnectorError} PAYLOAD_SEALED */
@@ -215,9 +225,9 @@ export class ConnectorClient {
       if (phase === 'executing') return this.call(wpkId, async () => this.workOf(await handle.describe()));
       if (phase !== 'awaiting-approval' || !isAnswered) return {};
       try {
-        const { missing, window } = await this.call(wpkId, () =>
-          this.answered(() => handle.query<PackageStatus>('status'), LISTED_WITHIN_MS),
-        );
+        const status = await this.call(wpkId, () => this.statusOf(handle, LISTED_WITHIN_MS));
+        if (isSealed(status)) return {};
+        const { missing, window } = status;
         return { ...(missing !== undefined && { missing }), ...(window && { window }) };
       } catch (error) {
         if (!(error instanceof ConnectorError && error.code === 'WORKER_UNAVAILABLE')) throw error;
@@ -422,9 +432,12 @@ export class ConnectorClient {
     await this.recordRead(AUDIT_READ, `audit-read/${this.clusterId}/${ulid()}`, read);
   }
 
-  /** The same for somebody who looks at what is encrypted in Temporal. */
+  /**
+   * The same for somebody who looks at what is encrypted in Temporal. One of the connector's own runs, in which nothing is
+   * encrypted: so a worker takes it that has no key, and what was encrypted before stays readable.
+   */
   async recordPayloadRead(read: PayloadRead): Promise<void> {
-    await this.recordRead(PAYLOAD_READ, `payload-read/${this.clusterId}/${ulid()}`, read);
+    await this.recordRead(PAYLOAD_READ, scheduleIdOf(this.clusterId, `payload-read/${ulid()}`), read);
   }
 
   private async recordRead(workflowType: string, workflowId: string, read: AuditRead | PayloadRead): Promise<void> {

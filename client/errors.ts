@@ -12,6 +12,7 @@ import {
 import { ActivityFailure, ApplicationFailure } from '@temporalio/common';
 import type { ErrorCode } from '../domain/errors.ts';
 import { ConnectorError, ERRORS, isErrorCode } from '../domain/errors.ts';
+import { UNREADABLE_RUN } from '../domain/malformed.ts';
 
 // Codes of gRPC (https://grpc.io/docs/guides/status-codes/) that say who is away.
 const GRPC_DEADLINE_EXCEEDED = 4;
@@ -38,8 +39,7 @@ export function toConnectorError(error: unknown, about = ''): Error {
   if (error instanceof NamespaceNotFoundError) {
     return new ConnectorError('CONFIG_INVALID', `Temporal has no namespace ${error.namespace}.`, { cause: error });
   }
-  // A run that is no package's has no such query.
-  if (error instanceof QueryNotRegisteredError) return new ConnectorError('WPK_NOT_FOUND', about, { cause: error });
+  if (error instanceof QueryNotRegisteredError) return fromQuery(error, about);
   const grpc = grpcErrorIn(error);
   switch (grpc?.code) {
     case GRPC_NOT_FOUND:
@@ -59,6 +59,28 @@ export function toConnectorError(error: unknown, about = ''): Error {
 
 /** What the SDK puts in place of a message that is encrypted: those without the key know the code only. */
 export const SEALED_MESSAGE = 'Encoded failure';
+
+/**
+ * How workers answer that there is no such query: the SDKs of TypeScript, Go and Java, and Python. Any could have been
+ * started under the id of a package.
+ */
+const NO_SUCH_QUERY = /did not register a handler|unknown query ?type|expected but not found/i;
+
+/** Temporal's client has one error for whatever a query is answered with that is no answer. */
+function fromQuery(error: QueryNotRegisteredError, about: string): ConnectorError {
+  if (isUnreadableRun(error)) {
+    return new ConnectorError('PAYLOAD_SEALED', 'It is the worker that has none for this run.', { cause: error });
+  }
+  // A run that is no package's has no such query.
+  if (NO_SUCH_QUERY.test(error.message)) return new ConnectorError('WPK_NOT_FOUND', about, { cause: error });
+  return new ConnectorError('INTERNAL', `The worker cannot tell of ${about}: ${error.message}`, { cause: error });
+}
+
+/** Whether a query met a worker that has no key for the run. One that lost a single key encrypts its answer as well. */
+export function isUnreadableRun(error: unknown): boolean {
+  if (!(error instanceof QueryNotRegisteredError)) return false;
+  return error.message.includes(UNREADABLE_RUN) || error.message.includes(SEALED_MESSAGE);
+}
 
 /** The message begins with the sentence of the code, which the new error says again. */
 function fromFailure(code: ErrorCode, message: string, cause: unknown): ConnectorError {

@@ -47,7 +47,7 @@ export interface PackageView extends PackageStatus, Work {
   /** The newest that was asked for after it had ended. */
   readonly rollback?: RollbackView;
   /**
-   * Set where the cluster encrypts what it tells, and there is no key here: then `phase` and `risk` are known, and `since`
+   * Set where the cluster encrypts what it tells, and there is no key here, or none in the worker: then `phase` and `risk` are known, and `since`
    * is when it started or ended; votes, approvers, timeline and replans are not, however empty they look.
    */
   readonly sealed?: true;

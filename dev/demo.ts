@@ -44,6 +44,9 @@ const stage = new Stage(process.stdout);
 const interrupted = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupted.abort());
 
+/** The story is told by a client without a key, so that all of it can be looked at in the Temporal UI. */
+const env = { ...process.env, BYOC_PAYLOAD_CODEC: 'off' };
+
 /** What has to be undone at the end, newest last; runs whatever happened. */
 const cleanups: (() => Promise<unknown>)[] = [];
 
@@ -115,7 +118,7 @@ function tellSimulation(): void {
 
 /** With nothing but Node and the Temporal server. */
 async function raiseSimulated(signal: AbortSignal): Promise<Raised> {
-  const options = { env: process.env, signal };
+  const options = { env, signal };
   const { temporal, connector } = await stage.act(STACK_TITLE, async (tell) => {
     const onProgress = (part: string, message: string) => tell(`${part}: ${message}`);
     if (flags.keep) {
@@ -142,7 +145,7 @@ async function raiseForNow(signal: AbortSignal): Promise<Raised> {
   const stack = await stage.act(STACK_TITLE, (tell) =>
     startStack({
       stateDir: folder,
-      env: process.env,
+      env,
       signal,
       onProgress: (part, message) => tell(`${part}: ${message}`),
       ...(services && { services }),
@@ -171,7 +174,7 @@ async function raiseToKeep(signal: AbortSignal): Promise<Raised> {
   const { services, started } = await stage.act(STACK_TITLE, (tell) =>
     devUp({
       stateDir,
-      env: process.env,
+      env,
       connector: true,
       signal,
       onProgress: (part, message) => tell(`${part}: ${message}`),
@@ -198,7 +201,7 @@ function tellHowToGoOn({ uiUrl }: TemporalService): void {
 async function clusterFor(stack: Stack, signal: AbortSignal): Promise<DemoCluster> {
   if (!flags.context) return embeddedCluster(stack.kubernetes, signal);
   const kubectl = await stack.tool('kubectl');
-  const cluster = await ownCluster({ kubectl, context: flags.context, env: process.env, signal });
+  const cluster = await ownCluster({ kubectl, context: flags.context, env, signal });
   cleanups.push(() => stage.act(`Removed the namespace ${cluster.namespace}`, () => cluster.clean()));
   return cluster;
 }

@@ -7,6 +7,7 @@ import type { DevSettings } from './settings.ts';
 import { simulatedEnvironment } from './simulated-stack.ts';
 import type { SimulatedServices } from './simulated-stack.ts';
 import type { Services } from './stack.ts';
+import type { PayloadCodecName } from './state.ts';
 
 /** Where the parts are, and what to try next. */
 export function describeStack({ temporal, vault, s3, kubernetes, controlPlane }: Services): string[] {
@@ -47,11 +48,23 @@ export function describeSimulated({ temporal, controlPlane }: SimulatedServices)
 /** Where a shell is told the stack's folder, so that `byoc dev` finds it from everywhere. */
 export const STATE_VARIABLE = 'BYOC_DEV_STATE';
 
+export interface ExportOptions {
+  readonly stateDir: string;
+  /** As its worker has it. */
+  readonly payloadCodec: PayloadCodecName;
+  /** Where else programs may be. */
+  readonly settings: DevSettings;
+}
+
 /** Lines for a shell that let every command find the stack. They hold its secrets, which are of development only. */
-export async function exportLines(services: Services, stateDir: string, settings: DevSettings): Promise<string[]> {
+export async function exportLines(
+  services: Services,
+  { stateDir, payloadCodec, settings }: ExportOptions,
+): Promise<string[]> {
   const { temporal, kubernetes, vault } = services;
+  const env = { ...environmentOf(services), BYOC_PAYLOAD_CODEC: payloadCodec };
   const others = await programsInCache(['helm', 'cosign'], settings);
-  return linesFor(environmentOf(services), [temporal.bin, kubernetes.kubectl, vault.bin], stateDir, others);
+  return linesFor(env, [temporal.bin, kubernetes.kubectl, vault.bin], stateDir, others);
 }
 
 /** The same for a stack in simulation mode. */

@@ -1,6 +1,7 @@
 import { ConnectorError, isErrorCode, type ErrorCode } from '../domain/errors.ts';
 import { connectorFolder, prepareConnector, startWorker } from './connector.ts';
 import type { Program } from './process.ts';
+import { payloadCodecIn } from './settings.ts';
 import { startSimulatedStack } from './simulated-stack.ts';
 import { startStack, type Stack, type StackOptions } from './stack.ts';
 
@@ -61,7 +62,8 @@ async function raiseWorker(
   const startedAt = Date.now();
   const { controlPlane } = stack;
   const folder = connectorFolder(stack.stateDir);
-  const connector = await prepareConnector({ services: stack, controlPlane, folder, keep });
+  const env = { BYOC_PAYLOAD_CODEC: payloadCodecIn(process.env) ?? 'off' };
+  const connector = await prepareConnector({ services: stack, controlPlane, folder, keep, env });
   const worker = await startWorker(connector, signal);
   onProgress('worker', `ready in ${((Date.now() - startedAt) / 1000).toFixed(1)} s`);
   return worker;

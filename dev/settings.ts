@@ -1,7 +1,9 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
+import { ConnectorError } from '../domain/errors.ts';
 import { PARTS, type PartName } from './parts.ts';
+import type { PayloadCodecName } from './state.ts';
 
 /** What the environment says about where programs are and go. */
 export interface DevSettings {
@@ -12,9 +14,14 @@ export interface DevSettings {
   readonly path: string;
   /** What installers get: they need the proxies, registries and certificates that the user has set. */
   readonly installEnv: NodeJS.ProcessEnv;
+  /** Whether the stack's worker encrypts what it tells Temporal. */
+  readonly payloadCodec: PayloadCodecName;
 }
 
-/** @param env `BYOC_CACHE`, `XDG_CACHE_HOME`, `PATH` and each part's `BYOC_…_BIN` are read */
+/**
+ * @param env `BYOC_CACHE`, `XDG_CACHE_HOME`, `PATH`, `BYOC_PAYLOAD_CODEC` and each part's `BYOC_…_BIN` are read
+ * @throws {ConnectorError} CONFIG_INVALID
+ */
 export function devSettings(env: NodeJS.ProcessEnv): DevSettings {
   const userCache = env['XDG_CACHE_HOME'] || join(homedir(), '.cache');
   const names = Object.keys(PARTS) as PartName[]; // the table's own keys
@@ -27,5 +34,13 @@ export function devSettings(env: NodeJS.ProcessEnv): DevSettings {
     programs: Object.fromEntries(set),
     path: env['PATH'] ?? '',
     installEnv: env,
+    payloadCodec: payloadCodecIn(env) ?? 'off',
   };
+}
+
+/** @throws {ConnectorError} CONFIG_INVALID */
+export function payloadCodecIn({ BYOC_PAYLOAD_CODEC: codec }: NodeJS.ProcessEnv): PayloadCodecName | undefined {
+  if (codec === undefined || codec === '') return undefined;
+  if (codec === 'vault' || codec === 'off') return codec;
+  throw new ConnectorError('CONFIG_INVALID', 'BYOC_PAYLOAD_CODEC must be vault or off.');
 }

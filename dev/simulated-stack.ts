@@ -63,7 +63,7 @@ export async function startSimulatedStack(options: Options): Promise<SimulatedSt
     const worker = await startWorker(connector, signal);
     stops.push(() => worker.stop());
     onProgress('worker', 'ready');
-    await writeState(stateDir, undefined, { temporal, controlPlane });
+    await writeState(stateDir, { simulation: { temporal, controlPlane } });
     return { temporal, controlPlane, connector, stop };
   } catch (error) {
     await stop();

@@ -13,7 +13,8 @@ import { hasBucket } from './servers/seaweedfs.ts';
 import { hasSearchAttributes } from './servers/temporal.ts';
 import type { SimulatedServices } from './simulated-stack.ts';
 import type { Services } from './stack.ts';
-import { readState, releaseState, type StackState } from './state.ts';
+import { payloadCodecIn } from './settings.ts';
+import { readState, releaseState, type PayloadCodecName, type StackState } from './state.ts';
 
 /** How long the keeper may take to stop its servers before it is killed, and they with it. */
 const DOWN_TIMEOUT_MS = 20_000;
@@ -50,6 +51,8 @@ export interface DevStatus {
   readonly services?: Services;
   /** In their place in simulation mode. */
   readonly simulation?: SimulatedServices;
+  /** Whether its worker encrypts what it tells Temporal. */
+  readonly payloadCodec?: PayloadCodecName;
   readonly healthy?: Readonly<Partial<Record<keyof Services, boolean>>>;
 }
 
@@ -60,12 +63,21 @@ export function stateDirOf(folder: string, choice: { readonly state?: string; re
 
 /**
  * Brings a stack up that outlives this process; where it is up already, nothing happens.
- * @throws ConnectorError PART_UNAVAILABLE when a part can't be had or does not get healthy
+ * @throws ConnectorError PART_UNAVAILABLE when a part can't be had or does not get healthy, or what is up is another kind;
+ *   USAGE, CONFIG_INVALID
  */
 export async function devUp(options: DevUpOptions): Promise<DevUp> {
   const stateDir = resolve(options.stateDir);
+  const codec = payloadCodecIn(options.env);
+  if (codec === 'vault' && options.persist)
+    throw new ConnectorError(
+      'USAGE',
+      "BYOC_PAYLOAD_CODEC=vault goes without --persist: the stack's Vault begins empty, and what an earlier key encrypted stays unreadable.",
+    );
   const running = await untilUp(stateDir, options.signal);
   if (running?.simulation) throw otherKind(stateDir, 'in simulation mode');
+  const { payloadCodec = 'off' } = running ?? {};
+  if (running && codec && codec !== payloadCodec) throw otherKind(stateDir, `with BYOC_PAYLOAD_CODEC=${payloadCodec}`);
   if (running) return { services: servicesIn(running, stateDir), started: false };
   await startKeeper({ ...options, stateDir });
   const state = await untilUp(stateDir, options.signal);
@@ -74,10 +86,12 @@ export async function devUp(options: DevUpOptions): Promise<DevUp> {
 
 /**
  * The same in simulation mode, always with a worker and never with what an earlier one left.
- * @throws ConnectorError PART_UNAVAILABLE, also where a real stack is up there
+ * @throws ConnectorError PART_UNAVAILABLE, also where a real stack is up there; USAGE, CONFIG_INVALID
  */
 export async function devUpSimulated(options: Omit<DevUpOptions, 'persist' | 'connector'>): Promise<DevUpSimulated> {
   const stateDir = resolve(options.stateDir);
+  if (payloadCodecIn(options.env) === 'vault')
+    throw new ConnectorError('USAGE', 'BYOC_PAYLOAD_CODEC=vault goes without --simulate: there is no Vault in it.');
   const running = await untilUp(stateDir, options.signal);
   if (running?.services) throw otherKind(stateDir, 'of the real servers');
   if (running?.simulation) return { simulation: running.simulation, started: false };
@@ -125,7 +139,7 @@ export async function devStatus(options: { readonly stateDir: string }): Promise
   const state = await readState(stateDir);
   if (!state) return { stateDir, state: 'down' };
   const services = completeOf(state);
-  const { simulation } = state;
+  const { simulation, payloadCodec = 'off' } = state;
   const asked = (answer: Promise<boolean>) => answer.catch(() => false);
   if (simulation) {
     const [temporal, controlPlane] = await Promise.all([
@@ -143,7 +157,7 @@ export async function devStatus(options: { readonly stateDir: string }): Promise
     asked(answers(services.controlPlane)),
   ]);
   const healthy = { temporal, vault, s3, kubernetes, controlPlane };
-  return { stateDir, state: 'up', pid: state.owner.pid, services, healthy };
+  return { stateDir, state: 'up', pid: state.owner.pid, services, payloadCodec, healthy };
 }
 
 /** Resolves with the state of the stack once it is up, with undefined when none runs or is being started. */

@@ -114,7 +114,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const starts = wanted.map((name) => timed(name, starters[name], onProgress));
     const started = await allOrError(starts, () => failed.abort());
     const services: Partial<AllServices> = Object.assign({}, ...started);
-    await writeState(stateDir, services);
+    await writeState(stateDir, { services, payloadCodec: settings.payloadCodec });
     return stackOf(services, host, find, stop);
   } catch (error) {
     await stop();

@@ -12,7 +12,11 @@ export interface StackState {
   readonly services?: Partial<Services>;
   /** In the place of `services`, for a stack in simulation mode. */
   readonly simulation?: SimulatedServices;
+  /** `BYOC_PAYLOAD_CODEC` of its worker, and of whoever reads what that tells Temporal. */
+  readonly payloadCodec?: PayloadCodecName;
 }
+
+export type PayloadCodecName = 'vault' | 'off';
 
 const fileOf = (stateDir: string) => join(stateDir, 'stack.json');
 
@@ -37,12 +41,8 @@ export async function claimState(stateDir: string): Promise<void> {
   await write(stateDir, { owner: thisProcess() });
 }
 
-export async function writeState(
-  stateDir: string,
-  services: Partial<Services> | undefined,
-  simulation?: SimulatedServices,
-): Promise<void> {
-  await write(stateDir, { owner: thisProcess(), ...(services && { services }), ...(simulation && { simulation }) });
+export async function writeState(stateDir: string, state: Omit<StackState, 'owner'>): Promise<void> {
+  await write(stateDir, { owner: thisProcess(), ...state });
 }
 
 export async function releaseState(stateDir: string): Promise<void> {

@@ -100,6 +100,7 @@ export const ERRORS = {
 
   // Audit
   AUDIT_BROKEN: no(500, 'The audit log does not verify.'),
+  READING_UNRECORDED: away('The audit log cannot take down who reads, so nothing is shown.'),
   AUDIT_UNAVAILABLE: away('The audit log cannot be written, so nothing is executed.'),
 
   // Calls of the agent's HTTP API

@@ -14,6 +14,9 @@ export function isMalformed(value: unknown): value is Malformed {
   return typeof value === 'object' && value !== null && '__malformed__' in value;
 }
 
+/** What a worker answers that was asked of a run whose history is encrypted with a key that it does not have. */
+export const UNREADABLE_RUN = 'PAYLOAD_SEALED: This run is encrypted, and the worker has no key for it.';
+
 /** What is encrypted for others than the reader: a control plane, which has no key of the cluster's. */
 const SEALED = 'it is encrypted, and there is no key for it here';
 

@@ -9,6 +9,7 @@ import { dataConverter } from '../client/data-converter/index.ts';
 import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
 import { auditReadSchema, payloadReadSchema } from '../domain/audit-read.ts';
 import { ConnectorError } from '../domain/errors.ts';
+import { isSealed } from '../domain/malformed.ts';
 import { auditQueueOf } from '../domain/names.ts';
 import type { AuditTrail } from './audit-trail.ts';
 import { auditSchedules, reconcileSchedules, removeSchedules, writerScheduleIds } from './schedules.ts';
@@ -70,6 +71,8 @@ export function createReadActivities(audit: Pick<AuditTrail, 'append'>): AuditRe
   return {
     recordAuditRead: (read) =>
       translated(async () => {
+        if (isSealed(read))
+          throw new ConnectorError('PAYLOAD_SEALED', 'The worker has none, and cannot record who reads.');
         const parsed = auditReadSchema.safeParse(read);
         if (!parsed.success) throw new ConnectorError('USAGE', 'The reading does not have the form that it must have.');
         const { reader, ...detail } = parsed.data;

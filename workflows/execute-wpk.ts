@@ -10,6 +10,7 @@ import { finishBy } from './ending.ts';
 import { finalFailure } from './failure.ts';
 import { listen } from './listen.ts';
 import { PackageRun } from './package-run.ts';
+import { readable } from './readable.ts';
 import { hearStop } from './stop-request.ts';
 import { windowPauseMs } from './window-pause.ts';
 
@@ -27,7 +28,7 @@ export async function executeWpk(signed: SignedWpk): Promise<PackageResult> {
   hearStop(run);
   listen(run);
   try {
-    const { facts, searchAttributes } = await verifyPackage({ signed });
+    const { facts, searchAttributes } = readable(await verifyPackage({ signed }));
     run.admit(facts, searchAttributes);
     await runPackage(run, signed, facts.expiresAt);
   } catch (error) {
@@ -44,7 +45,7 @@ export async function executeWpk(signed: SignedWpk): Promise<PackageResult> {
 async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string): Promise<void> {
   let timesClosed = 0;
   for (;;) {
-    const planned = await planPackage({ signed });
+    const planned = readable(await planPackage({ signed }));
     run.planned(planned);
     refuseBrokenPlan(planned);
 
@@ -59,7 +60,7 @@ async function runPackage(run: PackageRun, signed: SignedWpk, expiresAt: string)
     const { plan } = planned;
     const summary = summaryOf(run, plan);
     const input = { signed, planDigest: plan.digest, binding: bindingOf(plan) };
-    const done = await executePackage.executeWithOptions({ summary }, [input]);
+    const done = readable(await executePackage.executeWithOptions({ summary }, [input]));
     switch (done.outcome) {
       case 'succeeded':
         return run.finish('succeeded', done.report);

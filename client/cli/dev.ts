@@ -39,7 +39,10 @@ export function registerDev(program: Command): void {
     .option('--persist', 'keep the data for the next start')
     .option('--simulate', 'only Temporal is real: the cluster, keys and metrics are made up, and everything says so')
     .option('--no-worker', 'the stack alone, for a worker that you start yourself')
-    .addHelpText('after', '\nExample:\n  byoc dev up && byoc dev status')
+    .addHelpText(
+      'after',
+      '\nExample:\n  byoc dev up && byoc dev status\n  BYOC_PAYLOAD_CODEC=vault byoc dev up   # its worker encrypts what it tells Temporal',
+    )
     .action(async (choice: StackChoice & { persist?: boolean; simulate?: boolean; worker: boolean }) => {
       const interrupted = new AbortController();
       process.removeAllListeners('SIGINT').once('SIGINT', () => interrupted.abort());
@@ -83,11 +86,12 @@ export function registerDev(program: Command): void {
     .description('settings for a shell, with which every command finds the stack')
     .addHelpText('after', '\nExample:\n  eval "$(byoc dev env)"')
     .action(async (choice: StackChoice) => {
-      const { services, simulation, stateDir } = await devStatus({ stateDir: folderOf(choice) });
+      const { services, simulation, stateDir, payloadCodec = 'off' } = await devStatus({ stateDir: folderOf(choice) });
       markSimulated(simulation !== undefined);
       if (simulation) return simulatedExportLines(simulation, stateDir).forEach((line) => print(line));
       if (!services) throw new ConnectorError('PART_UNAVAILABLE', `No stack is up in ${stateDir}. Try: ${BYOC} dev up`);
-      for (const line of await exportLines(services, stateDir, devSettings(process.env))) print(line);
+      const lines = await exportLines(services, { stateDir, payloadCodec, settings: devSettings(process.env) });
+      lines.forEach((line) => print(line));
     });
 
   signCommand(dev);

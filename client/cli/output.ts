@@ -91,7 +91,8 @@ const NEXT: Partial<Record<ConnectorError['code'], string>> = {
   VAULT_UNAVAILABLE: 'Is VAULT_ADDR right, and Vault unsealed? Try: vault status',
   PAYLOAD_KEYS_UNAVAILABLE:
     'May this login to Vault read the payload keys, and are there any? See docs/data-protection.md.',
-  PAYLOAD_SEALED: 'With BYOC_PAYLOAD_CODEC=vault and a login to Vault that may read the payload keys it can be read.',
+  PAYLOAD_SEALED:
+    'With BYOC_PAYLOAD_CODEC=vault, here and in the worker, and a login to Vault that may read the payload keys it can be read.',
   S3_UNAVAILABLE: 'Are the name of the bucket, AWS_ENDPOINT_URL_S3, AWS_REGION and the credentials (AWS_…) right?',
   WPK_NOT_FOUND: `See what there is: ${BYOC} list`,
   WPK_ALREADY_USED: `An id is used once, ever. Pack it anew to get another: ${BYOC} pack`,

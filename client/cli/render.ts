@@ -64,7 +64,7 @@ function replacedLines(plan: Plan, replaced: Plan): string[] {
 }
 
 const SEALED =
-  'The rest is encrypted; it is shown with BYOC_PAYLOAD_CODEC=vault and a login to Vault that may read the payload keys.';
+  'The rest is encrypted; it is shown with BYOC_PAYLOAD_CODEC=vault, here and in the worker, and a login to Vault that may read the payload keys.';
 
 /** A package as a person reads it. Whoever may start workflows there could answer for it, so all of it is text. */
 export function packageLines(untrusted: PackageView): string[] {
@@ -114,6 +114,7 @@ function voterText({ approver, refused }: VoteRecord): string {
 
 /** What a package waits for that has a plan: people, or a window. */
 function awaitedLines(view: PackageView): string[] {
+  if (view.sealed) return ['  How many approvals are missing, and until when, is not known without the key.'];
   const approved = approvedText(view);
   if (approved !== undefined) return [`  ${paint('yellow', approved)}`];
   const groups = view.missingGroups?.length ? `, somebody of ${view.missingGroups.join(', ')} among them` : '';

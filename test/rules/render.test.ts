@@ -143,6 +143,15 @@ describe('a package that was approved outside its maintenance window', () => {
   });
 });
 
+describe('a package whose status is encrypted for others', () => {
+  it('says that it waits, and that for how many is not known', () => {
+    const sealed: PackageView = { ...quiet, sealed: true, phase: 'awaiting-approval', votes: [], approvers: [] };
+    const text = packageLines(sealed).join('\n');
+    expect(text).toContain('How many approvals are missing, and until when, is not known without the key.');
+    expect(text).not.toContain('more needed');
+  });
+});
+
 describe('a package that was rolled back after its end', () => {
   const undone = (outcome: 'undone' | 'left') => ({ step: 's', object, outcome });
   const rollback = {

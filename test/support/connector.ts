@@ -117,11 +117,11 @@ export class TestConnector {
     return this.prepared.clusterId;
   }
 
-  /** @param writer names the worker's audit chain; two that run at a time need different ones. */
-  async startWorker(writer = 'worker-0'): Promise<void> {
+  /** @param writer names the worker's audit chain; two that run at a time need different ones. @param env other settings */
+  async startWorker(writer = 'worker-0', env: Record<string, string> = {}): Promise<void> {
     // The log is one over all starts; what makes this one ready must not be an older line.
     await rm(this.logFile, { force: true });
-    this.#worker = await startWorker({ ...this.prepared, env: { ...this.prepared.env, BYOC_WRITER: writer } });
+    this.#worker = await startWorker({ ...this.prepared, env: { ...this.prepared.env, ...env, BYOC_WRITER: writer } });
   }
 
   /** What a control plane has: Temporal, and no key. */

@@ -16,6 +16,8 @@ import { TestConnector } from '../support/connector.ts';
 import { applyStep, configMap } from '../support/packages.ts';
 import { TokenIssuer } from '../support/token-issuer.ts';
 import { until } from '../support/until.ts';
+import { asyncErrorOf } from '../support/expect-code.ts';
+import { workflowBundle } from '../support/workflow-bundle.ts';
 
 // R6, R20, R23, R26
 
@@ -246,6 +248,70 @@ describe('the codec server', () => {
       );
       expect(await connector.client.result(other.wpkId)).toMatchObject({ phase: 'succeeded', approvers: [BOB] });
     });
+
+    it('goes on when the worker was switched off, which tells of what was encrypted where it stands', async () => {
+      const { wpkId, workflowId, planDigest } = await connector.submitAndPlan({
+        steps: [applyStep(configMap('ended', connector.namespace, { colour: CANARY }))],
+      });
+      await connector.client.approve(wpkId, { approver: BOB, planDigest });
+      await connector.client.result(wpkId);
+      await connector.stopWorker();
+      await connector.startWorker('worker-0', {
+        BYOC_PAYLOAD_CODEC: 'off',
+        BYOC_WORKFLOW_BUNDLE: await workflowBundle(),
+      });
+      try {
+        const codec = ['--codec-endpoint', url, '--codec-auth', `Bearer ${await token({ sub: 'dave@example.com' })}`];
+        const workflow = ['--workflow-id', workflowId];
+        const shown = await connector.temporal('workflow', 'show', ...workflow, '--output', 'json', ...codec);
+        expect(packageIn(shown)).toContain(CANARY);
+        expect(await connector.audit()).toContainEqual(
+          expect.objectContaining({
+            type: 'payload.read',
+            actor: expect.objectContaining({ id: `${issuer.issuer} dave@example.com` }),
+          }),
+        );
+
+        expect(await connector.client.get(wpkId)).toMatchObject({ sealed: true, phase: 'succeeded' });
+        const command = await connector.byoc('show', wpkId);
+        expect(command).toMatchObject({ code: 0, stdout: expect.stringContaining('succeeded') });
+        expect(command.stdout).toContain('here and in the worker');
+        expect(await asyncErrorOf(() => connector.client.plan(wpkId))).toMatchObject({ code: 'PAYLOAD_SEALED' });
+        const query = await connector.shell(`temporal workflow query --workflow-id '${workflowId}' --type plan`);
+        expect(query.stderr).toContain('This run is encrypted, and the worker has no key for it.');
+
+        // One that is under way cannot be asked while its task fails.
+        const waiting = await connector.byoc('show', one.wpkId);
+        expect(waiting.stdout + waiting.stderr).toMatch(/is not known without the key|WORKER_UNAVAILABLE/);
+        const listed = await connector.byoc('list');
+        expect(listed).toMatchObject({ code: 0, stdout: expect.stringContaining(one.wpkId) });
+      } finally {
+        await connector.stopWorker();
+        await connector.startWorker();
+      }
+      expect(await connector.client.get(one.wpkId)).toMatchObject({
+        phase: 'awaiting-approval',
+        planDigest: one.planDigest,
+      });
+    });
+  });
+
+  it('says that a reading is not recorded when its run is ended from outside, and shows nothing', async () => {
+    const { workflow } = connector.client.client;
+    connector.pauseWorker();
+    try {
+      const reading = call('/decode', await plainCall(), { headers: await authorized({ sub: 'erin@example.com' }) });
+      const query = `WorkflowType = 'payloadRead' AND ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH 'byoc/${connector.clusterId}/'`;
+      const run = await until('the run of the reading', async () => {
+        for await (const found of workflow.list({ query })) return found;
+        return undefined;
+      });
+      await workflow.getHandle(run.workflowId).terminate();
+      const answer = await reading;
+      expect(answer).toMatchObject({ status: 503, text: expect.stringContaining('READING_UNRECORDED') });
+    } finally {
+      connector.continueWorker();
+    }
   });
 
   it('shows nothing while it cannot be recorded', async () => {

@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { DeleteObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 
+import { connectorFolder } from '../../dev/connector.ts';
 import { temporalSettings } from '../../dev/environment.ts';
 import { devDown, devStatus, devUp, stateDirOf } from '../../dev/stack-command.ts';
 import { isUnsealed } from '../../dev/servers/openbao.ts';
@@ -67,6 +68,14 @@ describe('the development stack', () => {
 
   it('is left as it is by a second `up`', async () => {
     expect(await devUp({ stateDir, env: process.env })).toEqual({ services, started: false });
+  });
+
+  it.each([
+    ['and the stack that is up does not', { persist: false, code: 'PART_UNAVAILABLE' }],
+    ['and its data is to be kept, which has no key afterwards', { persist: true, code: 'USAGE' }],
+  ])('is not started where it is to encrypt %s', async (_, { persist, code }) => {
+    const env = { ...process.env, BYOC_PAYLOAD_CODEC: 'vault' };
+    await expect(devUp({ stateDir, env, persist })).rejects.toMatchObject({ code });
   });
 
   it('has a Temporal service that the temporal command finds healthy, with our search attributes', async () => {
@@ -153,6 +162,25 @@ describe('the development stack', () => {
 
     ({ services } = await devUp({ stateDir, env: process.env, persist: true }));
     expect(await kubectl('get', 'deployment', 'web', '-o', 'jsonpath={.spec.replicas}')).toBe('3');
+  });
+});
+
+describe('a development stack that is to encrypt what it tells Temporal', () => {
+  it('has a worker that does, and tells every command of its shell to', async () => {
+    const root = await mkdtemp(join(tmpdir(), 'byoc-dev-encrypts-'));
+    const stateDir = stateDirOf(root, {});
+    try {
+      const byoc = [join(import.meta.dirname, '../../client/cli/main.ts'), 'dev'];
+      const options = { cwd: root, env: { ...process.env, BYOC_PAYLOAD_CODEC: 'vault' } };
+      await run(process.execPath, [...byoc, 'up'], options);
+      const log = await readFile(join(connectorFolder(stateDir), 'worker.log'), 'utf8');
+      expect(log).toContain('payloads are encrypted');
+      const { stdout } = await run(process.execPath, [...byoc, 'env'], { cwd: root });
+      expect(stdout).toContain('export BYOC_PAYLOAD_CODEC=vault\n');
+    } finally {
+      await devDown({ stateDir });
+      await rm(root, { recursive: true, force: true });
+    }
   });
 });
 

@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { request } from 'undici';
@@ -81,8 +82,14 @@ describe('a worker that talks to servers which answer nonsense', () => {
   const waiting = () => readdir(join(connector.prepared.env['BYOC_DATA_DIR'] ?? '', 'metrics'));
   const countOf = async (type: string) => (await connector.audit()).filter((entry) => entry.type === type).length;
   async function metric(line: string): Promise<number | undefined> {
-    const { body } = await request(`${url}/metrics`);
-    const found = (await body.text()).split('\n').find((one) => one.startsWith(`${line} `));
+    const text = await until('a scrape', async () => {
+      const { statusCode, body } = await request(`${url}/metrics`);
+      const scraped = await body.text();
+      if (statusCode === 200) return scraped;
+      await sleep(1_000); // nobody may scrape as often as a test looks
+      return undefined;
+    });
+    const found = text.split('\n').find((one) => one.startsWith(`${line} `));
     return found === undefined ? undefined : Number(found.split(' ').at(-1));
   }
   /** MiB of the worker's process. */

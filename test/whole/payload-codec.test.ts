@@ -270,6 +270,8 @@ describe('a connector that encrypts what it tells Temporal', () => {
     const blind = await connector.byocWith(KEYLESS, 'show', one.wpkId);
     expect(blind).toMatchObject({ code: 0, stdout: expect.stringContaining('The rest is encrypted') });
     expect(blind.stdout).not.toContain(one.planDigest);
+    expect(blind.stdout).toContain('How many approvals are missing, and until when, is not known without the key.');
+    expect(blind.stdout).not.toContain('more needed');
     expect(
       await connector.byocWith(KEYLESS, 'approve', one.wpkId, '--as', BOB, '--plan', one.planDigest),
     ).toMatchObject({

@@ -66,7 +66,7 @@ export async function openCodecServer(
     codecs: client.client.options.loadedDataConverter.payloadCodecs,
     namespace,
     origins,
-    onRead: createReadingLog((reader) => client.recordPayloadRead({ reader, namespace })),
+    onRead: createReadingLog((reader) => client.recordPayloadRead({ reader, namespace }).catch(unrecorded)),
     logger,
   });
   try {
@@ -84,4 +84,13 @@ export async function openCodecServer(
       await Promise.all([keys?.close(), client.close(), vault.close()]);
     },
   };
+}
+
+/**
+ * What is away is told as such; whatever else kept a worker from recording is not the caller's doing.
+ * @throws {ConnectorError}
+ */
+function unrecorded(error: unknown): never {
+  if (error instanceof ConnectorError && error.traits.retryable) throw error;
+  throw new ConnectorError('READING_UNRECORDED', '', { cause: error });
 }
