@@ -48,15 +48,19 @@ export function describeSimulated({ temporal, controlPlane }: SimulatedServices)
 /** Where a shell is told the stack's folder, so that `byoc dev` finds it from everywhere. */
 export const STATE_VARIABLE = 'BYOC_DEV_STATE';
 
-export interface StackFacts {
-  readonly services: Services;
+export interface ExportOptions {
   readonly stateDir: string;
+  /** As its worker has it. */
   readonly payloadCodec: PayloadCodecName;
+  /** Where else programs may be. */
   readonly settings: DevSettings;
 }
 
 /** Lines for a shell that let every command find the stack. They hold its secrets, which are of development only. */
-export async function exportLines({ services, stateDir, payloadCodec, settings }: StackFacts): Promise<string[]> {
+export async function exportLines(
+  services: Services,
+  { stateDir, payloadCodec, settings }: ExportOptions,
+): Promise<string[]> {
   const { temporal, kubernetes, vault } = services;
   const env = { ...environmentOf(services), BYOC_PAYLOAD_CODEC: payloadCodec };
   const others = await programsInCache(['helm', 'cosign'], settings);

@@ -90,8 +90,8 @@ export function registerDev(program: Command): void {
       markSimulated(simulation !== undefined);
       if (simulation) return simulatedExportLines(simulation, stateDir).forEach((line) => print(line));
       if (!services) throw new ConnectorError('PART_UNAVAILABLE', `No stack is up in ${stateDir}. Try: ${BYOC} dev up`);
-      const lines = await exportLines({ services, stateDir, payloadCodec, settings: devSettings(process.env) });
-      for (const line of lines) print(line);
+      const lines = await exportLines(services, { stateDir, payloadCodec, settings: devSettings(process.env) });
+      lines.forEach((line) => print(line));
     });
 
   signCommand(dev);
