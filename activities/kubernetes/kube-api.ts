@@ -210,9 +210,9 @@ export function createKubeApi(kubeConfig: KubeAccess, options: KubeApiOptions = 
         if (isTooLarge(error)) {
           throw new ConnectorError('KUBERNETES_UNAVAILABLE', 'The answer is larger than 64 MiB.', { cause: error });
         }
-        awayAt = performance.now();
         // The server closes idle connections: a read that was put on one is simply sent again.
         if (sent.repeatable && attempt === 1) continue;
+        awayAt = performance.now();
         throw unavailable(error);
       }
     }

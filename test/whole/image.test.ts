@@ -24,9 +24,10 @@ const EPOCH = 1_790_000_000;
 const ENDS = ['succeeded', 'failed', 'denied', 'rejected', 'expired', 'stopped', 'rolled-back'];
 
 // Mounts and another user are root's to make.
-const described = canIsolate() ? describe : describe.skip;
+const isolated = canIsolate();
+const described = isolated ? describe : describe.skip;
 
-described('the image', () => {
+described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpriv)'}`, () => {
   let folder: string;
   let image: FolderImage;
 
