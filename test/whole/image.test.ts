@@ -1,14 +1,17 @@
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Agent, request } from 'undici';
 import { createAuthority } from '../../dev/authority.ts';
 import type { Authority } from '../../dev/authority.ts';
+import { PROJECT } from '../../dev/image/commit.ts';
+import { contextOf } from '../../dev/image/context.ts';
 import { buildIntoFolder } from '../../dev/image/folder-build.ts';
 import type { FolderImage } from '../../dev/image/folder-build.ts';
 import { launchImage } from '../../dev/image/run.ts';
 import { canIsolate } from '../../dev/image/sandbox.ts';
+import { treeDigest } from '../../dev/image/tree-digest.ts';
 import { Program } from '../../dev/process.ts';
 import { freePorts } from '../../dev/ports.ts';
 import { devSettings } from '../../dev/settings.ts';
@@ -30,11 +33,11 @@ const described = isolated ? describe : describe.skip;
 described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpriv)'}`, () => {
   let folder: string;
   let image: FolderImage;
+  const { cacheDir } = devSettings(process.env);
+  const args = { VERSION: '0.1.0', REVISION: 'f00d', SOURCE_DATE_EPOCH: String(EPOCH) };
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'byoc-image-'));
-    const { cacheDir } = devSettings(process.env);
-    const args = { VERSION: '0.1.0', REVISION: 'f00d', SOURCE_DATE_EPOCH: String(EPOCH) };
     image = await buildIntoFolder({ folder: join(folder, 'stages'), args, cacheDir });
   }, BUILD_TIMEOUT_MS);
   afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -55,6 +58,28 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
     ]) {
       expect((await stat(join(image.root, file))).mtimeMs).toBe(EPOCH * 1000);
     }
+  });
+
+  it(
+    'is the same to the last file when somebody else builds it elsewhere, from a checkout that only they may read',
+    async () => {
+      const project = join(folder, 'elsewhere', 'checkout');
+      for (const path of ['Containerfile', '.dockerignore', ...(await contextOf(PROJECT))]) {
+        await mkdir(dirname(join(project, path)), { recursive: true, mode: 0o700 });
+        await copyFile(join(PROJECT, path), join(project, path));
+        await chmod(join(project, path), 0o600);
+      }
+      const again = await buildIntoFolder({ folder: join(folder, 'elsewhere', 'made'), project, args, cacheDir });
+      expect(await treeDigest(join(again.root, 'app'))).toBe(await treeDigest(join(image.root, 'app')));
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  it('may be read by the user that it runs as, whoever built it', async () => {
+    for (const file of ['app/package.json', 'app/LICENSE', 'app/sbom.cdx.json', 'app/dist/worker/main.js']) {
+      expect((await stat(join(image.root, file))).mode & 0o777).toBe(0o644);
+    }
+    expect((await stat(join(image.root, 'app/bin/byoc'))).mode & 0o777).toBe(0o755);
   });
 
   it('says what is in it: the packages that run, with their versions', async () => {

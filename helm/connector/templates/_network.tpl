@@ -13,6 +13,17 @@
 {{- join " " $to -}}
 {{- end -}}
 
+{{/* The port that the values name for a destination; nothing where they name none. Takes root and name. */}}
+{{- define "connector.portOf" -}}
+{{- $v := .root.Values -}}
+{{- $urls := dict "vault" $v.vault.address "s3" $v.s3.endpoint "controlPlane" $v.controlPlane.url "prometheus" $v.prometheus.url "insight" $v.insight.url "agentKeys" $v.agent.jwt.keysUrl "readerKeys" $v.codecServer.jwt.keysUrl -}}
+{{- if eq .name "temporal" -}}
+{{- splitList ":" $v.temporal.address | last -}}
+{{- else -}}
+{{- with index $urls .name -}}{{- regexFind ":[0-9]+$" (urlParse .).host | trimPrefix ":" | default "443" -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Rules for one destination. Takes root and name. */}}
 {{- define "connector.egressRule" -}}
 {{- $v := .root.Values.networkPolicy -}}
