@@ -262,7 +262,7 @@ describe('the chart, in a namespace that enforces pod security restricted', () =
   );
 
   it(
-    'changes from the DaemonSet to the StatefulSet by an upgrade, and back by a rollback',
+    'changes from the DaemonSet to the StatefulSet by an upgrade, has other volumes as upgrade.md tells, and goes back by a rollback',
     async () => {
       const uid = await stateUid();
       const disks = ['--set', 'execution.kind=StatefulSet,execution.persistence.whenDeleted=Delete'];
@@ -271,6 +271,12 @@ describe('the chart, in a namespace that enforces pod security restricted', () =
       await run('upgrade', 'byoc', CHART, ...files, ...disks, '--wait', '--timeout', '2m');
       const names = async () => (await pods()).filter(({ ready }) => ready).map(({ name }) => name);
       await until('pods of the StatefulSet alone', async () => (await names()).sort().join() === PODS.join());
+      const larger = [...files, ...disks, '--set', 'execution.persistence.size=2Gi', '--wait', '--timeout', '2m'];
+      await expect(run('upgrade', 'byoc', CHART, ...larger)).rejects.toThrow(/updates to statefulset spec/);
+      await kubectl('delete', 'statefulset', '-n', NAMESPACE, 'byoc-connector-execution', '--cascade=orphan');
+      await run('upgrade', 'byoc', CHART, ...larger);
+      expect((await names()).sort()).toEqual(PODS);
+
       await run('rollback', 'byoc', '1', '--wait', '--timeout', '2m');
       await until('pods of the DaemonSet alone', async () => {
         const now = await names();
@@ -285,6 +291,8 @@ describe('the chart, in a namespace that enforces pod security restricted', () =
     'is beside another release in a cluster, with a name and a state of its own',
     async () => {
       const own = ['--set', 'clusterId=other,stateNamespace=other-system', '--wait', '--timeout', '2m'];
+      const sharing = run('install', 'other', CHART, '--values', valuesFile('minimal'));
+      await expect(sharing).rejects.toThrow(/Namespace "byoc-system".*exists and cannot be imported/s);
       await run('install', 'other', CHART, '--values', valuesFile('minimal'), ...own);
       await run('uninstall', 'byoc', '--wait', '--timeout', '2m');
       expect(await kubectl('get', 'daemonset', '-n', NAMESPACE, '-o', 'name')).toBe(
