@@ -104,12 +104,16 @@ safe, extraEnv cannot say otherwise: of two variables of one name kubelets take 
 {{- define "connector.env" -}}
 {{- $known := include "connector.env.own" . -}}
 {{- $taken := list "BYOC_SIMULATION_ALLOWED" -}}
+{{- $unverified := list "NODE_TLS_REJECT_UNAUTHORIZED" "VAULT_SKIP_VERIFY" "BAO_SKIP_VERIFY" "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION" -}}
 {{- range $known | fromYamlArray }}{{ $taken = append $taken .name }}{{ end -}}
 {{- $extra := list -}}
 {{- $more := (index .root.Values .role).extraEnv -}}
 {{- range $more -}}
 {{- if has .name $taken -}}
 {{- fail (printf "\n\n%s.extraEnv must not hold %s, which the chart sets itself; values.yaml says by which value it can be set, if it can." $.role .name) -}}
+{{- end -}}
+{{- if has .name $unverified -}}
+{{- fail (printf "\n\n%s.extraEnv must not hold %s: nothing may turn the check of certificates off." $.role .name) -}}
 {{- end -}}
 {{- $extra = append $extra .name -}}
 {{- end -}}

@@ -357,6 +357,14 @@ describe('what keeps a worker safe', () => {
     },
   );
 
+  it.each(['NODE_TLS_REJECT_UNAUTHORIZED', 'VAULT_SKIP_VERIFY', 'TEMPORAL_TLS_DISABLE_HOST_VERIFICATION'])(
+    'checks certificates: %s is refused before any pod is made that would not start with it',
+    async (name) => {
+      const told = await refusal('minimal', { execution: { extraEnv: [{ name, value: '0' }] } });
+      expect(told).toContain(`execution.extraEnv must not hold ${name}`);
+    },
+  );
+
   it('is no simulation, and no value turns one on', async () => {
     expect((await readValues()).filter(({ path }) => /simulat/i.test(path))).toEqual([]);
   });
@@ -448,6 +456,11 @@ describe('NOTES', () => {
   it('name the next steps that there are', async () => {
     expect(await notes({})).toContain('helm -n byoc test byoc');
     expect(await notes({ tests: { enabled: false } })).not.toContain('helm -n byoc test');
+  });
+
+  it('tell that Temporal knows nobody by a login', async () => {
+    expect(await notes({})).not.toContain('shows Temporal no login');
+    expect(await notes({ temporal: { tls: { existingSecret: '' } } })).toContain('shows Temporal no login');
   });
 
   it('tell of a port that the network policy keeps shut', async () => {
