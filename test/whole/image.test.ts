@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Agent, request } from 'undici';
+import { listAt } from '../../activities/kubernetes/kube-object.ts';
 import { createAuthority } from '../../dev/authority.ts';
 import type { Authority } from '../../dev/authority.ts';
 import { PROJECT } from '../../dev/image/commit.ts';
@@ -13,8 +14,8 @@ import { launchImage } from '../../dev/image/run.ts';
 import { canIsolate } from '../../dev/image/sandbox.ts';
 import { treeDigest } from '../../dev/image/tree-digest.ts';
 import { Program } from '../../dev/process.ts';
-import { freePorts } from '../../dev/ports.ts';
 import { devSettings } from '../../dev/settings.ts';
+import { render } from '../support/chart.ts';
 import { TestConnector } from '../support/connector.ts';
 import { runTool } from '../support/tools.ts';
 import { until } from '../support/until.ts';
@@ -24,6 +25,12 @@ import { until } from '../support/until.ts';
 
 const BUILD_TIMEOUT_MS = 600_000;
 const EPOCH = 1_790_000_000;
+/** Where the worker listens on port 8005, as the chart has it; nobody else's. */
+const ADDRESS = '127.0.0.8';
+/** Stands for the cluster's DNS. */
+const RESOLVER = `import dns from 'node:dns';
+dns.lookup = (name, { all }, done) => (all ? done(null, [{ address: '${ADDRESS}', family: 4 }]) : done(null, '${ADDRESS}', 4));`;
+const RESOLVES = `--import=data:text/javascript,${encodeURIComponent(RESOLVER)}`;
 const ENDS = ['succeeded', 'failed', 'denied', 'rejected', 'expired', 'stopped', 'rolled-back'];
 
 // Mounts and another user are root's to make.
@@ -106,13 +113,15 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
   describe('as a container', () => {
     let connector: TestConnector;
     let worker: Program;
-    let port: number;
     let authority: Authority;
 
     beforeAll(async () => {
       authority = await createAuthority();
-      const { cert, key } = await authority.issue('agent');
-      ({ port } = await freePorts(['port']));
+      const names = [
+        { type: 'dns', value: 'byoc-connector-execution.byoc.svc' },
+        { type: 'ip', value: ADDRESS },
+      ] as const;
+      const { cert, key } = await authority.issue('agent', { names });
       connector = await TestConnector.start();
       await connector.stopWorker();
       const settings = { ...connector.prepared.env };
@@ -121,8 +130,8 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
         ...settings,
         BYOC_DATA_DIR: '/var/lib/byoc',
         BYOC_WRITER: 'image-0',
-        BYOC_AGENT_PORT: String(port),
-        BYOC_AGENT_HOST: '127.0.0.1',
+        BYOC_AGENT_PORT: '8005',
+        BYOC_AGENT_HOST: ADDRESS,
         BYOC_AGENT_TLS_CERT: await connector.save('agent.crt', cert),
         BYOC_AGENT_TLS_KEY: await connector.save('agent.key', key),
       };
@@ -187,7 +196,7 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
 
     it('is ready, by TLS, and executes a package on the real parts', async () => {
       const dispatcher = new Agent({ connect: { ca: authority.ca } });
-      const { statusCode } = await request(`https://127.0.0.1:${port}/health/ready`, { dispatcher });
+      const { statusCode } = await request(`https://${ADDRESS}:8005/health/ready`, { dispatcher });
       await dispatcher.close();
       expect(statusCode).toBe(200);
       const { wpkId, workflowId, planDigest } = await connector.submitAndPlan();
@@ -195,6 +204,26 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
       const { phase } = await connector.untilView(wpkId, ({ phase }) => ENDS.includes(phase));
       expect(phase).toBe('succeeded');
     });
+
+    it('passes helm test as the chart has it, which believes nobody but the authority that it was given', async () => {
+      const job = (await render('minimal')).find(({ kind }) => kind === 'Job');
+      const [container] = listAt(job, 'spec', 'template', 'spec', 'containers');
+      const [command, args] = [listAt(container, 'command').map(String), listAt(container, 'args').map(String)];
+      const tested = async (ca: string) => {
+        const env = { NODE_EXTRA_CA_CERTS: await connector.save('ca.crt', ca), NODE_OPTIONS: RESOLVES };
+        const launch = await launchImage({ image, folder: join(folder, 'helm-test'), command, args, env });
+        const { code, stdout } = await runTool(launch.command, launch.args, launch.env);
+        return { code, stdout };
+      };
+      expect(await tested(authority.ca)).toEqual({
+        code: 0,
+        stdout: expect.stringMatching(/^byoc-connector-execution\.byoc\.svc 200 \{.*\}\n$/),
+      });
+      expect(await tested((await createAuthority()).ca)).toEqual({
+        code: 1,
+        stdout: expect.stringMatching(/^byoc-connector-execution\.byoc\.svc gave no answer: .*certificate/),
+      });
+    }, 60_000);
 
     it('drains when it is told to end, within the time that a pod has', async () => {
       process.kill(await nodeOf(worker), 'SIGTERM');
