@@ -20,7 +20,7 @@ const ALERTS_WITHIN_MS = 20_000;
 /** Runs one package with a vote to its end. */
 async function runOne(connector: TestConnector): Promise<string> {
   const { workflowId, wpkId, planDigest } = await connector.submitAndPlan();
-  await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+  await connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
   expect(await connector.client.result(wpkId)).toMatchObject({ phase: 'succeeded' });
   return wpkId;
 }
@@ -249,7 +249,7 @@ describe('a bucket that is away for too long', () => {
     const connector = await TestConnector.start({ env });
     try {
       const { workflowId, wpkId, planDigest } = await connector.submitAndPlan();
-      await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+      await connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
       await hasAlert(connector, 'audit-upload-late');
       const entries = await connector.audit();
       const late = entries.find(({ type }) => type === 'audit.upload-late');
@@ -291,7 +291,7 @@ describeOnSmallDisk('a disk that fills up', () => {
       const { workflowId, wpkId, planDigest } = await connector.submitAndPlan();
       const filler = join(disk.path, 'filler');
       await writeFile(filler, Buffer.alloc(6 * 1024 * 1024));
-      await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+      await connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
       await hasAlert(connector, 'audit-unavailable');
       expect(await connector.client.get(wpkId)).toMatchObject({ phase: 'executing' });
       expect(await connector.read('configmap', 'settings')).toBeUndefined();

@@ -136,7 +136,7 @@ describe('bad input', () => {
       const signed = connector.signed({ steps });
       const first = await connector.untilWaiting(await connector.client.submit(signed));
       await expect(connector.client.submit(signed)).rejects.toMatchObject({ code: 'WPK_ALREADY_USED' });
-      await connector.signal(first.workflowId, 'approve', {
+      await connector.signalApproval(first.workflowId, {
         approver: 'bob@example.com',
         planDigest: first.planDigest,
       });

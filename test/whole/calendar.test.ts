@@ -30,7 +30,7 @@ describe('the review calendar', () => {
       await writeFile(join(terminal.folder, file), stdout);
     }
     const one = await connector.submitAndPlan();
-    await connector.signal(one.workflowId, 'approve', { approver: 'bob@example.com', planDigest: one.planDigest });
+    await connector.signalApproval(one.workflowId, { approver: 'bob@example.com', planDigest: one.planDigest });
     await connector.client.result((executed = one.wpkId));
     const { schedule } = connector.client.client;
     await schedule.getHandle(scheduleIdOf(connector.clusterId, 'audit-upload', 'worker-0')).trigger();

@@ -219,7 +219,7 @@ describe('a secret that comes in', () => {
     // What looks like a token in a comment is one.
     const comment = canary('a comment', 'ghp_').slice(0, 40);
     canaries.add('a comment', comment);
-    await connector.signal(waiting.workflowId, 'approve', {
+    await connector.signalApproval(waiting.workflowId, {
       approver: 'bob@example.com',
       planDigest: waiting.planDigest,
       comment: `see ${comment}`,

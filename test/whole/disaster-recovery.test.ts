@@ -37,7 +37,7 @@ describe('when Temporal is wiped, the node is lost, and etcd is restored from a 
   const signedWith = (where: TestConnector, name: string, more: object = {}) =>
     where.signed({ steps: [applyStep(configMap(name, where.namespace, {}))], ...more });
   const approve = (where: TestConnector, { workflowId, planDigest }: WaitingPackage) =>
-    where.signal(workflowId, 'approve', { approver: BOB, planDigest });
+    where.signalApproval(workflowId, { approver: BOB, planDigest });
   async function runs(where: TestConnector, name: string, more: object = {}): Promise<Executed> {
     const signed = signedWith(where, name, more);
     const one = await where.untilWaiting(await where.client.submit(signed));

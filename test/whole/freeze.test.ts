@@ -25,7 +25,7 @@ describe('when the cluster is frozen', () => {
   const freezeName = () => `byoc-freeze-${connector.clusterId}`;
   const settings = (name: string) => applyStep(configMap(name, connector.namespace, { colour: 'blue' }));
   const approve = ({ workflowId, planDigest }: WaitingPackage) =>
-    connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+    connector.signalApproval(workflowId, { approver: BOB, planDigest });
   const patchFreeze = (data: object) =>
     connector.kubectl('patch', 'configmap', freezeName(), ...STATE, '--type=merge', '-p', JSON.stringify({ data }));
   const stopAll = (reason: string) => connector.byoc('stop', '--all', '--reason', reason, '--as', BOB, '-o', 'json');

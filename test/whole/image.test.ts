@@ -166,7 +166,7 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
       await dispatcher.close();
       expect(statusCode).toBe(200);
       const { wpkId, workflowId, planDigest } = await connector.submitAndPlan();
-      await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+      await connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
       const { phase } = await connector.untilView(wpkId, ({ phase }) => ENDS.includes(phase));
       expect(phase).toBe('succeeded');
     });

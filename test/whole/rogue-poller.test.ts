@@ -101,7 +101,7 @@ describe('somebody who polls the queue of the connector with code of their own',
     return { signed, planDigest: plan.digest, binding: bindingOf(plan) };
   }
   const approve = (run: RogueRun, approver: string, planDigest: string) =>
-    connector.signal(run.workflowId, 'approve', { approver, planDigest });
+    connector.signalApproval(run.workflowId, { approver, planDigest });
   const reject = (run: RogueRun, approver: string) =>
     connector.signal(run.workflowId, 'reject', { approver, reason: 'not during the sale' });
   const execute = (run: RogueRun, input: unknown) => call(run, 'executePackage', input);

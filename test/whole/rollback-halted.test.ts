@@ -38,7 +38,7 @@ let uses = 0;
 beforeAll(async () => {
   const { kubernetes } = await sharedServices();
   network = await SlowNetwork.start(kubernetes);
-  connector = await TestConnector.start({ env: { KUBECONFIG: network.kubeconfig } });
+  connector = await TestConnector.start({ through: network });
   ns = connector.namespace;
   const kubeConfig = new KubeConfig();
   kubeConfig.loadFromFile(kubernetes.kubeconfig);
@@ -54,7 +54,7 @@ afterEach(() => network.letAnswersThrough());
 
 const anotherName = () => `undone-${(uses += 1)}`;
 const approve = ({ workflowId, planDigest }: WaitingPackage) =>
-  connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+  connector.signalApproval(workflowId, { approver: BOB, planDigest });
 const never = (timeoutSeconds: number): Step => {
   const target = { kind: 'ConfigMap', name: 'nobody-makes-it', namespace: ns };
   return { id: 'never', action: 'wait', target, for: 'ready', timeoutSeconds };

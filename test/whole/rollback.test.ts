@@ -24,7 +24,7 @@ afterAll(async () => {
 });
 
 const approve = ({ workflowId, planDigest }: WaitingPackage) =>
-  connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+  connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
 const auditOf = async (workflowId: string) => (await connector.audit({ workflowId })).map(({ type }) => type);
 
 /** Something to change, to delete and to restart. */
