@@ -15,6 +15,7 @@ import type { Program } from '../../dev/process.ts';
 import type { Services } from '../../dev/stack.ts';
 import type { AuditEntry } from '../../domain/audit.ts';
 import { ConnectorError } from '../../domain/errors.ts';
+import { STATE_NAMESPACE } from '../../domain/names.ts';
 import type { PackageStatus } from '../../domain/status.ts';
 import type { Approve } from '../../domain/approvals.ts';
 import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
@@ -143,6 +144,16 @@ export class TestConnector {
     const connector = new TestConnector({ services: stack, prepared, folder, client, keys, pods });
     await connector.startWorker();
     return connector;
+  }
+
+  /** Of claims, locks, the freeze, audit heads and keys. */
+  get stateNamespace(): string {
+    return this.#pods?.installation.stateNamespace ?? STATE_NAMESPACE;
+  }
+
+  /** Of the Leases with audit heads. */
+  get headsNamespace(): string {
+    return this.#pods?.installation.namespace ?? STATE_NAMESPACE;
   }
 
   get clusterId(): string {
@@ -370,7 +381,7 @@ export class TestConnector {
       BYOC_CLUSTER_ID: this.clusterId,
       PATH: `${dirname(this.services.temporal.bin)}:/usr/bin:/bin`,
       HOME: this.#folder,
-      ...this.#pods?.settings,
+      BYOC_STATE_NAMESPACE: this.stateNamespace,
       ...more,
     };
     return new Promise((resolve) => {

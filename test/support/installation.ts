@@ -29,6 +29,10 @@ export interface InstallationOptions {
 
 /** The chart, installed in the stack's API server with what a customer brings along, in namespaces of its own. */
 export interface Installation {
+  /** Name of the release. */
+  readonly name: string;
+  /** Where it is installed. */
+  readonly namespace: string;
   readonly stateNamespace: string;
   readonly roles: readonly Role[];
   /** The authority of the certificate of port 8005, PEM. */
@@ -43,9 +47,6 @@ export interface Installation {
   remove(): Promise<void>;
 }
 
-const RELEASE = 'byoc';
-const POLICY = `${RELEASE}-connector-policy`;
-
 /**
  * Installs the chart as docs/install.md does: nothing but its defaults, and the values that say where things are. The
  * namespace of the release enforces pod security *restricted*.
@@ -53,7 +54,8 @@ const POLICY = `${RELEASE}-connector-policy`;
 export async function install(services: Services, options: InstallationOptions): Promise<Installation> {
   const { controlPlane } = options;
   const id = ulid().toLowerCase();
-  const [namespace, stateNamespace] = [`byoc-${id}`, `byoc-state-${id}`];
+  // Its name is that of its objects too: it says what the chart is called, and is short enough to be left as it is.
+  const [name, namespace, stateNamespace] = [`connector-${id}`, `byoc-${id}`, `byoc-state-${id}`];
   const roles: Role[] = ['execution', ...(controlPlane ? (['registration'] as const) : [])];
   const authority = await createAuthority();
   const enforced = { 'pod-security.kubernetes.io/enforce': 'restricted' };
@@ -73,28 +75,38 @@ export async function install(services: Services, options: InstallationOptions):
     });
     if (code !== 0) throw new Error(`helm ${args.join(' ')}: ${stderr}`);
   };
-  await release('install', RELEASE, CHART);
+  await release('install', name, CHART);
 
   return {
-    stateNamespace,
+    ...{ name, namespace, stateNamespace },
     roles,
     agentCa: authority.ca,
     async container(role, index, folder) {
-      const labels = `app.kubernetes.io/instance=${RELEASE},app.kubernetes.io/component=${role}`;
-      const name = await until(`pod ${index} of ${role} to be scheduled`, async () => {
+      const labels = `app.kubernetes.io/instance=${name},app.kubernetes.io/component=${role}`;
+      const pod = await until(`pod ${index} of ${role} to be scheduled`, async () => {
         const pods = await callKubernetes(services, 'get', 'pods', '-n', namespace, '-l', labels, '-o', 'json');
         const placed = podsSchema.parse(JSON.parse(pods)).items.filter(({ spec }) => spec.nodeName !== undefined);
         return placed.toSorted((a, b) => (a.spec.nodeName ?? '').localeCompare(b.spec.nodeName ?? ''))[index]?.metadata
           .name;
       });
-      return containerOf(services, { namespace, name }, folder);
+      return containerOf(services, { namespace, name: pod }, folder);
     },
     async setPolicy(yaml) {
       const patch = JSON.stringify({ data: { 'policy.yaml': yaml } });
-      await callKubernetes(services, 'patch', 'configmap', POLICY, '-n', namespace, '--type=merge', '-p', patch);
+      await callKubernetes(
+        services,
+        'patch',
+        'configmap',
+        `${name}-policy`,
+        '-n',
+        namespace,
+        '--type=merge',
+        '-p',
+        patch,
+      );
     },
     async remove() {
-      const { code, stderr } = await helm(['uninstall', RELEASE, '--namespace', namespace, '--no-hooks'], {
+      const { code, stderr } = await helm(['uninstall', name, '--namespace', namespace, '--no-hooks'], {
         env: { KUBECONFIG: services.kubernetes.kubeconfig },
       });
       if (code !== 0) throw new Error(`helm uninstall: ${stderr}`);

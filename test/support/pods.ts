@@ -23,13 +23,13 @@ const ON_ONE_MACHINE = { BYOC_AGENT_PORT: '0', BYOC_AGENT_HOST: '127.0.0.1' };
 
 /** The chart's pods as processes of this machine: their variables, files and accounts are those of pods in the API server. */
 export class Pods {
-  readonly #installation: Installation;
+  readonly installation: Installation;
   readonly #options: PodsOptions;
   /** Whose name was asked for first has the first pod. */
   readonly #writers: string[] = [];
 
   private constructor(installation: Installation, options: PodsOptions) {
-    this.#installation = installation;
+    this.installation = installation;
     this.#options = options;
   }
 
@@ -45,22 +45,13 @@ export class Pods {
     return new Pods(installation, options);
   }
 
-  /** What `byoc` needs to find the connector's own state. */
-  get settings(): Record<string, string> {
-    return { BYOC_STATE_NAMESPACE: this.#installation.stateNamespace };
-  }
-
-  get agentCa(): string {
-    return this.#installation.agentCa;
-  }
-
   /** Where a role's process of a writer runs, with all of its settings. */
   async prepare(role: Role, writer: string, env: Readonly<Record<string, string>> = {}): Promise<PreparedConnector> {
     if (!this.#writers.includes(writer)) this.#writers.push(writer);
     const { prepared } = this.#options;
     const folder = join(prepared.folder, 'pods', `${role}-${writer}`);
     const index = role === 'execution' ? this.#writers.indexOf(writer) : 0;
-    const container = await this.#installation.container(role, index, folder);
+    const container = await this.installation.container(role, index, folder);
     const settings = onThisMachine(container);
     return {
       ...prepared,
@@ -71,6 +62,7 @@ export class Pods {
         ...settings,
         NODE_ENV: 'production', // as the image has it
         BYOC_ROLES: role,
+        BYOC_WRITER: role === 'execution' ? writer : role,
         ...ON_ONE_MACHINE,
         ...this.#options.env,
         ...env,
@@ -80,16 +72,16 @@ export class Pods {
 
   /** The same for each role. */
   prepareAll(writer: string, env: Readonly<Record<string, string>>): Promise<PreparedConnector[]> {
-    return Promise.all(this.#installation.roles.map((role) => this.prepare(role, writer, env)));
+    return Promise.all(this.installation.roles.map((role) => this.prepare(role, writer, env)));
   }
 
   /** Changes the ConfigMap that pods mount; a kubelet would bring the file up to date within a minute or two. */
   setPolicy(yaml: string): Promise<void> {
-    return this.#installation.setPolicy(yaml);
+    return this.installation.setPolicy(yaml);
   }
 
   async remove(): Promise<void> {
-    await this.#installation.remove();
+    await this.installation.remove();
   }
 }
 

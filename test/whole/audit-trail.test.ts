@@ -76,7 +76,9 @@ describe('the audit trail of a worker', () => {
 
   it('has its public key told apart from one that somebody put beside it, and shown where a Lease holds none', async () => {
     const name = `byoc-audit-${connector.clusterId}.worker-0`;
-    const found = JSON.parse(await connector.kubectl('get', 'lease', '-n', 'byoc-system', name, '-o', 'json')) as {
+    const found = JSON.parse(
+      await connector.kubectl('get', 'lease', '-n', connector.headsNamespace, name, '-o', 'json'),
+    ) as {
       metadata: { labels: object; annotations: object };
       spec: object;
     };
@@ -103,7 +105,7 @@ describe('the audit trail of a worker', () => {
       expect(stderr).toContain(`The Lease ${name}-empty holds no head`);
       expect(stderr).toMatch(new RegExp(`not signed with one key but with 2[^]*${theirs.keyId}  ${name}-theirs`));
     } finally {
-      await connector.kubectl('delete', 'lease', '-n', 'byoc-system', `${name}-theirs`, `${name}-empty`);
+      await connector.kubectl('delete', 'lease', '-n', connector.headsNamespace, `${name}-theirs`, `${name}-empty`);
     }
   });
 
@@ -187,7 +189,13 @@ describe('the audit trail of a worker', () => {
   it('does not begin a chain once more that the bucket has, when the cluster and the disk forgot it', async () => {
     await connector.stopWorker();
     await rm(connector.prepared.auditDir, { recursive: true });
-    await connector.kubectl('delete', 'lease', '-n', 'byoc-system', `byoc-audit-${connector.clusterId}.worker-0`);
+    await connector.kubectl(
+      'delete',
+      'lease',
+      '-n',
+      connector.headsNamespace,
+      `byoc-audit-${connector.clusterId}.worker-0`,
+    );
     await connector.startWorker();
     const begun = await until('another chain to begin', async () =>
       (await connector.audit()).find(({ type }) => type === 'audit.chain-begun'),
@@ -208,7 +216,7 @@ describe('the audit trail of a worker', () => {
       await other.stopWorker();
       const annotation = `neuralops.io/audit-head=${JSON.stringify(head)}`;
       const lease = `byoc-audit-${connector.clusterId}.worker-0`;
-      await connector.kubectl('annotate', 'lease', '-n', 'byoc-system', lease, '--overwrite', annotation);
+      await connector.kubectl('annotate', 'lease', '-n', connector.headsNamespace, lease, '--overwrite', annotation);
     } finally {
       await other.stop();
     }

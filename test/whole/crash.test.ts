@@ -91,7 +91,7 @@ describe('a worker that is killed by SIGKILL', () => {
     const claiming = await connector.submit({ steps: [applyStep(configMap('claiming', connector.namespace, {}))] });
     const claim = `wpk-${claiming.wpkId.toLowerCase()}`;
     await until('the claim', () =>
-      connector.kubectl('get', 'configmap', claim, '-n', 'byoc-system', '--ignore-not-found'),
+      connector.kubectl('get', 'configmap', claim, '-n', connector.stateNamespace, '--ignore-not-found'),
     );
     await connector.killWorker();
     await network.letAnswersThrough();

@@ -61,7 +61,15 @@ const never = (timeoutSeconds: number): Step => {
 };
 const patchFreeze = (data: object) =>
   connector.kubectl(
-    ...['patch', 'configmap', `byoc-freeze-${connector.clusterId}`, '-n', 'byoc-system', '--type=merge', '-p'],
+    ...[
+      'patch',
+      'configmap',
+      `byoc-freeze-${connector.clusterId}`,
+      '-n',
+      connector.stateNamespace,
+      '--type=merge',
+      '-p',
+    ],
     JSON.stringify({ data }),
   );
 const typesOf = async (workflowId: string) => (await connector.audit({ workflowId })).map(({ type }) => type);
@@ -105,7 +113,15 @@ async function deployed(name: string): Promise<void> {
 async function untilNothingIsLocked(): Promise<void> {
   const table = `byoc-locks-${connector.clusterId}`;
   await until('the locks to be free', async () => {
-    const data = await connector.kubectl('get', 'configmap', table, '-n', 'byoc-system', '-o', 'jsonpath={.data}');
+    const data = await connector.kubectl(
+      'get',
+      'configmap',
+      table,
+      '-n',
+      connector.stateNamespace,
+      '-o',
+      'jsonpath={.data}',
+    );
     return data === '' || data === '{}';
   });
 }
@@ -157,7 +173,7 @@ describe('a package that is to be undone when it fails', () => {
     const claim = `wpk-${one.wpkId.toLowerCase()}`;
     await until('it to have failed', async () => {
       const ended = await connector.kubectl(
-        ...['get', 'configmap', claim, '-n', 'byoc-system', '-o', 'jsonpath={.data.ended}'],
+        ...['get', 'configmap', claim, '-n', connector.stateNamespace, '-o', 'jsonpath={.data.ended}'],
       );
       return ended === 'failed:NOT_READY';
     });

@@ -57,7 +57,7 @@ function failing(name: string, timeoutSeconds = 1): Step[] {
 
 async function secretsKept(wpkId: string): Promise<string> {
   const label = `neuralops.io/about=undo-${wpkId.toLowerCase()}`;
-  return connector.kubectl('get', 'secrets', '-n', 'byoc-system', '-l', label, '-o', 'name');
+  return connector.kubectl('get', 'secrets', '-n', connector.stateNamespace, '-l', label, '-o', 'name');
 }
 
 describe('a package that fails in its fifth step', () => {

@@ -126,7 +126,15 @@ describe('when a cluster is stopped in the middle of a package', () => {
     await expectNoMoreWrites(one.label);
     await network.letAnswersThrough();
     const claim = await connector.kubectl(
-      ...['get', 'configmap', `wpk-${one.wpkId.toLowerCase()}`, '-n', 'byoc-system', '-o', 'jsonpath={.data.ended}'],
+      ...[
+        'get',
+        'configmap',
+        `wpk-${one.wpkId.toLowerCase()}`,
+        '-n',
+        connector.stateNamespace,
+        '-o',
+        'jsonpath={.data.ended}',
+      ],
     );
     expect(claim).toBe('stopped');
   }, 120_000);
