@@ -8,7 +8,7 @@ import { ConnectorClient } from '../../client/connector-client.ts';
 import type { PackageView } from '../../client/package-view.ts';
 import type { PayloadKeys } from '../../client/cli/payload-keys.ts';
 import { openPayloadKeys } from '../../client/cli/payload-keys.ts';
-import { prepareConnector, startWorker } from '../../dev/connector.ts';
+import { DEV_APPROVER, prepareConnector, startWorker } from '../../dev/connector.ts';
 import { environmentOf } from '../../dev/environment.ts';
 import type { PreparedConnector } from '../../dev/connector.ts';
 import type { Program } from '../../dev/process.ts';
@@ -23,7 +23,7 @@ import { buildWpk, sign } from './packages.ts';
 import type { WpkOptions } from './packages.ts';
 import { callKubernetes } from './kubernetes-admin.ts';
 import { Pods, signedOnly } from './pods.ts';
-import { sharedServices } from './stack.ts';
+import { sharedServices, TEST_CLOTHES } from './stack.ts';
 import type { SlowNetwork } from './slow-network.ts';
 import { until } from './until.ts';
 import { callVault } from './vault.ts';
@@ -60,11 +60,11 @@ export interface TestConnectorOptions {
 /**
  * `production`: the chart is installed in the stack's API server, each role is a process with the variables, the files and
  * the account of a pod that it makes there, payloads are encrypted, and votes count where they are signed. `development`:
- * one process, as `byoc dev up` has it. What BYOC_TEST_CLOTHES says where it is left out.
+ * one process, as `byoc dev up` has it. What test/run.ts says for the layer where it is left out.
  */
 export type Clothes = 'production' | 'development';
 
-export const CLOTHES: Clothes = process.env['BYOC_TEST_CLOTHES'] === 'production' ? 'production' : 'development';
+export const CLOTHES: Clothes = process.env[TEST_CLOTHES] === 'production' ? 'production' : 'development';
 
 /** A worker gives what it does 20 s to end. */
 const DRAINED_WITHIN_MS = 30_000;
@@ -355,6 +355,11 @@ export class TestConnector {
     return this.run(process.execPath, [BYOC, ...args]);
   }
 
+  /** Has a package rolled back with the development approver's signature. */
+  rollback(wpkId: string): Promise<CommandResult> {
+    return this.byoc('rollback', wpkId, '--as', DEV_APPROVER.identity, '--key', this.prepared.approverKeyPath);
+  }
+
   /** The same with other settings. */
   byocWith(env: Record<string, string>, ...args: string[]): Promise<CommandResult> {
     return this.run(process.execPath, [BYOC, ...args], env);
@@ -382,6 +387,7 @@ export class TestConnector {
       PATH: `${dirname(this.services.temporal.bin)}:/usr/bin:/bin`,
       HOME: this.#folder,
       BYOC_STATE_NAMESPACE: this.stateNamespace,
+      BYOC_HEADS_NAMESPACE: this.headsNamespace,
       ...more,
     };
     return new Promise((resolve) => {

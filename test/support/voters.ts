@@ -4,16 +4,18 @@ import { generateKeyPair } from '../../client/sign.ts';
 import type { Signer } from '../../client/signer.ts';
 import { localSigner, readPrivateKey } from '../../client/signer/local-key.ts';
 import type { VotedPlan } from '../../client/vote.ts';
-import { signApproval, signRejection } from '../../client/vote.ts';
+import { signApproval, signRejection, signRollback } from '../../client/vote.ts';
 import type { PreparedConnector } from '../../dev/connector.ts';
 import { DEV_APPROVER, trustApprover } from '../../dev/connector.ts';
 import type { Services } from '../../dev/stack.ts';
 import type { Approve, Reject } from '../../domain/approvals.ts';
 import type { Digest } from '../../domain/digest.ts';
-import type { PackageStatus } from '../../domain/status.ts';
+import type { PackageStatus, RollbackOutcome, RollbackRequest } from '../../domain/status.ts';
 
 /** Who votes in tests beside the development approver. */
 const OTHERS = ['alice@example.com', 'carol@example.com', 'Erin@example.com'] as const;
+
+type RollbackOptions = Parameters<ConnectorClient['rollback']>[2];
 
 export type Voters = ReadonlyMap<string, Signer>;
 
@@ -52,6 +54,18 @@ export class SigningClient extends ConnectorClient {
   override async reject(wpkId: string, vote: Reject): Promise<PackageStatus> {
     const { signer, about } = await this.votes(wpkId, vote);
     return super.reject(wpkId, signer && about ? await signRejection(about, { ...vote, signer }) : vote);
+  }
+
+  override async rollback(
+    wpkId: string,
+    request: RollbackRequest,
+    ...more: [RollbackOptions?]
+  ): Promise<RollbackOutcome> {
+    const { by: approver, statement } = request;
+    const { signer, about } = await this.votes(wpkId, { approver, statement, reason: '' });
+    const signed =
+      signer && about ? { by: approver, statement: await signRollback(about, { approver, signer }) } : request;
+    return super.rollback(wpkId, signed, ...more);
   }
 
   /** The argument of the signal `approve`. */

@@ -18,7 +18,7 @@ describe('the review calendar', () => {
     connector = await TestConnector.start();
     const audit = `s3://${connector.services.s3.bucket}/byoc/${connector.clusterId}`;
     terminal = await Terminal.open(connector, {
-      ...{ CLUSTER: connector.clusterId, NS: connector.namespace, STATE: connector.stateNamespace, AUDIT: audit },
+      ...{ CLUSTER: connector.clusterId, NS: connector.headsNamespace, STATE: connector.stateNamespace, AUDIT: audit },
       ...{ POLICY: 'policy.yaml', MONTH: '31d', QUARTER: '92d' },
     });
     await copyFile(connector.prepared.policyPath, join(terminal.folder, 'policy.yaml'));

@@ -101,6 +101,7 @@ describe('a secret that comes in', () => {
       await authority.issue('outside'),
     );
     connector = await TestConnector.start({
+      clothes: 'development', // where nothing is encrypted, nothing hides behind that
       files: {
         'jwks.json': await issuer.jwks(),
         'outside.pem': authority.ca,

@@ -139,7 +139,7 @@ describe('a rollback that somebody has asked for', () => {
     expect(await rollback).toMatchObject({ outcome: 'stopped', report: { complete: false } });
     await network.letAnswersThrough();
     expect((await connector.byoc('show', wpkId)).stdout).toContain('rollback stopped before its end');
-    const again = await connector.byoc('rollback', wpkId);
+    const again = await connector.rollback(wpkId);
     expect({ code: again.code, left: await written(name) }).toEqual({ code: 0, left: 0 });
     expect((await connector.byoc('show', wpkId)).stdout).toContain('rolled back');
     await untilNothingIsLocked();
@@ -152,11 +152,11 @@ describe('a rollback that somebody has asked for', () => {
     expect(await rollback).toMatchObject({ outcome: 'stopped' });
     await expectNoMoreUndone(name);
     await network.letAnswersThrough();
-    expect(await connector.byoc('rollback', wpkId)).toMatchObject({
+    expect(await connector.rollback(wpkId)).toMatchObject({
       ...{ code: 1, stderr: expect.stringMatching(/ROLLBACK_REFUSED.*It is frozen since .*byoc resume/) },
     });
     await connector.byoc('resume', '--reason', 'test');
-    expect(await connector.byoc('rollback', wpkId)).toMatchObject({ code: 0 });
+    expect(await connector.rollback(wpkId)).toMatchObject({ code: 0 });
     expect(await written(name)).toBe(0);
   }, 90_000);
 });
@@ -272,7 +272,7 @@ describe('a package that is stopped while the worker that was at it is gone', ()
           ...{ phase: 'stopped', error: { code: 'WORKER_UNAVAILABLE' } },
         });
         expect(await typesOf(one.workflowId)).toContain('package.stopped');
-        expect(await connector.byoc('rollback', one.wpkId)).toMatchObject({ code: 0 });
+        expect(await connector.rollback(one.wpkId)).toMatchObject({ code: 0 });
         expect(await connector.dataOf(name)).toBeUndefined();
       } finally {
         await second.stop();
@@ -286,7 +286,7 @@ describe('a package that is stopped while the worker that was at it is gone', ()
 
 describe('what was kept for undoing a package', () => {
   it('is removed where the package has no claim any more, and stays where it may be undone', async () => {
-    const secrets = createStateSecrets(api);
+    const secrets = createStateSecrets(api, connector.stateNamespace);
     const failed = await connector.submitAndPlan({ steps: [applyStep(configMap(anotherName(), ns, {})), never(1)] });
     await approve(failed);
     expect(await connector.client.result(failed.wpkId)).toMatchObject({ phase: 'failed' });
@@ -295,7 +295,7 @@ describe('what was kept for undoing a package', () => {
     await connector.client.client.schedule.getHandle(scheduleIdOf(connector.clusterId, 'reconcile')).trigger();
     await until('it to be removed', async () => (await secrets.list(orphan)).size === 0);
     expect((await secrets.list(subjectOf(failed.wpkId))).size).toBeGreaterThan(0);
-    expect(await connector.byoc('rollback', failed.wpkId)).toMatchObject({ code: 0 });
+    expect(await connector.rollback(failed.wpkId)).toMatchObject({ code: 0 });
     expect((await secrets.list(subjectOf(failed.wpkId))).size).toBe(0);
   }, 90_000);
 });
