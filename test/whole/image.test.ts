@@ -88,7 +88,7 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
       authority = await createAuthority();
       const { cert, key } = await authority.issue('agent');
       ({ port } = await freePorts(['port']));
-      connector = await TestConnector.start();
+      connector = await TestConnector.start({ clothes: 'development' }); // in the chart's, the image is in install.test.ts
       await connector.stopWorker();
       const settings = { ...connector.prepared.env };
       delete settings['BYOC_WORKFLOW_BUNDLE']; // the image has its own

@@ -22,6 +22,7 @@ describe('the link to the control plane', () => {
   beforeAll(async () => {
     stack = await ownStack(['temporal', 'vault', 's3', 'kubernetes', 'controlPlane']);
     connector = await TestConnector.start({
+      clothes: 'development', // all roles in one process; a process for each is in roles.test.ts
       services: stack,
       linked: true,
       env: { BYOC_LABELS: 'team=shop,stage=test', BYOC_CONTROL_PLANE_LOST_SECONDS: '1' },
