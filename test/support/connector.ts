@@ -447,6 +447,7 @@ const BYOC = join(import.meta.dirname, '../../client/cli/main.ts');
 
 function jsonLines(text: string): Record<string, unknown>[] {
   return text
+    .slice(0, text.lastIndexOf('\n') + 1) // without a line that is still being written
     .split('\n')
     .filter((line) => line.startsWith('{'))
     .map((line) => JSON.parse(line) as Record<string, unknown>);

@@ -135,7 +135,7 @@ describe('the audit trail of a worker', () => {
       ...['package.verified', 'package.planned', 'package.approved', 'package.succeeded'],
     ]);
     const table = await connector.byoc('audit', 'search', auditDir, '--actor', 'bob@example.com');
-    expect(table.stdout).toMatch(/TIME +TYPE[^]*vote\.recorded +succeeded +bob@example\.com \(asserted\)/);
+    expect(table.stdout).toMatch(/TIME +TYPE[^]*vote\.recorded +succeeded +bob@example\.com \((asserted|verified)\)/);
     expect((await connector.byoc('audit', 'tail', '-n', '3', auditDir)).stdout.trim().split('\n')).toHaveLength(4);
 
     const exported = await connector.save('export.jsonl', (await connector.byoc('audit', 'export', auditDir)).stdout);

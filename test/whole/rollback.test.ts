@@ -104,7 +104,7 @@ describe('a package that fails in its fifth step', () => {
     expect(await stateOf(api, ns)).toEqual(before);
     expect(await secretsKept(one.wpkId)).toBe('');
     expect(await auditOf(`rollback/${connector.clusterId}/${one.wpkId}`)).toEqual(['rollback.finished']);
-    const said = /rolled back by \S+ \(asserted\) at \d{4}-\S+Z: \d+ undone, 0 left/;
+    const said = /rolled back by bob@example\.com at \d{4}-\S+Z: \d+ undone, 0 left/;
     expect((await connector.byoc('show', one.wpkId)).stdout).toMatch(said);
     expect((await connector.byoc('list')).stdout).toMatch(said);
     expect((await connector.byoc('watch', one.wpkId)).stderr).toMatch(said);
