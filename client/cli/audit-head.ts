@@ -52,7 +52,10 @@ async function readLeases({ cluster, context }: Flags): Promise<HeadLease[]> {
   } finally {
     await api.close();
   }
-  throw new ConnectorError('OBJECT_MISSING', `No writer of ${cluster} has published a head in the namespace ${namespace}. A chart's are in that of its release: set BYOC_HEADS_NAMESPACE.`);
+  throw new ConnectorError(
+    'OBJECT_MISSING',
+    `No writer of ${cluster} has published a head in the namespace ${namespace}. A chart's are in that of its release: set BYOC_HEADS_NAMESPACE.`,
+  );
 }
 
 /** A head whose signature its own Lease's key does not bear out is shown to nobody as one. */
