@@ -122,7 +122,7 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
         { type: 'ip', value: ADDRESS },
       ] as const;
       const { cert, key } = await authority.issue('agent', { names });
-      connector = await TestConnector.start();
+      connector = await TestConnector.start({ clothes: 'development' }); // in the chart's, the image is in install.test.ts
       await connector.stopWorker();
       const settings = { ...connector.prepared.env };
       delete settings['BYOC_WORKFLOW_BUNDLE']; // the image has its own
@@ -200,7 +200,7 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
       await dispatcher.close();
       expect(statusCode).toBe(200);
       const { wpkId, workflowId, planDigest } = await connector.submitAndPlan();
-      await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+      await connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
       const { phase } = await connector.untilView(wpkId, ({ phase }) => ENDS.includes(phase));
       expect(phase).toBe('succeeded');
     });
