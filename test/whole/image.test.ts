@@ -5,22 +5,19 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Agent, request } from 'undici';
 import { createAuthority } from '../../dev/authority.ts';
 import type { Authority } from '../../dev/authority.ts';
-import { buildIntoFolder } from '../../dev/image/folder-build.ts';
 import type { FolderImage } from '../../dev/image/folder-build.ts';
 import { launchImage } from '../../dev/image/run.ts';
 import { canIsolate } from '../../dev/image/sandbox.ts';
 import { Program } from '../../dev/process.ts';
 import { freePorts } from '../../dev/ports.ts';
-import { devSettings } from '../../dev/settings.ts';
 import { TestConnector } from '../support/connector.ts';
+import { BUILD_TIMEOUT_MS, EPOCH, folderImage } from '../support/folder-image.ts';
 import { runTool } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 
 // R22: what the image holds and how it runs, without a container engine: the steps of the Containerfile are carried out into a
 // folder, and its entry point is started there. For the base images stand this machine's C library and Node.js.
 
-const BUILD_TIMEOUT_MS = 600_000;
-const EPOCH = 1_790_000_000;
 const ENDS = ['succeeded', 'failed', 'denied', 'rejected', 'expired', 'stopped', 'rolled-back'];
 
 // Mounts and another user are root's to make.
@@ -33,9 +30,7 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'byoc-image-'));
-    const { cacheDir } = devSettings(process.env);
-    const args = { VERSION: '0.1.0', REVISION: 'f00d', SOURCE_DATE_EPOCH: String(EPOCH) };
-    image = await buildIntoFolder({ folder: join(folder, 'stages'), args, cacheDir });
+    image = await folderImage();
   }, BUILD_TIMEOUT_MS);
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
