@@ -42,6 +42,7 @@ describe('somebody who polls the queue of the connector with code of their own',
   beforeAll(async () => {
     const authorities = await Authorities.create();
     connector = await TestConnector.start({
+      clothes: 'development', // where a stranger can read and write all that Temporal holds
       env: { BYOC_TRUSTED_ROOT: 'trusted-root.json' },
       files: { 'trusted-root.json': authorities.trustedRoot() },
     });
