@@ -174,11 +174,12 @@ describe('the incident runbook', () => {
   it('begins anew with another identity, and is frozen still', async () => {
     await writeFile(join(terminal.folder, 'new-signing-key.pub'), news.signing.publicKeyPem);
     await writeFile(join(terminal.folder, 'new-approver.pub'), news.approver.publicKeyPem);
-    await connector.stopWorker();
     const [prepare, redeploy, upload, look] = blocks.filter(({ heading, isRun }) => heading === '6 Redeploy' && isRun);
     if (!prepare || !redeploy || !upload || !look) throw new Error('the page has four blocks there');
+    const drained = connector.stopWorker(); // as the upgrade's new pods let their kubelet do
     await terminal.followOne(prepare);
     const made = await terminal.followOne(redeploy);
+    await drained;
     for (const name of ['execution', 'apply', 'registration']) {
       expect(made).toContain(`serviceaccount/${connector.installation.name}-${name}`);
     }

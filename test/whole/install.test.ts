@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +21,8 @@ import { callVault } from '../support/vault.ts';
 
 // R22, R27: docs/install.md, followed as its reader would: each block of it as it stands there, one after the other, in one shell.
 // API server, admission, controllers, Temporal, Vault and S3 are real, and so is what runs in the pods: the image's entry point, with
-// the variables, files and account of a pod that the DaemonSet has made. Nobody enforces a NetworkPolicy here.
+// the variables, files and account of a pod that the DaemonSet has made. Nobody enforces a NetworkPolicy here, and pods have this
+// machine's network: one of them runs, and has port 8005.
 
 const NAMESPACE = 'byoc';
 const EXECUTION = 'app.kubernetes.io/instance=byoc,app.kubernetes.io/component=execution';
@@ -28,17 +30,18 @@ const IMAGE = 'registry.example.com/neuralops/byoc-connector:0.1.0';
 const TIMEOUT_MS = 120_000;
 const PASSWORDS = { release: 'of the release', carol: "Carol's own", dave: "Dave's" } as const;
 
-// Mounts and another user are root's to make.
-const isolated = canIsolate();
+// Mounts and another user are root's to make; script(1) makes the terminal.
+const isolated = canIsolate() && existsSync('/usr/bin/script');
 const described = isolated ? describe : describe.skip;
 
-described(`docs/install.md${isolated ? '' : ' (skipped: needs root, unshare and setpriv)'}`, () => {
+described(`docs/install.md${isolated ? '' : ' (skipped: needs root, unshare, setpriv and script)'}`, () => {
   let stack: Stack;
   let folder: string;
   let node: ImageNode;
   let shell: Shell;
   let page: string;
   let before: readonly string[];
+  const followed = new Set<number>();
   const home = () => join(folder, 'home');
   /** The reader's folder, in which keys and values are. */
   const own = (name = '') => join(home(), 'byoc-prod-eu-1', name);
@@ -133,6 +136,7 @@ described(`docs/install.md${isolated ? '' : ' (skipped: needs root, unshare and 
     const blocks = commandBlocks(page).filter((one) => one.heading === heading && one.isRun);
     const wanted = block === undefined ? blocks : blocks.slice(block, block + 1);
     if (wanted.length === 0) throw new Error(`There is no command under "${heading}".`);
+    for (const { line } of wanted) followed.add(line);
     const text = here(wanted.map((one) => one.text).join('\n'));
     return shell.type(text, answers);
   }
@@ -297,6 +301,10 @@ described(`docs/install.md${isolated ? '' : ' (skipped: needs root, unshare and 
     },
     TIMEOUT_MS,
   );
+
+  it('has no other commands', () => {
+    expect(commandBlocks(page).filter(({ line, isRun }) => isRun && !followed.has(line))).toEqual([]);
+  });
 
   /** The DaemonSet has another pod on the node: the old container ends, a new one starts; resolves to the policy in it. */
   async function replaced(): Promise<string> {
