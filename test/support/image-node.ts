@@ -18,8 +18,10 @@ export interface ImageNodeOptions {
   readonly image: FolderImage;
   /** Where volumes and logs are. */
   readonly folder: string;
-  /** Names that the cluster's DNS would answer; all are this machine. */
+  /** Names that the cluster's DNS would answer; all are the pod that runs. */
   readonly names: readonly string[];
+  /** Of the pod, 127.x.y.z: a network plugin would give it one, and so port 8005 is its own. */
+  readonly address: string;
 }
 
 const READY_WITHIN_MS = 60_000;
@@ -37,7 +39,8 @@ const podsSchema = z.object({
 
 /**
  * A node as far as its kubelet goes: it starts the containers of pods that the real scheduler has put there, from the image,
- * with exactly what the API server says of the pod. What a network plugin does is missing: all have this machine's network.
+ * with exactly what the API server says of the pod. What a network plugin does is missing: each has this machine's network, and
+ * so is told the address that it listens on.
  */
 export class ImageNode {
   readonly #options: ImageNodeOptions;
@@ -53,7 +56,7 @@ export class ImageNode {
   static async open(options: ImageNodeOptions): Promise<ImageNode> {
     const node = new ImageNode(options);
     await mkdir(options.folder, { recursive: true });
-    await writeFile(node.#hosts, ['localhost', ...options.names].map((name) => `127.0.0.1 ${name}\n`).join(''));
+    await writeFile(node.#hosts, `127.0.0.1 localhost\n${options.address} ${options.names.join(' ')}\n`);
     const wait = `while [ ! -e '${node.#entered}' ]; do sleep 0.2; done`;
     await writeFile(node.exec, `#!/bin/sh\n${wait}\n. '${node.#entered}'\n`, { mode: 0o755 });
     return node;
@@ -71,8 +74,10 @@ export class ImageNode {
   }
 
   /** What a pod's container is started with. */
-  container(pod: PodName): Promise<Container> {
-    return containerOf(this.#options.services, pod, join(this.#options.folder, pod.name));
+  async container(pod: PodName): Promise<Container> {
+    const { services, folder, address } = this.#options;
+    const container = await containerOf(services, pod, join(folder, pod.name));
+    return { ...container, env: { ...container.env, BYOC_AGENT_HOST: address } };
   }
 
   /** Starts the container of a pod; resolves when the worker in it is ready. */

@@ -21,14 +21,17 @@ import { callVault } from '../support/vault.ts';
 
 // R22, R27: docs/install.md, followed as its reader would: each block of it as it stands there, one after the other, in one shell.
 // API server, admission, controllers, Temporal, Vault and S3 are real, and so is what runs in the pods: the image's entry point, with
-// the variables, files and account of a pod that the DaemonSet has made. Nobody enforces a NetworkPolicy here, and pods have this
-// machine's network: one of them runs, and has port 8005.
+// the variables, files and account of a pod that the DaemonSet has made, of which one is run. There is no network plugin: nobody
+// enforces a NetworkPolicy, and a pod is told on which address of this machine it listens.
 
 const NAMESPACE = 'byoc';
 const EXECUTION = 'app.kubernetes.io/instance=byoc,app.kubernetes.io/component=execution';
 const IMAGE = 'registry.example.com/neuralops/byoc-connector:0.1.0';
 const TIMEOUT_MS = 120_000;
 const PASSWORDS = { release: 'of the release', carol: "Carol's own", dave: "Dave's" } as const;
+
+/** Of the pod: another one in each run. */
+const ADDRESS = `127.9.${(process.pid >> 8) & 255}.${process.pid & 255 || 1}`;
 
 // Mounts and another user are root's to make; script(1) makes the terminal.
 const isolated = canIsolate() && existsSync('/usr/bin/script');
@@ -52,7 +55,7 @@ described(`docs/install.md${isolated ? '' : ' (skipped: needs root, unshare, set
     stack = started;
     node = await ImageNode.open({
       ...{ services: stack, image, folder: join(folder, 'node') },
-      names: ['byoc-connector-execution.byoc.svc'],
+      ...{ names: ['byoc-connector-execution.byoc.svc'], address: ADDRESS },
     });
     page = await readPage('install.md');
     await bringAlong();
@@ -230,7 +233,7 @@ described(`docs/install.md${isolated ? '' : ' (skipped: needs root, unshare, set
     });
     const ran = await node.run(await node.container({ namespace: NAMESPACE, name }));
     await callKubernetes(stack, 'delete', 'pod', name, '-n', NAMESPACE, '--now');
-    expect(ran).toMatchObject({ code: 0, stdout: expect.stringMatching(/^execution 200 /) });
+    expect(ran).toMatchObject({ code: 0, stdout: expect.stringMatching(/^byoc-connector-execution\.byoc\.svc 200 /) });
   });
 
   it(
