@@ -22,6 +22,7 @@ import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import { buildWpk, sign } from './packages.ts';
 import type { WpkOptions } from './packages.ts';
 import { callKubernetes } from './kubernetes-admin.ts';
+import type { Installation } from './installation.ts';
 import { Pods, signedOnly } from './pods.ts';
 import { sharedServices, TEST_CLOTHES } from './stack.ts';
 import type { SlowNetwork } from './slow-network.ts';
@@ -161,6 +162,12 @@ export class TestConnector {
 
   get clusterId(): string {
     return this.prepared.clusterId;
+  }
+
+  /** Where the chart is installed, in production's clothes. */
+  get installation(): Installation {
+    if (!this.#pods) throw new Error('The chart is installed in production’s clothes alone.');
+    return this.#pods.installation;
   }
 
   /** @param writer names the worker's audit chain; two that run at a time need different ones. @param env other settings */
