@@ -11,6 +11,9 @@ import { traitsOf } from './local-key.ts';
 
 const REQUEST_TIMEOUT_MS = 5_000;
 
+/** As Vault mounts the engine where nobody says otherwise. */
+export const DEFAULT_TRANSIT_MOUNT = 'transit';
+
 /** What the transit engine says of a key; other kinds of keys have no `public_key`. */
 const keySchema = z.object({
   data: z.object({
@@ -78,7 +81,7 @@ async function transitOf(env: SignerEnv): Promise<Transit> {
   }
   if (!token) throw new ConnectorError('CONFIG_INVALID', 'VAULT_TOKEN is missing.');
   const agent = new Agent({ connect: await readTls(env), keepAliveTimeout: 100 });
-  return { address, token, mount: (mount || 'transit').replace(/^\/+|\/+$/g, ''), agent };
+  return { address, token, mount: (mount || DEFAULT_TRANSIT_MOUNT).replace(/^\/+|\/+$/g, ''), agent };
 }
 
 /** Once: whoever signs is done in a moment. */
