@@ -4,10 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { readArguments } from '../../worker/arguments.ts';
+import { MAX_WAITING } from '../../worker/alerts.ts';
 import { readConfig } from '../../worker/config.ts';
 import { errorOf } from '../support/expect-code.ts';
 
-// R12, R16, R23, R29
+// R12, R16, R23, R28, R29
 
 const read = (env: NodeJS.ProcessEnv) => readConfig({ BYOC_DATA_DIR: '/data', COSIGN_KEY: 'key', ...env });
 
@@ -104,6 +105,20 @@ describe('in development', () => {
     const error = errorOf(() => read({ ...named, NODE_ENV: 'production', BYOC_CLUSTER_ID: 'c' }));
     expect(error.detail).toContain('CONTROL_PLANE_URL is missing');
     expect(error.detail).toContain('INSIGHT_URL is missing');
+  });
+});
+
+describe('what a worker keeps on its disk', () => {
+  it('is less than 100 MB in normal use: the log once it is uploaded, metrics, and alerts that wait', () => {
+    const { audit, metrics } = read({
+      ...VAULT,
+      PROM_URL: 'https://prometheus.example.com',
+      INSIGHT_URL: 'https://insight.example.com',
+    });
+    const bytesOfAlert = 4_096; // a block; what an alert may hold is half of it
+    const alerts = MAX_WAITING * bytesOfAlert;
+    expect(metrics).toBeDefined();
+    expect(audit.localBytes + (metrics?.insight.maxBytes ?? Infinity) + alerts).toBeLessThan(100_000_000);
   });
 });
 

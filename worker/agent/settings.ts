@@ -48,7 +48,8 @@ export const AGENT_SETTINGS = {
     means: 'packages that one caller may send in a minute',
   }),
   NODE_ENV: setting(z.string().optional(), {
-    means: '`production`, which the image sets, refuses plain HTTP and whatever else is for development only',
+    means:
+      '`production`, which the image sets, refuses what is for development: an agent or codec server without TLS, a process without named roles, a cluster without a name',
   }),
 };
 
