@@ -4,15 +4,13 @@ import { Agent, request } from 'undici';
 import { z } from 'zod';
 import { ConnectorError } from '../../domain/errors.ts';
 import { isPrivateAddress } from '../../domain/private-address.ts';
+import { TRANSIT_MOUNT } from '../../domain/vault-setup.ts';
 import type { TlsFiles } from '../../domain/tls-settings.ts';
 import { refuseUnverified, TLS_SETTINGS, tlsFilesOf } from '../../domain/tls-settings.ts';
 import type { Signer, SignerEnv } from '../signer.ts';
 import { traitsOf } from './local-key.ts';
 
 const REQUEST_TIMEOUT_MS = 5_000;
-
-/** As Vault mounts the engine where nobody says otherwise. */
-export const DEFAULT_TRANSIT_MOUNT = 'transit';
 
 /** What the transit engine says of a key; other kinds of keys have no `public_key`. */
 const keySchema = z.object({
@@ -81,7 +79,7 @@ async function transitOf(env: SignerEnv): Promise<Transit> {
   }
   if (!token) throw new ConnectorError('CONFIG_INVALID', 'VAULT_TOKEN is missing.');
   const agent = new Agent({ connect: await readTls(env), keepAliveTimeout: 100 });
-  return { address, token, mount: (mount || DEFAULT_TRANSIT_MOUNT).replace(/^\/+|\/+$/g, ''), agent };
+  return { address, token, mount: (mount || TRANSIT_MOUNT).replace(/^\/+|\/+$/g, ''), agent };
 }
 
 /** Once: whoever signs is done in a moment. */

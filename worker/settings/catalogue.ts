@@ -1,9 +1,9 @@
 import type { z } from 'zod';
 import { ACCOUNT_FOLDER } from '../../activities/kubernetes/pod-access.ts';
-import { DEFAULT_TRANSIT_MOUNT } from '../../client/signer/vault-transit.ts';
 import { DEFAULT_ADDRESS, DEFAULT_NAMESPACE } from '../../client/temporal-settings.ts';
 import type { TlsPart } from '../../domain/tls-settings.ts';
 import { TLS_SETTINGS } from '../../domain/tls-settings.ts';
+import { TRANSIT_MOUNT } from '../../domain/vault-setup.ts';
 import { CODEC_SETTINGS } from '../codec-server/settings.ts';
 import { VAULT_LOGINS_OF_ROLES } from '../vault-settings.ts';
 import type { SettingText } from './setting.ts';
@@ -163,7 +163,7 @@ const OF_COMMANDS: readonly SettingRow[] = [
   {
     names: ['TRANSIT_SECRET_ENGINE_PATH'],
     means: 'where the transit engine of Vault is mounted, for keys called `hashivault://NAME`',
-    default: DEFAULT_TRANSIT_MOUNT,
+    default: TRANSIT_MOUNT,
   },
   { names: ['BYOC_DEBUG'], means: 'makes `byoc` print where an error comes from' },
 ];
