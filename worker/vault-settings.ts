@@ -13,10 +13,13 @@ const text = z.string().min(1).optional();
 const login = {
   VAULT_ROLE_ID: setting(text, {
     needed: 'with Vault',
-    means: `AppRole login ([vault.md](vault.md)); this one and the three below each also with ${VAULT_LOGINS.map(suffixOf).join(', ')} behind it, for one role`,
+    means: `AppRole login ([vault.md](vault.md)); this one and the three below each also with ${VAULT_LOGINS.map((role) => `\`${suffixOf(role)}\``).join(', ')} behind it, for one role`,
   }),
-  VAULT_SECRET_ID: setting(text, { needed: 'this one or the next', means: 'its secret_id' }),
-  VAULT_SECRET_ID_FILE: setting(text, { needed: 'this one or the last', means: 'or the file that it is in' }),
+  VAULT_SECRET_ID: setting(text, { needed: 'with Vault, this one or the next', means: 'its secret_id' }),
+  VAULT_SECRET_ID_FILE: setting(text, {
+    needed: 'with Vault, this one or the one before',
+    means: 'or the file that it is in',
+  }),
   VAULT_SECRET_ID_WRAPPED_AT: setting(text, {
     means: 'path at which what the file or variable holds was wrapped',
     otherwise: 'it is the secret_id itself',
