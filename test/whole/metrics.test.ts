@@ -33,6 +33,7 @@ beforeAll(async () => {
   insight = await startServer(status(202), await authority.issue('insight'));
   const { address, ca, username, password } = stack.prometheus;
   connector = await TestConnector.start({
+    clothes: 'development', // all roles in one process; a process for each is in roles.test.ts
     files: { 'prom-ca.pem': ca, 'insight-ca.pem': authority.ca, 'metrics.yaml': METRICS },
     env: {
       PROM_URL: address,
