@@ -180,8 +180,11 @@ const OF_DEVELOPMENT: readonly SettingRow[] = [
   },
   { names: [PROGRAMS], means: 'a program of the stack that is there already' },
   {
-    names: ['BYOC_TEST_STACK', 'BYOC_VECTORS', 'BYOC_KILLS', 'BYOC_AUDIT_KILLS', 'BYOC_VAULT_SOAK_SECONDS'],
+    names: [
+      ...['BYOC_TEST_STACK', 'BYOC_TEST_CLOTHES', 'BYOC_VECTORS'],
+      ...['BYOC_KILLS', 'BYOC_AUDIT_KILLS', 'BYOC_VAULT_SOAK_SECONDS'],
+    ],
     means:
-      'for the tests: a stack that is up, the folder of vectors, how often something is killed, how long tokens are watched',
+      'for the tests: a stack that is up, whose settings the connector has, the folder of vectors, how often something is killed, how long tokens are watched',
   },
 ];
