@@ -21,18 +21,23 @@ export function registerCodecServer(program: Command): void {
     .action(async ({ port, ...options }: CodecServerOptions) => {
       const cluster = clusterOf(options);
       // Loaded here, because the other commands need none of it.
-      const [{ openCodecServer }, { readCodecServerConfig }, { createLogger }] = await Promise.all([
-        import('../../worker/codec-server/codec-server.ts'),
-        import('../../worker/codec-server/settings.ts'),
-        import('../../worker/logging.ts'),
-      ]);
+      const [{ openCodecServer }, { readCodecServerConfig }, { createLogger }, { unknownSettings }] = await Promise.all(
+        [
+          import('../../worker/codec-server/codec-server.ts'),
+          import('../../worker/codec-server/settings.ts'),
+          import('../../worker/logging.ts'),
+          import('../../worker/settings/unknown.ts'),
+        ],
+      );
       const env = {
         ...process.env,
         BYOC_CLUSTER_ID: cluster,
         ...(port !== undefined && { BYOC_CODEC_PORT: port }),
       };
+      const logger = createLogger('info', { cluster });
+      for (const says of unknownSettings(env)) logger.warn(says);
       const config = readCodecServerConfig(env);
-      const server = await openCodecServer(config, env, createLogger('info', { cluster }));
+      const server = await openCodecServer(config, env, logger);
       say(`Listening at ${server.url}; the audit log has who looks. It ends with Ctrl-C.`);
       await new Promise((resolve) => process.once('SIGTERM', resolve));
       await server.close();
