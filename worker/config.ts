@@ -138,7 +138,7 @@ function configOf(settings: Settings, given: NodeJS.ProcessEnv, simulated: boole
     },
     controlPlane,
     registrationVault: loginOf('registration'),
-    relaysAlerts: settings.BYOC_ROLES !== undefined && controlPlane === undefined,
+    relaysAlerts: settings.BYOC_ALERT_RELAY === 'on' && settings.BYOC_ROLES !== undefined && controlPlane === undefined,
     agent: agentConfigOf(settings, settings.BYOC_CLUSTER_ID, tlsFilesOf(given, 'caller-keys')),
     payloadCodec: settings.BYOC_PAYLOAD_CODEC,
     metrics,

@@ -158,6 +158,7 @@ describe('the roles of a process', () => {
   it('without registration give their alerts to one that has it', () => {
     expect(read({ ...ALL, BYOC_ROLES: 'execution' }).relaysAlerts).toBe(true);
     expect(read({ ...ALL, BYOC_ROLES: 'execution,registration' }).relaysAlerts).toBe(false);
+    expect(read({ ...ALL, BYOC_ROLES: 'execution', BYOC_ALERT_RELAY: 'off' }).relaysAlerts).toBe(false);
   });
 
   it('need a signing key only where packages are executed', () => {

@@ -139,6 +139,10 @@ const controlPlane = {
       'the [control plane](control-plane.md): https, or http on this machine. Needs Vault, with the login of the role `registration`',
     otherwise: `in development, where the role registration is named, \`${DEVELOPMENT_ADDRESSES.CONTROL_PLANE_URL}\`; else nothing is registered and nothing sent`,
   }),
+  BYOC_ALERT_RELAY: setting(z.enum(['on', 'off']).default('on'), {
+    means:
+      'whether a process without the role registration hands its alerts to one that has it; `off` where the cluster has no control plane, as the chart sets it: alerts are in the log and in the metrics then',
+  }),
   BYOC_CONTROL_PLANE_LOST_SECONDS: setting(z.coerce.number().min(1).default(90), {
     means: 'how long it may take no heartbeats before there is an alert',
   }),
