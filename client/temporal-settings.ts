@@ -1,9 +1,11 @@
 import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { ConnectorError } from '../domain/errors.ts';
 import { isLoopback } from '../domain/private-address.ts';
 import type { Environment } from '../domain/tls-settings.ts';
 import { refuseUnverified } from '../domain/tls-settings.ts';
+import { whyUnreadable } from '../domain/why-unreadable.ts';
 
 type ConnectionOptions = ReturnType<typeof loadClientConnectConfig>['connectionOptions'];
 
@@ -33,6 +35,10 @@ export interface TemporalTls {
  */
 export function readTemporalSettings(env: Environment): TemporalSettings {
   refuseUnverified(env);
+  // A default in its place would be another Temporal.
+  const { TEMPORAL_CONFIG_FILE: file } = env;
+  if (file && !existsSync(file))
+    throw new ConnectorError('CONFIG_INVALID', `TEMPORAL_CONFIG_FILE names ${file}: it does not exist.`);
   // An empty variable is how shells and charts say "not set".
   const set = Object.entries(env).filter((entry): entry is [string, string] => Boolean(entry[1]));
   const { connectionOptions, namespace } = load(Object.fromEntries(set));
@@ -66,10 +72,17 @@ function load(overrideEnvVars: Record<string, string>) {
   try {
     return loadClientConnectConfig({ overrideEnvVars });
   } catch (cause) {
+    const { path, message } = cause as NodeJS.ErrnoException; // Node's, or one of the library's
+    if (path !== undefined) throw unreadable(overrideEnvVars, path, cause);
     const text = 'The settings of Temporal (TEMPORAL_…, or its configuration file) cannot be used';
-    const why = cause instanceof Error ? cause.message : 'unknown';
-    throw new ConnectorError('CONFIG_INVALID', `${text}: ${why}.`, { cause });
+    throw new ConnectorError('CONFIG_INVALID', `${text}: ${message}.`, { cause });
   }
+}
+
+function unreadable(env: Environment, path: string, cause: unknown): ConnectorError {
+  const setting = Object.keys(env).find((name) => name.startsWith('TEMPORAL_') && env[name] === path);
+  const subject = setting ? `${setting} names ${path}` : `Temporal's configuration file names ${path}`;
+  return new ConnectorError('CONFIG_INVALID', `${subject}: ${whyUnreadable(cause)}.`, { cause });
 }
 
 /** While both files are being replaced one may be older than the other. */

@@ -21,10 +21,11 @@ export function registerCodecServer(program: Command): void {
     .action(async ({ port, ...options }: CodecServerOptions) => {
       const cluster = clusterOf(options);
       // Loaded here, because the other commands need none of it.
-      const [{ openCodecServer }, { readCodecServerConfig }, { createLogger }] = await Promise.all([
+      const [{ openCodecServer }, { readCodecServerConfig }, { createLogger }, { usableTlsFiles }] = await Promise.all([
         import('../../worker/codec-server/codec-server.ts'),
         import('../../worker/codec-server/settings.ts'),
         import('../../worker/logging.ts'),
+        import('../../activities/tls/usable-files.ts'),
       ]);
       const env = {
         ...process.env,
@@ -32,6 +33,7 @@ export function registerCodecServer(program: Command): void {
         ...(port !== undefined && { BYOC_CODEC_PORT: port }),
       };
       const config = readCodecServerConfig(env);
+      await Promise.all([usableTlsFiles(env, 'vault'), usableTlsFiles(env, 'reader-keys')]);
       const server = await openCodecServer(config, env, createLogger('info', { cluster }));
       say(`Listening at ${server.url}; the audit log has who looks. It ends with Ctrl-C.`);
       await new Promise((resolve) => process.once('SIGTERM', resolve));

@@ -6,6 +6,7 @@ import { ConnectorError } from '../../domain/errors.ts';
 import { isPrivateAddress } from '../../domain/private-address.ts';
 import type { TlsFiles } from '../../domain/tls-settings.ts';
 import { refuseUnverified, TLS_SETTINGS, tlsFilesOf } from '../../domain/tls-settings.ts';
+import { whyUnreadable } from '../../domain/why-unreadable.ts';
 import type { Signer, SignerEnv } from '../signer.ts';
 import { traitsOf } from './local-key.ts';
 
@@ -86,8 +87,8 @@ async function readTls(env: SignerEnv): Promise<Record<string, string>> {
   const files = Object.entries(tlsFilesOf(env, 'vault')) as [keyof TlsFiles, string][];
   const read = files.map(async ([which, path]) => {
     const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-      const setting = TLS_SETTINGS.vault[which];
-      throw new ConnectorError('FILE_UNREADABLE', `The file that ${setting} names cannot be read.`, { cause });
+      const text = `${TLS_SETTINGS.vault[which]} names ${path}: ${whyUnreadable(cause)}.`;
+      throw new ConnectorError('CONFIG_INVALID', text, { cause });
     });
     return [which, text] as const;
   });
