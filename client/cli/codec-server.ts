@@ -36,7 +36,21 @@ export function registerCodecServer(program: Command): void {
       await Promise.all([usableTlsFiles(env, 'vault'), usableTlsFiles(env, 'reader-keys')]);
       const server = await openCodecServer(config, env, createLogger('info', { cluster }));
       say(`Listening at ${server.url}; the audit log has who looks. It ends with Ctrl-C.`);
-      await new Promise((resolve) => process.once('SIGTERM', resolve));
+      await ended();
+      say('Closing: calls under way come to their end.');
       await server.close();
     });
+}
+
+/** Resolves when somebody wants the server to end; whoever says so twice does not want to wait. */
+function ended(): Promise<void> {
+  return new Promise((resolve) => {
+    process.removeAllListeners('SIGINT');
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.once(signal, () => {
+        process.once(signal, () => process.exit(130));
+        resolve();
+      });
+    }
+  });
 }
