@@ -1,5 +1,5 @@
 import type { VoteContext, VoteRecord } from '../../domain/approvals.ts';
-import { judgeVote, readVote, tally } from '../../domain/approvals.ts';
+import { judgeVote } from '../../domain/approvals.ts';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { EXECUTE_WPK, ROLLBACK_WPK, rollbackIdOf, workflowIdOf } from '../../domain/names.ts';
@@ -8,6 +8,8 @@ import { planDigest } from '../../domain/plan.ts';
 import { requirementFor } from '../../domain/policy.ts';
 import type { Requirement } from '../../domain/policy.ts';
 import type { EndPhase } from '../../domain/status.ts';
+import { tally } from '../../domain/tally.ts';
+import { readVote } from '../../domain/vote-message.ts';
 import type { Witness } from '../temporal/witness.ts';
 import type { AdmittedWpk } from './admission.ts';
 import type { Claim, Claims, RunRef } from './claims.ts';
