@@ -157,6 +157,7 @@ export function createActivities(deps: ActivityDeps): Activities {
         signal: Context.current().cancellationSignal,
         stopRequested,
         attempt: Context.current().info.attempt,
+        scheduledAt: Context.current().info.currentAttemptScheduledTimestampMs,
         onProgress: (now) => (progress = now),
         recordsFor: recordsFor(caller),
       });

@@ -1,10 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Agent, request } from 'undici';
+import { sha256 } from '../../client/sha256.ts';
 import { clusterAt } from '../../dev/servers/control-plane.ts';
 import type { PackageView } from '../../client/package-view.ts';
+import { digestOfSteps } from '../../domain/policy.ts';
 import { TestConnector } from '../support/connector.ts';
 import type { WpkOptions } from '../support/packages.ts';
 import { applyStep, configMap } from '../support/packages.ts';
+import { trustingPolicy } from '../support/policies.ts';
 import { shiftedClock } from '../support/shifted-clock.ts';
 import { TokenIssuer } from '../support/token-issuer.ts';
 import { until } from '../support/until.ts';
@@ -117,6 +120,18 @@ describe.each(CLOCKS)('a worker whose clock is $is', ({ byMs, misjudged }) => {
     const { wpkId } = await connector.submit({ ...wpk(), steps });
     expect(await connector.client.result(wpkId)).toMatchObject(end);
     expect(await connector.dataOf(name)).toBeUndefined();
+  });
+
+  it('executes nothing that the policy approves by itself and that has expired by any clock', async () => {
+    const name = 'unattended';
+    const steps = [applyStep(configMap(name, connector.namespace, { colour: 'red' }))];
+    const expired = { notBefore: fromNow(-2 * HOUR_MS), expiresAt: fromNow(-HOUR_MS / 2), steps };
+    const stepsDigest = digestOfSteps(sha256, connector.wpk(expired));
+    await connector.setPolicy(trustingPolicy(`autoApprove: [{ playbook: settings, stepsDigest: '${stepsDigest}' }]`));
+    const { wpkId } = await connector.submit(expired);
+    expect(await connector.client.result(wpkId)).toMatchObject({ phase: 'denied', error: { code: 'WPK_EXPIRED' } });
+    expect(await connector.dataOf(name)).toBeUndefined();
+    await connector.setPolicy(trustingPolicy());
   });
 
   it('does not take the token of a caller that is good for five minutes of another hour', async () => {
