@@ -2,7 +2,7 @@ import { createHash, createPrivateKey, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { ConnectorError } from '../domain/errors.ts';
-import { isLoopback } from '../domain/private-address.ts';
+import { isLoopback } from '../domain/encrypted-or-local.ts';
 import type { Environment } from '../domain/tls-settings.ts';
 import { refuseUnverified } from '../domain/tls-settings.ts';
 import { whyUnreadable } from '../domain/why-unreadable.ts';

@@ -10,7 +10,7 @@ import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import type { Role } from '../domain/names.ts';
 import { CLUSTER_ID, STATE_NAMESPACE } from '../domain/names.ts';
-import { isPrivateAddress } from '../domain/private-address.ts';
+import { isEncryptedOrLocal } from '../domain/encrypted-or-local.ts';
 import { SIMULATED_CLUSTER } from '../domain/simulation.ts';
 import { refuseUnverified, TLS_SETTINGS, tlsFilesOf, unverifiedBy } from '../domain/tls-settings.ts';
 import type { Environment, TlsPart } from '../domain/tls-settings.ts';
@@ -52,10 +52,10 @@ const settingsSchema = z
     /** Sigstore trusted root (JSON), against which certificates and log entries are verified. */
     BYOC_TRUSTED_ROOT: z.string().min(1).optional(),
     /** Vault's other settings are in vault-settings.ts. */
-    VAULT_ADDR: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
+    VAULT_ADDR: z.url().refine(isEncryptedOrLocal, 'must be https, except on this machine').optional(),
     /** The customer's bucket for the audit log; credentials and region are found as every AWS client finds them. */
     S3_BUCKET: z.string().min(1).optional(),
-    AWS_ENDPOINT_URL_S3: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
+    AWS_ENDPOINT_URL_S3: z.url().refine(isEncryptedOrLocal, 'must be https, except on this machine').optional(),
     AWS_REGION: z.string().min(1).default('us-east-1'),
     /** How the bucket encrypts what is written; as it is set itself where this is left out. */
     BYOC_S3_SSE: z.enum(['AES256', 'aws:kms']).optional(),
@@ -66,19 +66,19 @@ const settingsSchema = z
     BYOC_AUDIT_LOCAL_DAYS: z.coerce.number().int().min(1).default(AUDIT_RETENTION_DAYS),
     BYOC_AUDIT_LOCAL_MIB: z.coerce.number().min(0.001).default(64),
     /** The control plane; without one the cluster registers nowhere and sends nothing. */
-    CONTROL_PLANE_URL: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
+    CONTROL_PLANE_URL: z.url().refine(isEncryptedOrLocal, 'must be https, except on this machine').optional(),
     /** How long the control plane may take no heartbeats before somebody is told. */
     BYOC_CONTROL_PLANE_LOST_SECONDS: z.coerce.number().min(1).default(90),
     /** Labels of the cluster for the control plane: `team=shop,stage=prod`. */
     BYOC_LABELS: z.string().transform(parseLabels).optional(),
     /** Prometheus; with it metrics are read and sent to the Insight Engine. */
-    PROM_URL: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
+    PROM_URL: z.url().refine(isEncryptedOrLocal, 'must be https, except on this machine').optional(),
     PROM_TOKEN: z.string().min(1).optional(),
     PROM_USERNAME: z.string().min(1).optional(),
     PROM_PASSWORD: z.string().min(1).optional(),
     /** YAML file: what is asked of Prometheus, which labels are sent, how they are redacted, limits. */
     BYOC_METRICS: z.string().min(1).optional(),
-    INSIGHT_URL: z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(),
+    INSIGHT_URL: z.url().refine(isEncryptedOrLocal, 'must be https, except on this machine').optional(),
     /** How long metrics wait on the disk for the Insight Engine, and how much of it they may take. */
     BYOC_METRICS_KEEP_SECONDS: z.coerce.number().int().min(1).max(3_600).default(3_600),
     BYOC_METRICS_LOCAL_MIB: z.coerce.number().min(0.01).max(64).default(24),

@@ -1,13 +1,13 @@
 import { z } from 'zod';
 import type { VaultSettings } from '../activities/vault/vault.ts';
 import { ConnectorError } from '../domain/errors.ts';
-import { isPrivateAddress } from '../domain/private-address.ts';
+import { isEncryptedOrLocal } from '../domain/encrypted-or-local.ts';
 import { refuseUnverified, tlsFilesOf } from '../domain/tls-settings.ts';
 import type { VaultRole } from '../domain/vault-setup.ts';
 
 /** How to reach Vault, for every role. */
 const addressSchema = z.object({
-  VAULT_ADDR: z.url().refine(isPrivateAddress, 'must be https, except on this machine'),
+  VAULT_ADDR: z.url().refine(isEncryptedOrLocal, 'must be https, except on this machine'),
   VAULT_NAMESPACE: z.string().optional(),
 });
 

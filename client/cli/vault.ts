@@ -5,7 +5,7 @@ import type { SetupResult } from '../../activities/vault/setup.ts';
 import { usableTlsFiles } from '../../activities/tls/usable-files.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { CLUSTER_ID } from '../../domain/names.ts';
-import { isPrivateAddress } from '../../domain/private-address.ts';
+import { isEncryptedOrLocal } from '../../domain/encrypted-or-local.ts';
 import { refuseUnverified } from '../../domain/tls-settings.ts';
 import { ROLES, vaultNameOf, vaultSetup } from '../../domain/vault-setup.ts';
 import { setupScript } from '../../domain/vault-setup-script.ts';
@@ -55,7 +55,7 @@ function toClusterId(cluster: string | undefined): string {
 async function adminOf(env: NodeJS.ProcessEnv) {
   refuseUnverified(env);
   const { VAULT_ADDR: address, VAULT_TOKEN: token, VAULT_NAMESPACE: namespace } = env;
-  if (!address || !isPrivateAddress(address)) {
+  if (!address || !isEncryptedOrLocal(address)) {
     throw new ConnectorError('CONFIG_INVALID', 'VAULT_ADDR must be an https address, except on this machine.');
   }
   if (!token) throw new ConnectorError('CONFIG_INVALID', 'VAULT_TOKEN is missing.');

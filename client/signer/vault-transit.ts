@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { Agent, request } from 'undici';
 import { z } from 'zod';
 import { ConnectorError } from '../../domain/errors.ts';
-import { isPrivateAddress } from '../../domain/private-address.ts';
+import { isEncryptedOrLocal } from '../../domain/encrypted-or-local.ts';
 import type { TlsFiles } from '../../domain/tls-settings.ts';
 import { refuseUnverified, TLS_SETTINGS, tlsFilesOf } from '../../domain/tls-settings.ts';
 import { whyUnreadable } from '../../domain/why-unreadable.ts';
@@ -74,7 +74,7 @@ export async function openTransitKey(name: string, env: SignerEnv): Promise<Sign
 async function transitOf(env: SignerEnv): Promise<Transit> {
   const { VAULT_ADDR: address, VAULT_TOKEN: token, TRANSIT_SECRET_ENGINE_PATH: mount } = env;
   refuseUnverified(env);
-  if (!address || !isPrivateAddress(address)) {
+  if (!address || !isEncryptedOrLocal(address)) {
     throw new ConnectorError('CONFIG_INVALID', 'VAULT_ADDR must be an https address, except on this machine.');
   }
   if (!token) throw new ConnectorError('CONFIG_INVALID', 'VAULT_TOKEN is missing.');
