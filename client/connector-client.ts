@@ -50,8 +50,8 @@ export type ListedNow = Pick<PackageStatus, 'missing' | 'window'> & Work & { rea
 
 /** How a package ended that was stopped, or had ended before. */
 export interface StoppedPackage extends PackageResult {
-  /** Set where it was being rolled back. */
-  readonly rollback?: RollbackOutcome;
+  /** Set where it was being rolled back; `sealed` where how that came out is encrypted for others. */
+  readonly rollback?: RollbackOutcome | 'sealed';
 }
 
 type RollbackWorkflow = (input: { readonly signed: SignedWpk } & RollbackRequest) => Promise<RollbackOutcome>;
@@ -275,7 +275,7 @@ export class ConnectorClient {
     );
     return this.inTime(STOPPED_WITHIN_MS, 'The stop is recorded, but no worker has acknowledged it yet', async () => {
       const [result, undone] = await Promise.all([this.result(wpkId), rollback?.result().catch(unlessFailed)]);
-      return { ...result, ...(undone && !isSealed(undone) && { rollback: undone }) };
+      return { ...result, ...(undone && { rollback: isSealed(undone) ? 'sealed' : undone }) };
     });
   }
 

@@ -155,7 +155,7 @@ export async function startWorker({ env, folder }: PreparedConnector, signal?: A
     env: { PATH: '/usr/bin:/bin', HOME: folder, ...env },
     logFile: join(folder, 'worker.log'),
   });
-  const isReady = () => Promise.resolve(program.lastLines().includes('"message":"ready"'));
+  const isReady = () => Promise.resolve(program.output().includes('"message":"ready"'));
   try {
     await untilHealthy(program, isReady, { timeoutMs: START_TIMEOUT_MS, signal });
   } catch (error) {

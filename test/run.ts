@@ -8,7 +8,7 @@ import { createRequire } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startStack } from '../dev/stack.ts';
-import { SHARED_STACK } from './support/stack.ts';
+import { SHARED_STACK, TEST_CLOTHES } from './support/stack.ts';
 
 interface JestResults {
   readonly numPassedTests: number;
@@ -78,6 +78,7 @@ async function runJest(layer: string): Promise<void> {
       ...process.env,
       NODE_OPTIONS: '--experimental-vm-modules --disable-warning=ExperimentalWarning',
       [SHARED_STACK]: join(folder, 'stack'),
+      [TEST_CLOTHES]: process.env[TEST_CLOTHES] ?? (layer === 'whole' ? 'production' : 'development'),
     },
   });
   const stop = () => runner.kill('SIGTERM');

@@ -45,13 +45,17 @@ export function registerAuditHead(audit: Command): void {
 async function readLeases({ cluster, context }: Flags): Promise<HeadLease[]> {
   if (!cluster) throw new ConnectorError('USAGE', 'Say which cluster: --cluster ID, or BYOC_CLUSTER_ID.');
   const api = createKubeApi(await kubeConfigOf(context, process.env));
+  const namespace = headsNamespace();
   try {
-    const leases = await createHeadLeases(api, headsNamespace()).list(cluster);
+    const leases = await createHeadLeases(api, namespace).list(cluster);
     if (leases.length > 0) return leases;
   } finally {
     await api.close();
   }
-  throw new ConnectorError('OBJECT_MISSING', `No writer of ${cluster} has published a head.`);
+  throw new ConnectorError(
+    'OBJECT_MISSING',
+    `No writer of ${cluster} has published a head in the namespace ${namespace}. A chart's are in that of its release: set BYOC_HEADS_NAMESPACE.`,
+  );
 }
 
 /** A head whose signature its own Lease's key does not bear out is shown to nobody as one. */

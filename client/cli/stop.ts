@@ -96,7 +96,11 @@ function stopRequestOf({ as: by, reason }: StopOptions): StopRequest {
 /** What one half of the stop came to; the halves need different things and do not wait for each other. */
 type Half<T> = { readonly done: T } | { readonly failed: ConnectorError };
 
-function rollbackSentence({ outcome, report }: RollbackOutcome): string {
+function rollbackSentence(rollback: RollbackOutcome | 'sealed'): string {
+  // A stop asks no Vault for keys: it must do its work where there is none.
+  if (rollback === 'sealed')
+    return 'Its rollback was told to halt, and has ended; byoc show says how, with a login for the payload keys.';
+  const { outcome, report } = rollback;
   if (outcome === 'stopped') return 'Its rollback halts where it is; byoc rollback goes on with it.';
   return `Its rollback had just ended${report.complete ? '' : ', and not as a whole'}.`;
 }

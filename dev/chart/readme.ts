@@ -14,7 +14,7 @@ helm test byoc --namespace byoc
 
 The least that \`my-values.yaml\` says is in [ci/minimal-values.yaml](ci/minimal-values.yaml), everything at once in
 [ci/full-values.yaml](ci/full-values.yaml). What is missing or does not go together is told before anything is made; a value
-that is misspelt is an error.
+that is misspelt is an error, and so is \`null\`, but for user and group of the pods: what is to have its default is left out.
 
 ## What it makes
 

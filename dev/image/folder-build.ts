@@ -24,6 +24,8 @@ export interface FolderImage {
 export interface FolderBuildOptions {
   /** Where the stages are made, a folder each. */
   readonly folder: string;
+  /** The checkout that is built; this one where it is left out. */
+  readonly project?: string;
   /** Build arguments, as an engine takes them. */
   readonly args: Readonly<Record<string, string>>;
   /** Where the result of `npm ci` is kept, which takes longest, for the next build of the same lock file. */
@@ -48,9 +50,9 @@ interface StageState {
  * comes from this machine: the system's programs and libraries, npm, and the Node.js that runs this.
  */
 export async function buildIntoFolder(options: FolderBuildOptions): Promise<FolderImage> {
-  const { folder, args, onStep = () => undefined } = options;
-  const file = parseContainerfile(await readFile(join(PROJECT, 'Containerfile'), 'utf8'));
-  const context = await contextOf(PROJECT);
+  const { folder, project = PROJECT, args, onStep = () => undefined } = options;
+  const file = parseContainerfile(await readFile(join(project, 'Containerfile'), 'utf8'));
+  const context = await contextOf(project);
   const roots = new Map<string, string>();
   let last: StageState | undefined;
   for (const stage of file.stages) {
@@ -61,7 +63,7 @@ export async function buildIntoFolder(options: FolderBuildOptions): Promise<Fold
     last = begin(root, stage);
     for (const instruction of stage.instructions) {
       onStep(`${stage.name}: ${describe(instruction)}`);
-      await carryOut(instruction, last, { context, roots, given: args, cacheDir: options.cacheDir });
+      await carryOut(instruction, last, { project, context, roots, given: args, cacheDir: options.cacheDir });
       last.key = digest(last.key, JSON.stringify(instruction));
     }
   }
@@ -76,6 +78,7 @@ function begin(root: string, { base }: Stage): StageState {
 }
 
 interface Surroundings {
+  readonly project: string;
   readonly context: readonly string[];
   readonly roots: ReadonlyMap<string, string>;
   readonly given: Readonly<Record<string, string>>;
@@ -116,24 +119,27 @@ async function carryOut(instruction: Instruction, state: StageState, around: Sur
 async function copy(
   { from, sources, to }: Extract<Instruction, { kind: 'copy' }>,
   state: StageState,
-  { context, roots }: Surroundings,
+  { project, context, roots }: Surroundings,
 ): Promise<void> {
   const target = join(state.root, posix.resolve(state.cwd, to));
   if (from !== undefined) {
     const root = roots.get(from);
     if (root === undefined) throw new Error(`There is no stage ${from} to copy from.`);
-    for (const source of sources) {
-      await mkdir(target, { recursive: true });
-      await cp(join(root, source), target, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
-    }
+    for (const source of sources) await copyFolder(join(root, source), target);
     return;
   }
   const wanted = context.filter((path) => sources.includes('.') || sources.includes(path));
   for (const path of wanted) {
     await mkdir(dirname(join(target, path)), { recursive: true });
-    await cp(join(PROJECT, path), join(target, path));
-    state.key = digest(state.key, path, await readFile(join(PROJECT, path)));
+    await cp(join(project, path), join(target, path));
+    state.key = digest(state.key, path, await readFile(join(project, path)));
   }
+}
+
+/** What is in a folder, with modes and times, those of folders and links too, as an engine copies between stages. */
+async function copyFolder(from: string, to: string): Promise<void> {
+  await mkdir(to, { recursive: true });
+  await run('cp', ['-a', `${from}/.`, to], { env: process.env });
 }
 
 /** Of what a step that failed printed. */
@@ -146,13 +152,8 @@ async function runStep(command: string, state: StageState, cacheDir: string): Pr
   const isInstall = command.startsWith('npm ci ');
   const kept = join(cacheDir, 'image-layers', digest(state.key, command).slice(0, 32));
   const folder = join(state.root, state.cwd);
-  if (isInstall && existsSync(kept)) {
-    await run('cp', ['-a', `${kept}/.`, folder], { env: process.env });
-    return;
-  }
-  const npm = dirname(
-    dirname(realpathSync(execFileSync('/bin/sh', ['-c', 'command -v npm'], { encoding: 'utf8' }).trim())),
-  );
+  if (isInstall && existsSync(kept)) return copyFolder(kept, folder);
+  const npm = npmFolder();
   await mkdir(join(state.root, TOOLS, 'bin'), { recursive: true });
   await mkdir(join(state.root, 'tmp'), { recursive: true });
   const link = join(state.root, TOOLS, 'bin', 'npm');
@@ -183,6 +184,15 @@ async function runStep(command: string, state: StageState, cacheDir: string): Pr
   if (isInstall) await keep(folder, kept);
 }
 
+function npmFolder(): string {
+  try {
+    const program = execFileSync('/bin/sh', ['-c', 'command -v npm'], { encoding: 'utf8' }).trim();
+    return dirname(dirname(realpathSync(program)));
+  } catch (cause) {
+    throw new Error('npm is not on the PATH.', { cause });
+  }
+}
+
 const same = (path: string): Bind => ({ from: path, to: path });
 
 function registrySettings(): { readonly env: Record<string, string>; readonly binds: readonly Bind[] } {
@@ -208,7 +218,7 @@ function registrySettings(): { readonly env: Record<string, string>; readonly bi
 async function keep(folder: string, kept: string): Promise<void> {
   await mkdir(dirname(kept), { recursive: true });
   const fresh = await mkdtemp(`${kept}.new-`);
-  await run('cp', ['-a', `${folder}/.`, fresh], { env: process.env });
+  await copyFolder(folder, fresh);
   for (const old of await readdir(dirname(kept))) {
     if (join(dirname(kept), old) !== fresh) await rm(join(dirname(kept), old), { recursive: true, force: true });
   }

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseAllDocuments, stringify } from 'yaml';
+import { parseAllDocuments } from 'yaml';
 import { CHART } from '../../dev/chart/values.ts';
 import type { Ran } from './tools.ts';
 import { runTool, tool } from './tools.ts';
@@ -31,7 +31,7 @@ export async function helm(args: readonly string[], { values, env = {} }: HelmOp
   const homes = { HELM_CACHE_HOME: home, HELM_CONFIG_HOME: home, HELM_DATA_HOME: home };
   try {
     const more = values === undefined ? [] : ['--values', join(home, 'values.yaml')];
-    if (values !== undefined) await writeFile(join(home, 'values.yaml'), stringify(values));
+    if (values !== undefined) await writeFile(join(home, 'values.yaml'), JSON.stringify(values)); // which no version of YAML takes for something else
     return await runTool(await tool('helm'), [...args, ...more], { ...homes, ...env });
   } finally {
     await rm(home, { recursive: true, force: true });
@@ -43,9 +43,13 @@ interface HelmOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** What the chart makes of a set of values, with some changed, in the release `byoc` in the namespace `byoc`. */
-export async function render(name: (typeof VALUES)[number], values: unknown = {}): Promise<readonly Manifest[]> {
-  const args = ['template', 'byoc', CHART, '--namespace', 'byoc', '--values', valuesFile(name)];
+/** What the chart makes of a set of values, with some changed. */
+export async function render(
+  name: (typeof VALUES)[number],
+  values: unknown = {},
+  { release = 'byoc', namespace = 'byoc' }: { readonly release?: string; readonly namespace?: string } = {},
+): Promise<readonly Manifest[]> {
+  const args = ['template', release, CHART, '--namespace', namespace, '--values', valuesFile(name)];
   const { code, stdout, stderr } = await helm(args, { values });
   if (code !== 0) throw new Error(stderr);
   return parseAllDocuments(stdout).flatMap((document) =>

@@ -8,20 +8,26 @@ import { ConnectorClient } from '../../client/connector-client.ts';
 import type { PackageView } from '../../client/package-view.ts';
 import type { PayloadKeys } from '../../client/cli/payload-keys.ts';
 import { openPayloadKeys } from '../../client/cli/payload-keys.ts';
-import { prepareConnector, startWorker } from '../../dev/connector.ts';
+import { DEV_APPROVER, prepareConnector, startWorker } from '../../dev/connector.ts';
 import { environmentOf } from '../../dev/environment.ts';
 import type { PreparedConnector } from '../../dev/connector.ts';
 import type { Program } from '../../dev/process.ts';
 import type { Services } from '../../dev/stack.ts';
 import type { AuditEntry } from '../../domain/audit.ts';
 import { ConnectorError } from '../../domain/errors.ts';
+import { STATE_NAMESPACE } from '../../domain/names.ts';
 import type { PackageStatus } from '../../domain/status.ts';
+import type { Approve } from '../../domain/approvals.ts';
 import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import { buildWpk, sign } from './packages.ts';
 import type { WpkOptions } from './packages.ts';
-import { sharedServices } from './stack.ts';
+import { callKubernetes } from './kubernetes-admin.ts';
+import { Pods, signedOnly } from './pods.ts';
+import { sharedServices, TEST_CLOTHES } from './stack.ts';
+import type { SlowNetwork } from './slow-network.ts';
 import { until } from './until.ts';
 import { callVault } from './vault.ts';
+import { SigningClient, trustedVoters } from './voters.ts';
 import { workflowBundle } from './workflow-bundle.ts';
 
 /** How a command ended and what it said. */
@@ -38,13 +44,27 @@ export interface TestConnectorOptions {
   readonly linked?: boolean;
   /** The policy file as YAML; the development policy where it is left out. */
   readonly policy?: string;
+  /** The way from the worker to the API server, where it is not straight. */
+  readonly through?: SlowNetwork;
   /** More or other settings of the worker. */
   readonly env?: Record<string, string>;
   /** Files in the connector's folder by name; a setting that is such a name is replaced by its path. */
   readonly files?: Record<string, string>;
-  /** Whether payloads are encrypted; the client has the keys then. */
+  /** Whether payloads are encrypted; the client has the keys then. As the clothes have it where it is left out. */
   readonly encrypted?: boolean;
+  readonly clothes?: Clothes;
+  /** More values of the chart, in production's clothes. */
+  readonly values?: Readonly<Record<string, unknown>>;
 }
+
+/**
+ * `production`: the chart is installed in the stack's API server, each role is a process with the variables, the files and
+ * the account of a pod that it makes there, payloads are encrypted, and votes count where they are signed. `development`:
+ * one process, as `byoc dev up` has it. What test/run.ts says for the layer where it is left out.
+ */
+export type Clothes = 'production' | 'development';
+
+export const CLOTHES: Clothes = process.env[TEST_CLOTHES] === 'production' ? 'production' : 'development';
 
 /** A worker gives what it does 20 s to end. */
 const DRAINED_WITHIN_MS = 30_000;
@@ -64,17 +84,17 @@ export class TestConnector {
   readonly client: ConnectorClient;
   /** The namespace in the cluster that packages built by this connector touch. */
   readonly namespace: string;
-  #worker: Program | undefined;
-
+  readonly #folder: string;
+  readonly #pods: Pods | undefined;
   readonly #keys: PayloadKeys | undefined;
+  /** What runs, or ran last; execution is the first. */
+  #processes: readonly PreparedConnector[] = [];
+  #workers: readonly Program[] = [];
 
-  private constructor(
-    services: Services,
-    prepared: PreparedConnector,
-    client: ConnectorClient,
-    keys: PayloadKeys | undefined,
-  ) {
+  private constructor({ services, prepared, folder, client, keys, pods }: Parts) {
+    this.#folder = folder;
     this.#keys = keys;
+    this.#pods = pods;
     this.services = services;
     this.prepared = prepared;
     this.client = client;
@@ -84,33 +104,56 @@ export class TestConnector {
   /** Prepares everything and starts the worker. Stop it in `afterAll`. */
   static async start({
     services,
-    linked,
+    linked = false,
     policy,
+    through,
     env,
     files = {},
-    encrypted = false,
+    clothes = CLOTHES,
+    encrypted = clothes === 'production',
+    values,
   }: TestConnectorOptions = {}): Promise<TestConnector> {
     const stack = services ?? (await sharedServices());
     const folder = await mkdtemp(join(tmpdir(), 'byoc-connector-'));
     const clusterId = `test-${ulid().toLowerCase()}`;
-    const prepared = await prepareConnector({
-      services: stack,
-      folder,
-      clusterId,
-      ...(linked && { controlPlane: stack.controlPlane }),
-      ...(policy !== undefined && { policy }),
-      env: {
-        BYOC_WORKFLOW_BUNDLE: await workflowBundle({ encrypted }),
-        ...(encrypted && ENCRYPTED),
-        ...withPaths(env, folder, files),
-      },
-    });
+    const controlPlane = linked ? { controlPlane: stack.controlPlane } : {};
+    const own = {
+      BYOC_WORKFLOW_BUNDLE: await workflowBundle({ encrypted }),
+      ...through?.settings(clothes === 'production'),
+      ...withPaths(env, folder, files),
+    };
+    const [developed] = await Promise.all([
+      prepareConnector({
+        ...{ services: stack, folder, clusterId },
+        ...controlPlane,
+        ...(policy !== undefined && { policy }),
+        env: { ...(encrypted && ENCRYPTED), ...own },
+      }),
+      callKubernetes(stack, 'create', 'namespace', clusterId),
+    ]);
     for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
+    const more = { ...controlPlane, ...(values && { values }) };
+    const pods =
+      clothes === 'production'
+        ? await Pods.install(stack, { prepared: developed, policy, env: own, ...more })
+        : undefined;
+    const prepared = (await pods?.prepare('execution', FIRST_WRITER)) ?? developed;
     const keys = openPayloadKeys(clusterId, { ...environmentOf(stack), ...(encrypted && ENCRYPTED) });
-    const client = await ConnectorClient.connect(clusterId, environmentOf(stack), keys?.converterFor);
-    const connector = new TestConnector(stack, prepared, client, keys);
-    await Promise.all([connector.kubectl('create', 'namespace', connector.namespace), connector.startWorker()]);
+    const connected = await ConnectorClient.connect(clusterId, environmentOf(stack), keys?.converterFor);
+    const client = pods ? new SigningClient(connected, await trustedVoters(stack, developed)) : connected;
+    const connector = new TestConnector({ services: stack, prepared, folder, client, keys, pods });
+    await connector.startWorker();
     return connector;
+  }
+
+  /** Of claims, locks, the freeze, audit heads and keys. */
+  get stateNamespace(): string {
+    return this.#pods?.installation.stateNamespace ?? STATE_NAMESPACE;
+  }
+
+  /** Of the Leases with audit heads. */
+  get headsNamespace(): string {
+    return this.#pods?.installation.namespace ?? STATE_NAMESPACE;
   }
 
   get clusterId(): string {
@@ -118,10 +161,16 @@ export class TestConnector {
   }
 
   /** @param writer names the worker's audit chain; two that run at a time need different ones. @param env other settings */
-  async startWorker(writer = 'worker-0', env: Record<string, string> = {}): Promise<void> {
-    // The log is one over all starts; what makes this one ready must not be an older line.
-    await rm(this.logFile, { force: true });
-    this.#worker = await startWorker({ ...this.prepared, env: { ...this.prepared.env, ...env, BYOC_WRITER: writer } });
+  async startWorker(writer = FIRST_WRITER, env: Record<string, string> = {}): Promise<void> {
+    const developed = { ...this.prepared, env: { ...this.prepared.env, ...env, BYOC_WRITER: writer } };
+    this.#processes = (await this.#pods?.prepareAll(writer, env)) ?? [developed];
+    this.#workers = await Promise.all(
+      this.#processes.map(async (one) => {
+        // The log is one over all starts; what makes this one ready must not be an older line.
+        await rm(logFileOf(one), { force: true });
+        return startWorker(one);
+      }),
+    );
   }
 
   /** What a control plane has: Temporal, and no key. */
@@ -131,15 +180,13 @@ export class TestConnector {
 
   /** Ends the worker at once, as a node that dies does. */
   async killWorker(): Promise<void> {
-    await this.#worker?.kill();
+    await Promise.all(this.#workers.map((worker) => worker.kill()));
   }
 
   /** Asks the worker to end, as a rollout does, and waits until it has drained. */
   async stopWorker(): Promise<void> {
-    const worker = this.#worker;
-    if (worker?.pid === undefined) return;
-    process.kill(worker.pid, 'SIGTERM');
-    await until('the worker to end', () => !worker.running, DRAINED_WITHIN_MS);
+    this.signalWorker('SIGTERM');
+    await until('the worker to end', () => !this.#workers.some(({ running }) => running), DRAINED_WITHIN_MS);
   }
 
   /** Lets the worker stand still, as a machine does that is suspended. */
@@ -153,14 +200,16 @@ export class TestConnector {
 
   /** Of the process of the worker that runs. */
   get workerPid(): number {
-    const pid = this.#worker?.running ? this.#worker.pid : undefined;
+    const [worker] = this.#workers;
+    const pid = worker?.running ? worker.pid : undefined;
     if (pid === undefined) throw new Error('the worker does not run');
     return pid;
   }
 
   /** What the worker that runs, or ran last, has logged. */
   async log(): Promise<Record<string, unknown>[]> {
-    return jsonLines(await readFile(this.logFile, 'utf8'));
+    const texts = await Promise.all(this.#processes.map((one) => readFile(logFileOf(one), 'utf8')));
+    return texts.flatMap(jsonLines);
   }
 
   /** A good package for this cluster and its namespace. */
@@ -190,11 +239,15 @@ export class TestConnector {
     });
   }
 
-  async untilWaiting(submitted: SubmittedPackage): Promise<WaitingPackage> {
-    const planDigest = await until(`${submitted.wpkId} to wait for approval`, async () => {
-      const { phase, planDigest } = await this.client.get(submitted.wpkId);
-      return phase === 'awaiting-approval' ? planDigest : undefined;
-    });
+  /** @param timeoutMs longer where workers are killed meanwhile */
+  async untilWaiting(submitted: SubmittedPackage, timeoutMs?: number): Promise<WaitingPackage> {
+    const { client } = this;
+    const isWaiting = ({ phase }: PackageStatus) => phase === 'awaiting-approval';
+    const { planDigest } = await this.untilStatus('the plan', submitted, isWaiting, timeoutMs);
+    if (planDigest === undefined) throw new Error(`${submitted.wpkId} waits without a plan`);
+    if (client instanceof SigningClient) {
+      await untilAnswered('the plan again', () => client.rememberPlan(submitted.wpkId), timeoutMs);
+    }
     return { ...submitted, planDigest };
   }
 
@@ -219,18 +272,13 @@ export class TestConnector {
     what: string,
     { wpkId }: SubmittedPackage,
     test: (status: PackageStatus) => boolean,
-    timeoutMs: number,
+    timeoutMs?: number,
   ): Promise<PackageStatus> {
-    return until(
+    return untilAnswered(
       `${what} of ${wpkId}`,
       async () => {
-        try {
-          const status = await this.client.get(wpkId);
-          return test(status) && status;
-        } catch (error) {
-          if (error instanceof ConnectorError && error.traits.retryable) return undefined;
-          throw error;
-        }
+        const status = await this.client.get(wpkId);
+        return test(status) && status;
       },
       timeoutMs,
     );
@@ -241,8 +289,17 @@ export class TestConnector {
     await this.client.client.workflow.getHandle(workflowId).signal(name, argument);
   }
 
+  /** Votes as the Temporal UI and the `temporal` command do, and waits for no answer; signed where no other vote counts. */
+  async signalApproval(workflowId: string, vote: Approve): Promise<void> {
+    const { client } = this;
+    const argument = client instanceof SigningClient ? await client.signedApproval(wpkIdOf(workflowId), vote) : vote;
+    await this.signal(workflowId, 'approve', argument);
+  }
+
   async setPolicy(yaml: string): Promise<void> {
-    await writeFile(this.prepared.policyPath, yaml);
+    const policy = this.#pods ? signedOnly(yaml) : yaml;
+    await this.#pods?.setPolicy(policy);
+    await writeFile(this.prepared.policyPath, policy);
   }
 
   /** Writes what the cluster's entry in the stack's Vault says, such as `signing-keys/development`. */
@@ -253,7 +310,7 @@ export class TestConnector {
   /** All audit entries in the order of the log, or those of one run. */
   async audit({ workflowId }: { workflowId?: string } = {}): Promise<AuditEntry[]> {
     const files: string[] = [];
-    for await (const file of glob(join(this.prepared.auditDir, '*', '*.jsonl'))) files.push(file);
+    for await (const file of glob(join(this.#folder, AUDIT_LOGS))) files.push(file);
     const texts = await Promise.all(files.sort().map((file) => readFile(file, 'utf8')));
     const entries = texts.flatMap(jsonLines).map(({ entry }) => entry as AuditEntry); // as the log's own tests check
     return workflowId === undefined ? entries : entries.filter((entry) => entry.workflowId === workflowId);
@@ -266,7 +323,7 @@ export class TestConnector {
 
   /** Keeps a file in the connector's folder; resolves to its path. */
   async save(name: string, content: string | Uint8Array): Promise<string> {
-    const file = join(this.prepared.folder, name);
+    const file = join(this.#folder, name);
     await writeFile(file, content);
     return file;
   }
@@ -298,6 +355,11 @@ export class TestConnector {
     return this.run(process.execPath, [BYOC, ...args]);
   }
 
+  /** Has a package rolled back with the development approver's signature. */
+  rollback(wpkId: string): Promise<CommandResult> {
+    return this.byoc('rollback', wpkId, '--as', DEV_APPROVER.identity, '--key', this.prepared.approverKeyPath);
+  }
+
   /** The same with other settings. */
   byocWith(env: Record<string, string>, ...args: string[]): Promise<CommandResult> {
     return this.run(process.execPath, [BYOC, ...args], env);
@@ -305,19 +367,16 @@ export class TestConnector {
 
   /** Stops the worker and removes what the connector made. */
   async stop(): Promise<void> {
-    await this.#worker?.stop();
+    await Promise.all(this.#workers.map((worker) => worker.stop()));
     await this.client.close();
     await this.#keys?.close();
-    await this.kubectl('delete', 'namespace', this.namespace, '--wait=false').catch(() => undefined); // it may be down
-    await rm(this.prepared.folder, { recursive: true, force: true });
+    await this.#pods?.remove().catch(() => undefined); // the API server may be down
+    await this.kubectl('delete', 'namespace', this.namespace, '--wait=false').catch(() => undefined);
+    await rm(this.#folder, { recursive: true, force: true });
   }
 
   private signalWorker(signal: NodeJS.Signals): void {
-    if (this.#worker?.pid !== undefined) process.kill(this.#worker.pid, signal);
-  }
-
-  private get logFile(): string {
-    return join(this.prepared.folder, 'worker.log');
+    for (const { running, pid } of this.#workers) if (running && pid !== undefined) process.kill(pid, signal);
   }
 
   private run(command: string, args: readonly string[], more: Record<string, string> = {}): Promise<CommandResult> {
@@ -326,7 +385,9 @@ export class TestConnector {
       BYOC_PAYLOAD_CODEC: this.prepared.env['BYOC_PAYLOAD_CODEC'] ?? 'off',
       BYOC_CLUSTER_ID: this.clusterId,
       PATH: `${dirname(this.services.temporal.bin)}:/usr/bin:/bin`,
-      HOME: this.prepared.folder,
+      HOME: this.#folder,
+      BYOC_STATE_NAMESPACE: this.stateNamespace,
+      BYOC_HEADS_NAMESPACE: this.headsNamespace,
       ...more,
     };
     return new Promise((resolve) => {
@@ -344,12 +405,49 @@ function withPaths(env: Record<string, string> = {}, folder: string, files: Reco
   return Object.fromEntries(entries) as Record<string, string>; // as it was given
 }
 
+/** What a connector is made of. */
+interface Parts {
+  readonly services: Services;
+  readonly prepared: PreparedConnector;
+  readonly folder: string;
+  readonly client: ConnectorClient;
+  readonly keys: PayloadKeys | undefined;
+  readonly pods: Pods | undefined;
+}
+
+/** As `until`, where it may be that nobody answers for a while. */
+function untilAnswered<T>(what: string, ask: () => Promise<T | undefined | false>, timeoutMs?: number): Promise<T> {
+  const answer = async () => {
+    try {
+      return await ask();
+    } catch (error) {
+      if (error instanceof ConnectorError && error.traits.retryable) return undefined;
+      throw error;
+    }
+  };
+  return until(what, answer, timeoutMs);
+}
+
+function wpkIdOf(workflowId: string): string {
+  return workflowId.slice(workflowId.lastIndexOf('/') + 1);
+}
+
+const FIRST_WRITER = 'worker-0';
+
+/** Of one process, or of a pod for each writer and role. */
+const AUDIT_LOGS = '{,pods/*/}data/audit/*/*.jsonl';
+
+function logFileOf({ folder }: PreparedConnector): string {
+  return join(folder, 'worker.log');
+}
+
 const ENCRYPTED = { BYOC_PAYLOAD_CODEC: 'vault' } as const;
 
 const BYOC = join(import.meta.dirname, '../../client/cli/main.ts');
 
 function jsonLines(text: string): Record<string, unknown>[] {
   return text
+    .slice(0, text.lastIndexOf('\n') + 1) // without a line that is still being written
     .split('\n')
     .filter((line) => line.startsWith('{'))
     .map((line) => JSON.parse(line) as Record<string, unknown>);

@@ -15,9 +15,11 @@ export class SlowNetwork {
   readonly #folder: string;
   readonly #program: Program;
   readonly #api: string;
+  readonly #port: number;
 
-  private constructor(folder: string, program: Program, api: string) {
+  private constructor(folder: string, program: Program, api: string, port: number) {
     this.#folder = folder;
+    this.#port = port;
     this.#program = program;
     this.#api = api;
     this.kubeconfig = join(folder, 'kubeconfig');
@@ -40,7 +42,7 @@ export class SlowNetwork {
     });
     const api = `http://127.0.0.1:${control}`;
     await untilHealthy(program, async () => (await fetch(`${api}/version`)).ok, { timeoutMs: 10_000 });
-    const network = new SlowNetwork(folder, program, api);
+    const network = new SlowNetwork(folder, program, api, proxy);
     await network.#send('POST', '/proxies', {
       name: 'api',
       listen: `127.0.0.1:${proxy}`,
@@ -50,6 +52,11 @@ export class SlowNetwork {
     const text = await readFile(kubeconfig, 'utf8');
     await writeFile(network.kubeconfig, text.replace(server, `https://127.0.0.1:${proxy}`), { mode: 0o600 });
     return network;
+  }
+
+  /** The settings of a worker that goes this way, as a pod or from outside. */
+  settings(isPod: boolean): Record<string, string> {
+    return isPod ? { KUBERNETES_SERVICE_PORT: String(this.#port) } : { KUBECONFIG: this.kubeconfig };
   }
 
   /** From now on each answer arrives late; requests arrive at once. */

@@ -9,6 +9,9 @@ import { readState } from '../../dev/state.ts';
 /** Names the state folder of the stack that test/run.ts started for the whole run. */
 export const SHARED_STACK = 'BYOC_TEST_STACK';
 
+/** Says what the connectors of a layer wear, where a test does not say it (`test/support/connector.ts`). */
+export const TEST_CLOTHES = 'BYOC_TEST_CLOTHES';
+
 /** The state folder of the shared stack; gone when the run ends. */
 export function sharedFolder(): string {
   const folder = process.env[SHARED_STACK];

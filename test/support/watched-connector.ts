@@ -37,6 +37,7 @@ export class WatchedConnector {
   static async start(stack: Stack, { env, files, ...more }: TestConnectorOptions = {}): Promise<WatchedConnector> {
     const issuer = await TokenIssuer.create();
     const connector = await TestConnector.start({
+      clothes: 'development', // all roles in one process; a process for each is in roles.test.ts
       services: stack,
       linked: true,
       ...more,

@@ -34,6 +34,7 @@ describe("the agent's HTTP API over TLS", () => {
     keyServer = await KeyServer.start(await serverPair(), () => issuer.jwks());
     const { cert, key } = await serverPair();
     connector = await TestConnector.start({
+      clothes: 'development', // with certificates of the test's own
       env: {
         BYOC_AGENT_PORT: '0',
         BYOC_AGENT_HOST: '127.0.0.1',

@@ -30,6 +30,7 @@ describe("the agent's HTTP API", () => {
   beforeAll(async () => {
     issuer = await TokenIssuer.create();
     connector = await TestConnector.start({
+      clothes: 'development', // plain HTTP, so that what is sent can be sent wrongly; TLS is in agent-tls.test.ts
       env: {
         BYOC_AGENT_PORT: '0',
         BYOC_AGENT_JWT_ISSUER: issuer.issuer,

@@ -65,7 +65,7 @@ describe('an alert moves its metric, is an entry of the audit log, and reaches t
     const target = { kind: 'ConfigMap', name: 'nobody-makes-it', namespace: connector.namespace };
     const never: Step = { id: 'never', action: 'wait', target, for: 'ready', timeoutSeconds: 1 };
     const { workflowId, planDigest } = await connector.submitAndPlan({ steps: [another(), never] });
-    await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+    await connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
     const { alert } = await watched.untilAlert('package-failed', 'package.failed');
     expect(alert).toMatchObject({ severity: 'critical', code: 'NOT_READY', workflowId });
     expect(await watched.metric('byoc_packages_total{stage="failed"}')).toBe(1);
@@ -86,7 +86,7 @@ describe('an alert moves its metric, is an entry of the audit log, and reaches t
     /** What is executed has the keys asked for afresh. */
     const runOne = async () => {
       const { wpkId, workflowId, planDigest } = await connector.submitAndPlan({ steps: [another()] });
-      await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+      await connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
       expect(await connector.client.result(wpkId)).toMatchObject({ phase: 'succeeded' });
     };
     await connector.putVaultEntry('signing-keys/old', { pem });

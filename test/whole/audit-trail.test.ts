@@ -20,7 +20,7 @@ const ALERTS_WITHIN_MS = 20_000;
 /** Runs one package with a vote to its end. */
 async function runOne(connector: TestConnector): Promise<string> {
   const { workflowId, wpkId, planDigest } = await connector.submitAndPlan();
-  await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+  await connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
   expect(await connector.client.result(wpkId)).toMatchObject({ phase: 'succeeded' });
   return wpkId;
 }
@@ -76,7 +76,9 @@ describe('the audit trail of a worker', () => {
 
   it('has its public key told apart from one that somebody put beside it, and shown where a Lease holds none', async () => {
     const name = `byoc-audit-${connector.clusterId}.worker-0`;
-    const found = JSON.parse(await connector.kubectl('get', 'lease', '-n', 'byoc-system', name, '-o', 'json')) as {
+    const found = JSON.parse(
+      await connector.kubectl('get', 'lease', '-n', connector.headsNamespace, name, '-o', 'json'),
+    ) as {
       metadata: { labels: object; annotations: object };
       spec: object;
     };
@@ -103,7 +105,7 @@ describe('the audit trail of a worker', () => {
       expect(stderr).toContain(`The Lease ${name}-empty holds no head`);
       expect(stderr).toMatch(new RegExp(`not signed with one key but with 2[^]*${theirs.keyId}  ${name}-theirs`));
     } finally {
-      await connector.kubectl('delete', 'lease', '-n', 'byoc-system', `${name}-theirs`, `${name}-empty`);
+      await connector.kubectl('delete', 'lease', '-n', connector.headsNamespace, `${name}-theirs`, `${name}-empty`);
     }
   });
 
@@ -133,7 +135,7 @@ describe('the audit trail of a worker', () => {
       ...['package.verified', 'package.planned', 'package.approved', 'package.succeeded'],
     ]);
     const table = await connector.byoc('audit', 'search', auditDir, '--actor', 'bob@example.com');
-    expect(table.stdout).toMatch(/TIME +TYPE[^]*vote\.recorded +succeeded +bob@example\.com \(asserted\)/);
+    expect(table.stdout).toMatch(/TIME +TYPE[^]*vote\.recorded +succeeded +bob@example\.com \((asserted|verified)\)/);
     expect((await connector.byoc('audit', 'tail', '-n', '3', auditDir)).stdout.trim().split('\n')).toHaveLength(4);
 
     const exported = await connector.save('export.jsonl', (await connector.byoc('audit', 'export', auditDir)).stdout);
@@ -142,7 +144,7 @@ describe('the audit trail of a worker', () => {
     const report = await connector.byoc('audit', 'report', auditDir, '--key', key, '--head', heads);
     expect(report.code).toBe(0);
     expect(report.stdout).toContain('**The log verifies**');
-    expect(report.stdout).toMatch(new RegExp(`\\| ${wpkId} \\|.*bob@example.com \\\\\\(asserted\\\\\\).*succeeded`));
+    expect(report.stdout).toMatch(new RegExp(`\\| ${wpkId} \\|.*bob@example.com \\\\\\((asserted|verified)\\\\\\).*succeeded`));
 
     const readings = (await connector.audit()).filter(({ type }) => type === 'audit.read');
     const told = readings.map(({ actor, detail }) => [actor.proof, detail['command']]);
@@ -187,7 +189,13 @@ describe('the audit trail of a worker', () => {
   it('does not begin a chain once more that the bucket has, when the cluster and the disk forgot it', async () => {
     await connector.stopWorker();
     await rm(connector.prepared.auditDir, { recursive: true });
-    await connector.kubectl('delete', 'lease', '-n', 'byoc-system', `byoc-audit-${connector.clusterId}.worker-0`);
+    await connector.kubectl(
+      'delete',
+      'lease',
+      '-n',
+      connector.headsNamespace,
+      `byoc-audit-${connector.clusterId}.worker-0`,
+    );
     await connector.startWorker();
     const begun = await until('another chain to begin', async () =>
       (await connector.audit()).find(({ type }) => type === 'audit.chain-begun'),
@@ -208,7 +216,7 @@ describe('the audit trail of a worker', () => {
       await other.stopWorker();
       const annotation = `neuralops.io/audit-head=${JSON.stringify(head)}`;
       const lease = `byoc-audit-${connector.clusterId}.worker-0`;
-      await connector.kubectl('annotate', 'lease', '-n', 'byoc-system', lease, '--overwrite', annotation);
+      await connector.kubectl('annotate', 'lease', '-n', connector.headsNamespace, lease, '--overwrite', annotation);
     } finally {
       await other.stop();
     }
@@ -249,7 +257,7 @@ describe('a bucket that is away for too long', () => {
     const connector = await TestConnector.start({ env });
     try {
       const { workflowId, wpkId, planDigest } = await connector.submitAndPlan();
-      await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+      await connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
       await hasAlert(connector, 'audit-upload-late');
       const entries = await connector.audit();
       const late = entries.find(({ type }) => type === 'audit.upload-late');
@@ -291,7 +299,7 @@ describeOnSmallDisk('a disk that fills up', () => {
       const { workflowId, wpkId, planDigest } = await connector.submitAndPlan();
       const filler = join(disk.path, 'filler');
       await writeFile(filler, Buffer.alloc(6 * 1024 * 1024));
-      await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+      await connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
       await hasAlert(connector, 'audit-unavailable');
       expect(await connector.client.get(wpkId)).toMatchObject({ phase: 'executing' });
       expect(await connector.read('configmap', 'settings')).toBeUndefined();

@@ -136,7 +136,7 @@ describe('bad input', () => {
       const signed = connector.signed({ steps });
       const first = await connector.untilWaiting(await connector.client.submit(signed));
       await expect(connector.client.submit(signed)).rejects.toMatchObject({ code: 'WPK_ALREADY_USED' });
-      await connector.signal(first.workflowId, 'approve', {
+      await connector.signalApproval(first.workflowId, {
         approver: 'bob@example.com',
         planDigest: first.planDigest,
       });
@@ -215,7 +215,8 @@ describe('bad input', () => {
       const one = await connector.untilWaiting(
         JSON.parse(submitted.stdout) as { wpkId: string; workflowId: string; runId: string },
       );
-      const approve = (plan: string) => connector.byoc('approve', one.wpkId, '--as', 'bob@example.com', '--plan', plan);
+      const as = ['--as', 'bob@example.com', '--key', connector.prepared.approverKeyPath];
+      const approve = (plan: string) => connector.byoc('approve', one.wpkId, ...as, '--plan', plan);
       expect(await approve(OTHER_DIGEST)).toMatchObject({
         code: 1,
         stderr: expect.stringContaining('APPROVAL_PLAN_MISMATCH'),

@@ -18,7 +18,7 @@ describe('the review calendar', () => {
     connector = await TestConnector.start();
     const audit = `s3://${connector.services.s3.bucket}/byoc/${connector.clusterId}`;
     terminal = await Terminal.open(connector, {
-      ...{ CLUSTER: connector.clusterId, NS: connector.namespace, STATE: 'byoc-system', AUDIT: audit },
+      ...{ CLUSTER: connector.clusterId, NS: connector.headsNamespace, STATE: connector.stateNamespace, AUDIT: audit },
       ...{ POLICY: 'policy.yaml', MONTH: '31d', QUARTER: '92d' },
     });
     await copyFile(connector.prepared.policyPath, join(terminal.folder, 'policy.yaml'));
@@ -30,7 +30,7 @@ describe('the review calendar', () => {
       await writeFile(join(terminal.folder, file), stdout);
     }
     const one = await connector.submitAndPlan();
-    await connector.signal(one.workflowId, 'approve', { approver: 'bob@example.com', planDigest: one.planDigest });
+    await connector.signalApproval(one.workflowId, { approver: 'bob@example.com', planDigest: one.planDigest });
     await connector.client.result((executed = one.wpkId));
     const { schedule } = connector.client.client;
     await schedule.getHandle(scheduleIdOf(connector.clusterId, 'audit-upload', 'worker-0')).trigger();

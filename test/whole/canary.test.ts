@@ -101,6 +101,7 @@ describe('a secret that comes in', () => {
       await authority.issue('outside'),
     );
     connector = await TestConnector.start({
+      clothes: 'development', // where nothing is encrypted, nothing hides behind that
       files: {
         'jwks.json': await issuer.jwks(),
         'outside.pem': authority.ca,
@@ -219,7 +220,7 @@ describe('a secret that comes in', () => {
     // What looks like a token in a comment is one.
     const comment = canary('a comment', 'ghp_').slice(0, 40);
     canaries.add('a comment', comment);
-    await connector.signal(waiting.workflowId, 'approve', {
+    await connector.signalApproval(waiting.workflowId, {
       approver: 'bob@example.com',
       planDigest: waiting.planDigest,
       comment: `see ${comment}`,

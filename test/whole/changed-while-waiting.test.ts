@@ -18,7 +18,7 @@ describe('a package whose objects are changed while it waits for approval', () =
   afterAll(() => connector.stop());
 
   const approve = (one: WaitingPackage) =>
-    connector.signal(one.workflowId, 'approve', { approver: BOB, planDigest: one.planDigest });
+    connector.signalApproval(one.workflowId, { approver: BOB, planDigest: one.planDigest });
   const audited = async ({ workflowId }: WaitingPackage) =>
     (await connector.audit({ workflowId })).map(({ type }) => type).filter((type) => type.startsWith('package.'));
 

@@ -31,7 +31,13 @@ beforeAll(async () => {
     '-f',
     join(crds, 'prometheusrules.yaml'),
   );
-  await kubectl('wait', '--for=condition=Established', 'crd', '--all', '--timeout=30s');
+  // It fails, rather than waits, while a CRD has no conditions at all.
+  await until('the CRDs', () =>
+    kubectl('wait', '--for=condition=Established', 'crd', '--all', '--timeout=10s').then(
+      () => true,
+      () => false,
+    ),
+  );
   for (const name of ['shop', 'shop-jobs']) await kubectl('create', 'namespace', name);
   await create('Namespace', NAMESPACE, {}, { 'pod-security.kubernetes.io/enforce': 'restricted' });
   for (const name of [
@@ -244,7 +250,68 @@ describe('the chart, in a namespace that enforces pod security restricted', () =
     },
     TIMEOUT_MS,
   );
+
+  it(
+    'takes up the state that was kept, when it is installed again',
+    async () => {
+      const uid = await stateUid();
+      await run('install', 'byoc', CHART, '--values', valuesFile('minimal'), '--wait', '--timeout', '2m');
+      expect(await stateUid()).toBe(uid);
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    'changes from the DaemonSet to the StatefulSet by an upgrade, has other volumes as upgrade.md tells, and goes back by a rollback',
+    async () => {
+      const uid = await stateUid();
+      const disks = ['--set', 'execution.kind=StatefulSet,execution.persistence.whenDeleted=Delete'];
+      for (let index = 3; index < 5; index += 1) await volume(`disk-${index}`);
+      const files = ['--values', valuesFile('minimal'), '--values', await byHand()];
+      await run('upgrade', 'byoc', CHART, ...files, ...disks, '--wait', '--timeout', '2m');
+      const names = async () => (await pods()).filter(({ ready }) => ready).map(({ name }) => name);
+      await until('pods of the StatefulSet alone', async () => (await names()).sort().join() === PODS.join());
+      const larger = [...files, ...disks, '--set', 'execution.persistence.size=2Gi', '--wait', '--timeout', '2m'];
+      await expect(run('upgrade', 'byoc', CHART, ...larger)).rejects.toThrow(/updates to statefulset spec/);
+      await kubectl('delete', 'statefulset', '-n', NAMESPACE, 'byoc-connector-execution', '--cascade=orphan');
+      await run('upgrade', 'byoc', CHART, ...larger);
+      expect((await names()).sort()).toEqual(PODS);
+
+      await run('rollback', 'byoc', '1', '--wait', '--timeout', '2m');
+      await until('pods of the DaemonSet alone', async () => {
+        const now = await names();
+        return now.length === 2 && !now.some((name) => PODS.includes(name));
+      });
+      expect(await stateUid()).toBe(uid);
+    },
+    TIMEOUT_MS,
+  );
+
+  it(
+    'is beside another release in a cluster, with a name and a state of its own',
+    async () => {
+      const own = ['--set', 'clusterId=other,stateNamespace=other-system', '--wait', '--timeout', '2m'];
+      const sharing = run('install', 'other', CHART, '--values', valuesFile('minimal'));
+      await expect(sharing).rejects.toThrow(/Namespace "byoc-system".*exists and cannot be imported/s);
+      await run('install', 'other', CHART, '--values', valuesFile('minimal'), ...own);
+      await run('uninstall', 'byoc', '--wait', '--timeout', '2m');
+      expect(await kubectl('get', 'daemonset', '-n', NAMESPACE, '-o', 'name')).toBe(
+        'daemonset.apps/other-connector-execution\n',
+      );
+      await expect(kubectl('get', 'namespace', 'other-system')).resolves.toContain('Active');
+      await run('uninstall', 'other', '--wait', '--timeout', '2m');
+    },
+    TIMEOUT_MS,
+  );
 });
+
+/** Of the StatefulSet, with its default of two. */
+const PODS = ['byoc-connector-execution-0', 'byoc-connector-execution-1'];
+
+/** Another one would be another namespace of the same name. */
+function stateUid(): Promise<string> {
+  return kubectl('get', 'namespace', 'byoc-system', '-o', 'jsonpath={.metadata.uid}');
+}
 
 /** A storage class of the test's own: the embedded cluster has nobody who makes volumes. */
 async function byHand(): Promise<string> {

@@ -43,7 +43,7 @@ describe('the codec server', () => {
     folder = await mkdtemp(join(tmpdir(), 'byoc-codec-'));
     const files = { 'jwks.json': await issuer.jwks(), 'tls.crt': cert, 'tls.key': key };
     for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
-    connector = await TestConnector.start({ encrypted: true });
+    connector = await TestConnector.start({ clothes: 'development', encrypted: true });
     const env = {
       ...environmentOf(connector.services),
       BYOC_CLUSTER_ID: connector.clusterId,

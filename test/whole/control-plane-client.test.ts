@@ -27,7 +27,7 @@ describe('a control plane', () => {
   let uses = 0;
 
   beforeAll(async () => {
-    connector = await TestConnector.start();
+    connector = await TestConnector.start({ clothes: 'development' }); // a control plane has no key
   });
   afterAll(() => connector.stop());
 
@@ -125,7 +125,7 @@ describe('the settings that every Temporal client has', () => {
   let pairs: { readonly server: Certificate; readonly client: Certificate };
 
   beforeAll(async () => {
-    connector = await TestConnector.start();
+    connector = await TestConnector.start({ clothes: 'development' });
     authority = await createAuthority();
     const names = [{ type: 'ip', value: '127.0.0.1' }] as const;
     pairs = {

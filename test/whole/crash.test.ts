@@ -28,7 +28,7 @@ describe('a worker that is killed by SIGKILL', () => {
 
   beforeAll(async () => {
     network = await SlowNetwork.start((await sharedServices()).kubernetes);
-    connector = await TestConnector.start({ env: { KUBECONFIG: network.kubeconfig } });
+    connector = await TestConnector.start({ through: network });
   });
   afterAll(async () => {
     await connector.stop();
@@ -40,11 +40,10 @@ describe('a worker that is killed by SIGKILL', () => {
     await connector.startWorker();
   }
 
-  const untilWaiting = (one: SubmittedPackage) =>
-    connector.untilStatus('the plan', one, ({ phase }) => phase === 'awaiting-approval', RECOVERY_MS);
+  const untilWaiting = (one: SubmittedPackage) => connector.untilWaiting(one, RECOVERY_MS);
   async function approve(one: SubmittedPackage): Promise<void> {
     const { planDigest } = await untilWaiting(one);
-    await connector.signal(one.workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+    await connector.signalApproval(one.workflowId, { approver: 'bob@example.com', planDigest });
   }
 
   async function deploy(name: string): Promise<void> {
@@ -92,7 +91,7 @@ describe('a worker that is killed by SIGKILL', () => {
     const claiming = await connector.submit({ steps: [applyStep(configMap('claiming', connector.namespace, {}))] });
     const claim = `wpk-${claiming.wpkId.toLowerCase()}`;
     await until('the claim', () =>
-      connector.kubectl('get', 'configmap', claim, '-n', 'byoc-system', '--ignore-not-found'),
+      connector.kubectl('get', 'configmap', claim, '-n', connector.stateNamespace, '--ignore-not-found'),
     );
     await connector.killWorker();
     await network.letAnswersThrough();

@@ -31,7 +31,7 @@ async function submitAndApprove(watched: WatchedConnector) {
   const { connector } = watched;
   const name = another(watched);
   const one = await connector.submitAndPlan({ steps: [applyStep(configMap(name, connector.namespace, {}))] });
-  await connector.signal(one.workflowId, 'approve', { approver: BOB, planDigest: one.planDigest });
+  await connector.signalApproval(one.workflowId, { approver: BOB, planDigest: one.planDigest });
   return { ...one, name };
 }
 
@@ -263,7 +263,7 @@ describe('without one of its parts a connector says so, keeps what it can do, an
     const backAt = await without('temporal', () => toldAndDelivered('temporal', 'TEMPORAL_UNAVAILABLE', 'down'));
     await comesBack('temporal', backAt);
     const { workflowId, planDigest } = one;
-    const vote = () => connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+    const vote = () => connector.signalApproval(workflowId, { approver: BOB, planDigest });
     await until('the package to take a vote', () =>
       vote()
         .then(() => true)

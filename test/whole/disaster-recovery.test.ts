@@ -11,6 +11,9 @@ import { ownStack } from '../support/stack.ts';
 import { until } from '../support/until.ts';
 
 const BOB = 'bob@example.com';
+/** Pods would go back in time with etcd, and their tokens with them. */
+const AS_A_PROCESS = { clothes: 'development' } as const;
+
 const STATE = ['-n', 'byoc-system'];
 
 /** What reads from the API server, and would go on from a state that there is no more. */
@@ -37,7 +40,7 @@ describe('when Temporal is wiped, the node is lost, and etcd is restored from a 
   const signedWith = (where: TestConnector, name: string, more: object = {}) =>
     where.signed({ steps: [applyStep(configMap(name, where.namespace, {}))], ...more });
   const approve = (where: TestConnector, { workflowId, planDigest }: WaitingPackage) =>
-    where.signal(workflowId, 'approve', { approver: BOB, planDigest });
+    where.signalApproval(workflowId, { approver: BOB, planDigest });
   async function runs(where: TestConnector, name: string, more: object = {}): Promise<Executed> {
     const signed = signedWith(where, name, more);
     const one = await where.untilWaiting(await where.client.submit(signed));
@@ -55,8 +58,8 @@ describe('when Temporal is wiped, the node is lost, and etcd is restored from a 
   beforeAll(async () => {
     stack = await ownStack(['temporal', 'vault', 's3', 'kubernetes'], { persist: true });
     [connector, withoutBucket] = await Promise.all([
-      TestConnector.start({ services: stack }),
-      TestConnector.start({ services: stack }),
+      TestConnector.start({ services: stack, ...AS_A_PROCESS }),
+      TestConnector.start({ services: stack, ...AS_A_PROCESS }),
     ]);
     await withoutBucket.stopWorker();
     delete withoutBucket.prepared.env['S3_BUCKET'];

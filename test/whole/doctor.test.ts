@@ -46,6 +46,7 @@ beforeAll(async () => {
   const { controlPlane, vault, kubernetes } = stack;
   execFileSync(kubernetes.kubectl, ['--kubeconfig', kubernetes.kubeconfig, 'create', 'serviceaccount', 'packages']);
   connector = await TestConnector.start({
+    clothes: 'development', // all roles in one process; a process for each is in roles.test.ts
     services: stack,
     linked: true,
     policy: POLICY,

@@ -39,6 +39,7 @@ describe('a worker that talks to servers which answer nonsense', () => {
     const start = () => startServer(json({}), pair);
     [controlPlane, insight, prometheus] = await Promise.all([start(), start(), start()]);
     connector = await TestConnector.start({
+      clothes: 'development', // all roles in one process; a process for each is in roles.test.ts
       files: { 'ca.pem': authority.ca, 'metrics.yaml': METRICS },
       env: {
         CONTROL_PLANE_URL: controlPlane.address,

@@ -119,7 +119,9 @@ describe('a foreign workflow in the same Temporal namespace', () => {
     const signed = connector.signed({ id: wpk.metadata.id });
     expect(await steal('executeWpk', workflowId, 'verifyPackage', { signed })).toBe('CALLER_UNTRUSTED');
     const claim = `wpk-${wpk.metadata.id.toLowerCase()}`;
-    expect(await connector.kubectl('get', 'configmap', claim, '-n', 'byoc-system', '--ignore-not-found')).toBe('');
+    expect(
+      await connector.kubectl('get', 'configmap', claim, '-n', connector.stateNamespace, '--ignore-not-found'),
+    ).toBe('');
   });
 
   it.each([

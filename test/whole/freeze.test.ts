@@ -10,7 +10,6 @@ import { applyStep, configMap } from '../support/packages.ts';
 import { until } from '../support/until.ts';
 
 const BOB = 'bob@example.com';
-const STATE = ['-n', 'byoc-system'];
 
 describe('when the cluster is frozen', () => {
   let connector: TestConnector;
@@ -22,12 +21,13 @@ describe('when the cluster is frozen', () => {
   });
   afterAll(() => connector.stop());
 
+  const state = () => ['-n', connector.stateNamespace];
   const freezeName = () => `byoc-freeze-${connector.clusterId}`;
   const settings = (name: string) => applyStep(configMap(name, connector.namespace, { colour: 'blue' }));
   const approve = ({ workflowId, planDigest }: WaitingPackage) =>
-    connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+    connector.signalApproval(workflowId, { approver: BOB, planDigest });
   const patchFreeze = (data: object) =>
-    connector.kubectl('patch', 'configmap', freezeName(), ...STATE, '--type=merge', '-p', JSON.stringify({ data }));
+    connector.kubectl('patch', 'configmap', freezeName(), ...state(), '--type=merge', '-p', JSON.stringify({ data }));
   const stopAll = (reason: string) => connector.byoc('stop', '--all', '--reason', reason, '--as', BOB, '-o', 'json');
   const resume = (reason = 'over') => connector.byoc('resume', '--reason', reason, '--as', BOB);
   const freezeEvents = async () =>
@@ -79,7 +79,7 @@ describe('when the cluster is frozen', () => {
     expect(await connector.byoc(...again)).toMatchObject({
       ...{ code: 0, stderr: expect.stringContaining(`It was frozen already by ${BOB}: checkout is down.`) },
     });
-    const frozen = await connector.kubectl('get', 'configmap', freezeName(), ...STATE, '-o', 'jsonpath={.data}');
+    const frozen = await connector.kubectl('get', 'configmap', freezeName(), ...state(), '-o', 'jsonpath={.data}');
     expect(JSON.parse(frozen)).toEqual({ frozen: 'true', reason: 'checkout is down', by: BOB });
   });
 
@@ -133,7 +133,7 @@ describe('when the cluster is frozen', () => {
   it.each([
     ['a value that is none', () => patchFreeze({ frozen: 'no' })],
     ['no value', () => patchFreeze({ frozen: null })],
-    ['no object', () => connector.kubectl('delete', 'configmap', freezeName(), ...STATE)],
+    ['no object', () => connector.kubectl('delete', 'configmap', freezeName(), ...state())],
   ])('by %s, nothing is written', async (_, freeze) => {
     const name = anotherName();
     const one = await connector.submitAndPlan({ steps: [settings(name)] });
@@ -158,7 +158,7 @@ describe('when the cluster is frozen', () => {
     const one = await connector.submitAndPlan({ steps: [settings(name)] });
     const before = (await freezeEvents()).length;
     await connector.stopWorker();
-    await connector.kubectl('delete', 'configmap', freezeName(), ...STATE);
+    await connector.kubectl('delete', 'configmap', freezeName(), ...state());
     await connector.startWorker();
     await approve(one);
     await until('a second attempt', async () => (await connector.client.get(one.wpkId)).waiting);
@@ -182,20 +182,20 @@ describe('when the cluster is frozen', () => {
     const id = `mistyped-${connector.clusterId}`;
     const stopped = await connector.byoc('stop', '--all', '--reason', 'x', '--cluster', id);
     expect(stopped).toMatchObject({ code: 2, stderr: expect.stringContaining(`No connector ever ran in this`) });
-    await connector.kubectl('delete', 'configmap', `byoc-freeze-${id}`, ...STATE);
+    await connector.kubectl('delete', 'configmap', `byoc-freeze-${id}`, ...state());
     expect(await connector.byoc('resume', '--reason', 'x', '--cluster', id)).toMatchObject({ code: 2, stdout: '' });
-    const made = await connector.kubectl('get', 'configmap', `byoc-freeze-${id}`, ...STATE, '--ignore-not-found');
+    const made = await connector.kubectl('get', 'configmap', `byoc-freeze-${id}`, ...state(), '--ignore-not-found');
     expect(made).toBe('');
   });
 
   it('by who may not see the executors, says that it is frozen, and that nobody can tell who has halted', async () => {
     const name = connector.clusterId;
-    await connector.kubectl('create', 'serviceaccount', name, ...STATE);
+    await connector.kubectl('create', 'serviceaccount', name, ...state());
     const rights = ['--verb=get,create,patch', '--resource=configmaps'];
-    await connector.kubectl('create', 'role', name, ...STATE, ...rights);
-    const to = [`--role=${name}`, `--serviceaccount=byoc-system:${name}`];
-    await connector.kubectl('create', 'rolebinding', name, ...STATE, ...to);
-    const token = (await connector.kubectl('create', 'token', name, ...STATE)).trim();
+    await connector.kubectl('create', 'role', name, ...state(), ...rights);
+    const to = [`--role=${name}`, `--serviceaccount=${connector.stateNamespace}:${name}`];
+    await connector.kubectl('create', 'rolebinding', name, ...state(), ...to);
+    const token = (await connector.kubectl('create', 'token', name, ...state())).trim();
     const config = parse(await readFile(connector.services.kubernetes.kubeconfig, 'utf8')) as { users: object[] };
     const users = [{ ...config.users[0], user: { token } }];
     const file = await connector.save('kubeconfig-limited', stringify({ ...config, users }));

@@ -1,17 +1,21 @@
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Agent, request } from 'undici';
+import { listAt } from '../../activities/kubernetes/kube-object.ts';
 import { createAuthority } from '../../dev/authority.ts';
 import type { Authority } from '../../dev/authority.ts';
+import { PROJECT } from '../../dev/image/commit.ts';
+import { contextOf } from '../../dev/image/context.ts';
 import { buildIntoFolder } from '../../dev/image/folder-build.ts';
 import type { FolderImage } from '../../dev/image/folder-build.ts';
 import { launchImage } from '../../dev/image/run.ts';
 import { canIsolate } from '../../dev/image/sandbox.ts';
+import { treeDigest } from '../../dev/image/tree-digest.ts';
 import { Program } from '../../dev/process.ts';
-import { freePorts } from '../../dev/ports.ts';
 import { devSettings } from '../../dev/settings.ts';
+import { render } from '../support/chart.ts';
 import { TestConnector } from '../support/connector.ts';
 import { runTool } from '../support/tools.ts';
 import { until } from '../support/until.ts';
@@ -21,6 +25,12 @@ import { until } from '../support/until.ts';
 
 const BUILD_TIMEOUT_MS = 600_000;
 const EPOCH = 1_790_000_000;
+/** Where the worker listens on port 8005, as the chart has it; nobody else's. */
+const ADDRESS = '127.0.0.8';
+/** Stands for the cluster's DNS. */
+const RESOLVER = `import dns from 'node:dns';
+dns.lookup = (name, { all }, done) => (all ? done(null, [{ address: '${ADDRESS}', family: 4 }]) : done(null, '${ADDRESS}', 4));`;
+const RESOLVES = `--import=data:text/javascript,${encodeURIComponent(RESOLVER)}`;
 const ENDS = ['succeeded', 'failed', 'denied', 'rejected', 'expired', 'stopped', 'rolled-back'];
 
 // Mounts and another user are root's to make.
@@ -30,11 +40,11 @@ const described = isolated ? describe : describe.skip;
 described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpriv)'}`, () => {
   let folder: string;
   let image: FolderImage;
+  const { cacheDir } = devSettings(process.env);
+  const args = { VERSION: '0.1.0', REVISION: 'f00d', SOURCE_DATE_EPOCH: String(EPOCH) };
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'byoc-image-'));
-    const { cacheDir } = devSettings(process.env);
-    const args = { VERSION: '0.1.0', REVISION: 'f00d', SOURCE_DATE_EPOCH: String(EPOCH) };
     image = await buildIntoFolder({ folder: join(folder, 'stages'), args, cacheDir });
   }, BUILD_TIMEOUT_MS);
   afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -55,6 +65,28 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
     ]) {
       expect((await stat(join(image.root, file))).mtimeMs).toBe(EPOCH * 1000);
     }
+  });
+
+  it(
+    'is the same to the last file when somebody else builds it elsewhere, from a checkout that only they may read',
+    async () => {
+      const project = join(folder, 'elsewhere', 'checkout');
+      for (const path of ['Containerfile', '.dockerignore', ...(await contextOf(PROJECT))]) {
+        await mkdir(dirname(join(project, path)), { recursive: true, mode: 0o700 });
+        await copyFile(join(PROJECT, path), join(project, path));
+        await chmod(join(project, path), 0o600);
+      }
+      const again = await buildIntoFolder({ folder: join(folder, 'elsewhere', 'made'), project, args, cacheDir });
+      expect(await treeDigest(join(again.root, 'app'))).toBe(await treeDigest(join(image.root, 'app')));
+    },
+    BUILD_TIMEOUT_MS,
+  );
+
+  it('may be read by the user that it runs as, whoever built it', async () => {
+    for (const file of ['app/package.json', 'app/LICENSE', 'app/sbom.cdx.json', 'app/dist/worker/main.js']) {
+      expect((await stat(join(image.root, file))).mode & 0o777).toBe(0o644);
+    }
+    expect((await stat(join(image.root, 'app/bin/byoc'))).mode & 0o777).toBe(0o755);
   });
 
   it('says what is in it: the packages that run, with their versions', async () => {
@@ -81,14 +113,16 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
   describe('as a container', () => {
     let connector: TestConnector;
     let worker: Program;
-    let port: number;
     let authority: Authority;
 
     beforeAll(async () => {
       authority = await createAuthority();
-      const { cert, key } = await authority.issue('agent');
-      ({ port } = await freePorts(['port']));
-      connector = await TestConnector.start();
+      const names = [
+        { type: 'dns', value: 'byoc-connector-execution.byoc.svc' },
+        { type: 'ip', value: ADDRESS },
+      ] as const;
+      const { cert, key } = await authority.issue('agent', { names });
+      connector = await TestConnector.start({ clothes: 'development' }); // in the chart's, the image is in install.test.ts
       await connector.stopWorker();
       const settings = { ...connector.prepared.env };
       delete settings['BYOC_WORKFLOW_BUNDLE']; // the image has its own
@@ -96,8 +130,8 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
         ...settings,
         BYOC_DATA_DIR: '/var/lib/byoc',
         BYOC_WRITER: 'image-0',
-        BYOC_AGENT_PORT: String(port),
-        BYOC_AGENT_HOST: '127.0.0.1',
+        BYOC_AGENT_PORT: '8005',
+        BYOC_AGENT_HOST: ADDRESS,
         BYOC_AGENT_TLS_CERT: await connector.save('agent.crt', cert),
         BYOC_AGENT_TLS_KEY: await connector.save('agent.key', key),
       };
@@ -162,14 +196,34 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
 
     it('is ready, by TLS, and executes a package on the real parts', async () => {
       const dispatcher = new Agent({ connect: { ca: authority.ca } });
-      const { statusCode } = await request(`https://127.0.0.1:${port}/health/ready`, { dispatcher });
+      const { statusCode } = await request(`https://${ADDRESS}:8005/health/ready`, { dispatcher });
       await dispatcher.close();
       expect(statusCode).toBe(200);
       const { wpkId, workflowId, planDigest } = await connector.submitAndPlan();
-      await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+      await connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
       const { phase } = await connector.untilView(wpkId, ({ phase }) => ENDS.includes(phase));
       expect(phase).toBe('succeeded');
     });
+
+    it('passes helm test as the chart has it, which believes nobody but the authority that it was given', async () => {
+      const job = (await render('minimal')).find(({ kind }) => kind === 'Job');
+      const [container] = listAt(job, 'spec', 'template', 'spec', 'containers');
+      const [command, args] = [listAt(container, 'command').map(String), listAt(container, 'args').map(String)];
+      const tested = async (ca: string) => {
+        const env = { NODE_EXTRA_CA_CERTS: await connector.save('ca.crt', ca), NODE_OPTIONS: RESOLVES };
+        const launch = await launchImage({ image, folder: join(folder, 'helm-test'), command, args, env });
+        const { code, stdout } = await runTool(launch.command, launch.args, launch.env);
+        return { code, stdout };
+      };
+      expect(await tested(authority.ca)).toEqual({
+        code: 0,
+        stdout: expect.stringMatching(/^byoc-connector-execution\.byoc\.svc 200 \{.*\}\n$/),
+      });
+      expect(await tested((await createAuthority()).ca)).toEqual({
+        code: 1,
+        stdout: expect.stringMatching(/^byoc-connector-execution\.byoc\.svc gave no answer: .*certificate/),
+      });
+    }, 60_000);
 
     it('drains when it is told to end, within the time that a pod has', async () => {
       process.kill(await nodeOf(worker), 'SIGTERM');

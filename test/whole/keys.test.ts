@@ -30,7 +30,7 @@ describe('the signature of a package', () => {
   const anotherName = () => `settings-${(uses += 1)}`;
   async function approvedAndEnded(signed: SignedWpk) {
     const { wpkId, workflowId, planDigest } = await connector.untilWaiting(await connector.client.submit(signed));
-    await connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+    await connector.signalApproval(workflowId, { approver: BOB, planDigest });
     return connector.client.result(wpkId);
   }
   async function endOf(signed: SignedWpk) {
@@ -74,8 +74,8 @@ describe('the signature of a package', () => {
       const name = anotherName();
       const one = await connector.untilWaiting(await connector.client.submit(await keyless(name, { identity })));
       const { wpkId, workflowId, planDigest } = one;
-      await connector.signal(workflowId, 'approve', { approver: 'Erin@example.com', planDigest });
-      await connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+      await connector.signalApproval(workflowId, { approver: 'Erin@example.com', planDigest });
+      await connector.signalApproval(workflowId, { approver: BOB, planDigest });
       expect(await connector.client.result(wpkId)).toMatchObject({ phase: 'succeeded', approvers: [BOB] });
       expect(fates(await connector.client.get(wpkId))).toEqual([
         'approve Erin@example.com APPROVAL_BY_AUTHOR',
@@ -118,7 +118,7 @@ describe('the signature of a package', () => {
     const { wpkId, workflowId, planDigest } = await connector.submitAndPlan({ steps: steps(name) });
     const pem = await publicKey();
     await connector.putVaultEntry('signing-keys/development', { pem, revokedAt: new Date().toISOString() });
-    await connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+    await connector.signalApproval(workflowId, { approver: BOB, planDigest });
     expect(await connector.client.result(wpkId)).toMatchObject({ phase: 'denied', error: { code: 'KEY_REVOKED' } });
     expect(await connector.dataOf(name)).toBeUndefined();
   });

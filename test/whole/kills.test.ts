@@ -24,7 +24,7 @@ let ns: string;
 beforeAll(async () => {
   const { kubernetes } = await sharedServices();
   network = await SlowNetwork.start(kubernetes);
-  connector = await TestConnector.start({ env: { KUBECONFIG: network.kubeconfig } });
+  connector = await TestConnector.start({ through: network });
   ns = connector.namespace;
   api = adminApi(kubernetes.kubeconfig);
 }, 60_000);
@@ -45,13 +45,8 @@ describe(`a worker that is killed by SIGKILL ${KILLS} times at random instants`,
           const name = `p${index}x${round}`;
           await prepareTarget(api, ns, name);
           const one = await connector.submit({ steps: stepsOnce(ns, name) });
-          const { planDigest } = await connector.untilStatus(
-            'plan',
-            one,
-            ({ phase }) => phase === 'awaiting-approval',
-            RECOVERY_MS,
-          );
-          await connector.signal(one.workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+          const { planDigest } = await connector.untilWaiting(one, RECOVERY_MS);
+          await connector.signalApproval(one.workflowId, { approver: 'bob@example.com', planDigest });
           const result = await connector.client.result(one.wpkId);
           expect({ name, phase: result.phase, error: result.error }).toEqual({ name, phase: 'succeeded' });
           expect({ name, ...(await effectsOf(api, ns, name)) }).toEqual({ name, ...ONCE });

@@ -37,7 +37,7 @@ describe('a package of 1,000 objects and almost 1 MiB', () => {
       const shown = await connector.byoc('show', one.wpkId);
       expect(shown).toMatchObject({ code: 0, stdout: expect.stringContaining(one.planDigest) });
 
-      await connector.signal(one.workflowId, 'approve', { approver: 'bob@example.com', planDigest: one.planDigest });
+      await connector.signalApproval(one.workflowId, { approver: 'bob@example.com', planDigest: one.planDigest });
       expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });
       for (const index of [0, OBJECTS - 1]) {
         expect(await connector.dataOf(`${label}-${index}`)).toEqual(manifests[index]?.data);

@@ -7,7 +7,7 @@ import type { ClusterDetails } from '../../dev/control-plane/overview.ts';
 import { clusterAt, headsAt, order } from '../../dev/servers/control-plane.ts';
 import type { Stack } from '../../dev/stack.ts';
 import { AUDIT_CATALOGUE } from '../../domain/audit-catalogue.ts';
-import { leaseNameOf, scheduleIdOf, STATE_NAMESPACE, VERSION } from '../../domain/names.ts';
+import { leaseNameOf, scheduleIdOf, VERSION } from '../../domain/names.ts';
 import { TestConnector } from '../support/connector.ts';
 import { ownStack } from '../support/stack.ts';
 import { until } from '../support/until.ts';
@@ -22,6 +22,7 @@ describe('the link to the control plane', () => {
   beforeAll(async () => {
     stack = await ownStack(['temporal', 'vault', 's3', 'kubernetes', 'controlPlane']);
     connector = await TestConnector.start({
+      clothes: 'development', // all roles in one process; a process for each is in roles.test.ts
       services: stack,
       linked: true,
       env: { BYOC_LABELS: 'team=shop,stage=test', BYOC_CONTROL_PLANE_LOST_SECONDS: '1' },
@@ -204,7 +205,13 @@ describe('the link to the control plane', () => {
     const file = join(connector.prepared.auditDir, `${connector.clusterId}.worker-0`, `${today()}.jsonl`);
     const lines = (await readFile(file, 'utf8')).split('\n');
     await truncate(file, Buffer.byteLength(`${lines.slice(0, 5).join('\n')}\n`));
-    await connector.kubectl('delete', 'lease', leaseNameOf(connector.clusterId, 'worker-0'), '-n', STATE_NAMESPACE);
+    await connector.kubectl(
+      'delete',
+      'lease',
+      leaseNameOf(connector.clusterId, 'worker-0'),
+      '-n',
+      connector.headsNamespace,
+    );
     // From the bucket a worker would learn of it, and begin another chain.
     const { folder, env } = connector.prepared;
     const cut = { ...connector.prepared, folder: join(folder, 'cut'), env: { ...env, S3_BUCKET: '' } };

@@ -26,7 +26,7 @@ describe('packages that are executed at the same time', () => {
 
   beforeAll(async () => {
     network = await SlowNetwork.start((await sharedServices()).kubernetes);
-    connector = await TestConnector.start({ env: { KUBECONFIG: network.kubeconfig } });
+    connector = await TestConnector.start({ through: network });
   });
   afterAll(async () => {
     await connector.stop();
@@ -34,7 +34,7 @@ describe('packages that are executed at the same time', () => {
   });
 
   const approve = ({ workflowId, planDigest }: WaitingPackage) =>
-    connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+    connector.signalApproval(workflowId, { approver: BOB, planDigest });
   const phaseOf = async ({ wpkId }: SubmittedPackage) => (await connector.client.result(wpkId)).phase;
   /** Approves a package each time that another one has outdated its plan, until it has succeeded. */
   async function seeThrough(one: WaitingPackage): Promise<void> {
@@ -176,7 +176,7 @@ describe('a worker that stood still while another one took its package over', ()
 
   beforeAll(async () => {
     network = await SlowNetwork.start((await sharedServices()).kubernetes);
-    connector = await TestConnector.start({ env: { KUBECONFIG: network.kubeconfig } });
+    connector = await TestConnector.start({ through: network });
     folder = await mkdtemp(join(tmpdir(), 'byoc-second-'));
   });
   afterAll(async () => {
@@ -192,7 +192,7 @@ describe('a worker that stood still while another one took its package over', ()
       steps: [applyStep(...names.map((name) => configMap(name, connector.namespace, {})))],
     });
     await network.holdAnswers(200);
-    await connector.signal(one.workflowId, 'approve', { approver: BOB, planDigest: one.planDigest });
+    await connector.signalApproval(one.workflowId, { approver: BOB, planDigest: one.planDigest });
     const made = async () =>
       (await connector.kubectl('get', 'configmaps', '-n', connector.namespace, '-o', 'name')).match(/many-/g)?.length ??
       0;

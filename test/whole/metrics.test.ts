@@ -34,6 +34,7 @@ beforeAll(async () => {
   insight = await startServer(status(202), await authority.issue('insight'));
   const { prometheus } = stack;
   connector = await TestConnector.start({
+    clothes: 'development', // all roles in one process; a process for each is in roles.test.ts
     ...metricsSettings({ prometheus, insight, insightCa: authority.ca, queries: METRICS }),
   });
 });

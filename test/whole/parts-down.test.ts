@@ -44,7 +44,7 @@ describe('when a part is missing', () => {
     const executing = await submitAndPlan('executing');
     await stack.kill('kube-apiserver');
     const { workflowId, planDigest } = executing;
-    await connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+    await connector.signalApproval(workflowId, { approver: BOB, planDigest });
     const claiming = await submit('claiming');
     const stopped = await submit('stopped');
 
@@ -70,7 +70,7 @@ describe('when a part is missing', () => {
     await connector.kubectl('create', 'configmap', 'changed', '-n', connector.namespace, '--from-literal=size=large');
     await stack.kill('kube-apiserver');
     for (const { workflowId, planDigest } of [unchanged, changed]) {
-      await connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+      await connector.signalApproval(workflowId, { approver: BOB, planDigest });
     }
     for (const one of [unchanged, changed]) {
       await shownRetrying(one);

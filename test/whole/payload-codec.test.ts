@@ -33,6 +33,7 @@ describe('a connector that encrypts what it tells Temporal', () => {
   beforeAll(async () => {
     issuer = await TokenIssuer.create();
     connector = await TestConnector.start({
+      clothes: 'development', // and only this of production: what is asserted is read as well as what is signed
       encrypted: true,
       env: { BYOC_AGENT_PORT: '0', BYOC_AGENT_JWT_ISSUER: issuer.issuer, BYOC_AGENT_JWT_KEYS: 'jwks.json' },
       files: { 'jwks.json': await issuer.jwks() },
@@ -360,6 +361,7 @@ describe('a connector whose Vault goes away', () => {
   it('goes on encrypting and decrypting with the keys that it has', async () => {
     const own = await ownStack(['vault']);
     const connector = await TestConnector.start({
+      clothes: 'development',
       encrypted: true,
       services: { ...(await sharedServices()), vault: own.vault },
     });
@@ -379,9 +381,10 @@ describe('a connector whose Vault goes away', () => {
 
 describe('a connector whose workflows were bundled for plain payloads', () => {
   it('does not start to encrypt', async () => {
-    const error: unknown = await TestConnector.start({ env: { BYOC_PAYLOAD_CODEC: 'vault' } }).catch(
-      (thrown: unknown) => thrown,
-    );
+    const error: unknown = await TestConnector.start({
+      clothes: 'development',
+      env: { BYOC_PAYLOAD_CODEC: 'vault' },
+    }).catch((thrown: unknown) => thrown);
     expect(String(error)).toContain('BYOC_WORKFLOW_BUNDLE was made for BYOC_PAYLOAD_CODEC=off');
   });
 });

@@ -22,7 +22,7 @@ describe('a policy that changes while the connector runs', () => {
   const settings = (name: string) => [applyStep(configMap(name, connector.namespace, {}))];
   const anotherName = () => `settings-${(uses += 1)}`;
   const approve = (workflowId: string, planDigest: string) =>
-    connector.signal(workflowId, 'approve', { approver: BOB, planDigest });
+    connector.signalApproval(workflowId, { approver: BOB, planDigest });
 
   it('has a package that waits planned again, without anybody voting', async () => {
     const name = anotherName();

@@ -40,7 +40,7 @@ describe('a package that was executed', () => {
     const name = `once-${(uses += 1)}`;
     const signed = connector.signed({ steps: [applyStep(configMap(name, connector.namespace, {}))] });
     const one = await connector.untilWaiting(await connector.client.submit(signed));
-    await connector.signal(one.workflowId, 'approve', { approver: BOB, planDigest: one.planDigest });
+    await connector.signalApproval(one.workflowId, { approver: BOB, planDigest: one.planDigest });
     expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });
     await connector.kubectl('delete', 'configmap', name, '-n', connector.namespace);
     return { ...one, signed, name };
@@ -160,7 +160,7 @@ describe('a run that was tampered with in Temporal', () => {
       '--reason',
       'x',
     );
-    await connector.signal(workflowId, 'approve', { approver: BOB, planDigest: one.planDigest }).catch(() => undefined);
+    await connector.signalApproval(workflowId, { approver: BOB, planDigest: one.planDigest }).catch(() => undefined);
     expect(await connector.client.result(one.wpkId)).toMatchObject({
       phase: 'denied',
       error: { code: 'WPK_ALREADY_USED' },
@@ -174,7 +174,7 @@ describe('a run that was tampered with in Temporal', () => {
     await connector.client.reject(ends.wpkId, { approver: BOB, reason: 'no' });
     await connector.client.result(ends.wpkId);
     expect(await reconcile()).toMatchObject({ cutOff: [] });
-    await connector.signal(waits.workflowId, 'approve', { approver: BOB, planDigest: waits.planDigest });
+    await connector.signalApproval(waits.workflowId, { approver: BOB, planDigest: waits.planDigest });
     expect(await connector.client.result(waits.wpkId)).toMatchObject({ phase: 'succeeded' });
   });
 });
@@ -192,7 +192,7 @@ describe('the sequence of a playbook', () => {
     return {
       wpkId: one.wpkId,
       finish: async () => {
-        await connector.signal(one.workflowId, 'approve', { approver: BOB, planDigest: one.planDigest });
+        await connector.signalApproval(one.workflowId, { approver: BOB, planDigest: one.planDigest });
         return connector.client.result(one.wpkId);
       },
     };

@@ -42,6 +42,7 @@ describe('somebody who polls the queue of the connector with code of their own',
   beforeAll(async () => {
     const authorities = await Authorities.create();
     connector = await TestConnector.start({
+      clothes: 'development', // where a stranger can read and write all that Temporal holds
       env: { BYOC_TRUSTED_ROOT: 'trusted-root.json' },
       files: { 'trusted-root.json': authorities.trustedRoot() },
     });
@@ -101,7 +102,7 @@ describe('somebody who polls the queue of the connector with code of their own',
     return { signed, planDigest: plan.digest, binding: bindingOf(plan) };
   }
   const approve = (run: RogueRun, approver: string, planDigest: string) =>
-    connector.signal(run.workflowId, 'approve', { approver, planDigest });
+    connector.signalApproval(run.workflowId, { approver, planDigest });
   const reject = (run: RogueRun, approver: string) =>
     connector.signal(run.workflowId, 'reject', { approver, reason: 'not during the sale' });
   const execute = (run: RogueRun, input: unknown) => call(run, 'executePackage', input);

@@ -22,7 +22,7 @@ afterAll(async () => {
 });
 
 const approve = ({ workflowId, planDigest }: WaitingPackage) =>
-  connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+  connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
 const auditOf = async (workflowId: string) => (await connector.audit({ workflowId })).map(({ type }) => type);
 
 /** Something to change, to delete and to restart. */
@@ -55,7 +55,7 @@ function failing(name: string, timeoutSeconds = 1): Step[] {
 
 async function secretsKept(wpkId: string): Promise<string> {
   const label = `neuralops.io/about=undo-${wpkId.toLowerCase()}`;
-  return connector.kubectl('get', 'secrets', '-n', 'byoc-system', '-l', label, '-o', 'name');
+  return connector.kubectl('get', 'secrets', '-n', connector.stateNamespace, '-l', label, '-o', 'name');
 }
 
 describe('a package that fails in its fifth step', () => {
@@ -96,19 +96,19 @@ describe('a package that fails in its fifth step', () => {
     ]);
     expect(await connector.dataOf('halted-new')).toEqual({ key: 'new' });
 
-    const { code, stdout } = await connector.byoc('rollback', one.wpkId);
+    const { code, stdout } = await connector.rollback(one.wpkId);
     expect(stdout).toContain(`undone ConfigMap ${ns}/halted-old (step delete)`);
     expect(code).toBe(0);
     expect(await stateOf(api, ns)).toEqual(before);
     expect(await secretsKept(one.wpkId)).toBe('');
     expect(await auditOf(`rollback/${connector.clusterId}/${one.wpkId}`)).toEqual(['rollback.finished']);
-    const said = /rolled back by \S+ \(asserted\) at \d{4}-\S+Z: \d+ undone, 0 left/;
+    const said = /rolled back by bob@example\.com at \d{4}-\S+Z: \d+ undone, 0 left/;
     expect((await connector.byoc('show', one.wpkId)).stdout).toMatch(said);
     expect((await connector.byoc('list')).stdout).toMatch(said);
     expect((await connector.byoc('watch', one.wpkId)).stderr).toMatch(said);
     const late = await connector.byoc('approve', one.wpkId, '--plan', `sha256:${'0'.repeat(64)}`);
     expect(late).toMatchObject({ code: 1, stderr: expect.stringMatching(/APPROVAL_CLOSED.*It ended as failed/) });
-    expect(await connector.byoc('rollback', one.wpkId)).toMatchObject({
+    expect(await connector.rollback(one.wpkId)).toMatchObject({
       code: 0,
       stdout: expect.stringContaining('all is undone already'),
     });
@@ -125,9 +125,9 @@ describe('a package that fails in its fifth step', () => {
     expect(result.report?.undo?.objects).toContainEqual(
       expect.objectContaining({ outcome: 'left', why: '/data/theirs was changed since by "kubectl-patch"' }),
     );
-    expect((await connector.byoc('rollback', one.wpkId)).code).toBe(1);
+    expect((await connector.rollback(one.wpkId)).code).toBe(1);
     await connector.kubectl('delete', 'configmap', 'edited-new', '-n', ns);
-    expect((await connector.byoc('rollback', one.wpkId)).code).toBe(0);
+    expect((await connector.rollback(one.wpkId)).code).toBe(0);
   }, 60_000);
 });
 
@@ -140,7 +140,7 @@ describe('a package that is stopped', () => {
     await connector.untilView(one.wpkId, ({ progress }) => progress?.step === 'never');
     expect(await connector.client.stop(one.wpkId)).toMatchObject({ phase: 'stopped' });
     expect(await connector.dataOf('stopped-new')).toEqual({ key: 'new' });
-    expect((await connector.byoc('rollback', one.wpkId)).code).toBe(0);
+    expect((await connector.rollback(one.wpkId)).code).toBe(0);
     expect(await stateOf(api, ns)).toEqual(before);
   }, 60_000);
 });
@@ -151,16 +151,16 @@ describe('what cannot be rolled back', () => {
     await approve(done);
     await connector.client.result(done.wpkId);
     expect(await secretsKept(done.wpkId)).toBe('');
-    expect(await connector.byoc('rollback', done.wpkId)).toMatchObject({
+    expect(await connector.rollback(done.wpkId)).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('It succeeded.'),
     });
     const waiting = await connector.submitAndPlan();
-    expect(await connector.byoc('rollback', waiting.wpkId)).toMatchObject({
+    expect(await connector.rollback(waiting.wpkId)).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('Nothing of it was executed.'),
     });
-    expect(await connector.byoc('rollback', '01JD0000000000000000000000')).toMatchObject({
+    expect(await connector.rollback('01JD0000000000000000000000')).toMatchObject({
       code: 1,
       stderr: expect.stringContaining('There is no work package with this id.'),
     });

@@ -28,7 +28,7 @@ describe('a worker that is told to end while a package waits for readiness', () 
     const spec = { template: { metadata: { labels: { app: 'shop' } }, spec: template } };
     const step = applyStep(deployment(connector.namespace, 'shop', spec));
     const one = await connector.submitAndPlan({ steps: [{ ...step, wait: { for: 'ready', timeoutSeconds: 300 } }] });
-    await connector.signal(one.workflowId, 'approve', { approver: BOB, planDigest: one.planDigest });
+    await connector.signalApproval(one.workflowId, { approver: BOB, planDigest: one.planDigest });
     await until('the step to wait', async () => (await connector.client.get(one.wpkId)).progress?.waitingFor);
 
     const drained = connector.stopWorker();

@@ -39,7 +39,7 @@ describe('a package of five steps comes through, and does everything once, when'
   });
 
   const approve = ({ workflowId, planDigest }: WaitingPackage) =>
-    connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest });
+    connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
 
   it.each([
     [

@@ -237,7 +237,7 @@ describe('whoever hears of a simulation is told what it is', () => {
 describe('what is real takes nothing of a simulation', () => {
   let connector: TestConnector;
   beforeAll(async () => {
-    connector = await TestConnector.start();
+    connector = await TestConnector.start({ clothes: 'development' });
   });
   afterAll(() => connector?.stop());
 

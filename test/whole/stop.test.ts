@@ -25,7 +25,7 @@ describe('when a cluster is stopped in the middle of a package', () => {
   beforeAll(async () => {
     stack = await ownStack(['temporal', 'vault', 's3', 'kubernetes']);
     network = await SlowNetwork.start(stack.kubernetes);
-    connector = await TestConnector.start({ services: stack, env: { KUBECONFIG: network.kubeconfig } });
+    connector = await TestConnector.start({ services: stack, through: network });
   }, 120_000);
   afterAll(async () => {
     await connector.stop();
@@ -45,7 +45,7 @@ describe('when a cluster is stopped in the middle of a package', () => {
     });
     const one = await connector.submitAndPlan({ steps: [applyStep(...manifests)] });
     await network.holdAnswers(HELD_MS);
-    await connector.signal(one.workflowId, 'approve', { approver: BOB, planDigest: one.planDigest });
+    await connector.signalApproval(one.workflowId, { approver: BOB, planDigest: one.planDigest });
     await until('some objects', async () => (await written(label)) > 20);
     return { ...one, label };
   }
@@ -126,7 +126,15 @@ describe('when a cluster is stopped in the middle of a package', () => {
     await expectNoMoreWrites(one.label);
     await network.letAnswersThrough();
     const claim = await connector.kubectl(
-      ...['get', 'configmap', `wpk-${one.wpkId.toLowerCase()}`, '-n', 'byoc-system', '-o', 'jsonpath={.data.ended}'],
+      ...[
+        'get',
+        'configmap',
+        `wpk-${one.wpkId.toLowerCase()}`,
+        '-n',
+        connector.stateNamespace,
+        '-o',
+        'jsonpath={.data.ended}',
+      ],
     );
     expect(claim).toBe('stopped');
   }, 120_000);

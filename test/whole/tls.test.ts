@@ -37,6 +37,7 @@ describe('a worker whose certificate for Temporal ends soon', () => {
     const server = await authority.issue('temporal');
     front = await TlsFront.start(services.temporal, { ...server, clientCa: authority.ca, alpn: ['h2'] });
     connector = await TestConnector.start({
+      clothes: 'development', // with certificates of the test's own
       env: {
         TEMPORAL_ADDRESS: `localhost:${front.port}`,
         TEMPORAL_TLS_SERVER_CA_CERT_PATH: tls.ca ?? '',

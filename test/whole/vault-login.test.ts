@@ -83,7 +83,7 @@ describe("a connector's login to Vault", () => {
     const { wpkId, workflowId, planDigest } = await connector.submitAndPlan({
       steps: [applyStep(configMap('revoked', connector.namespace, {}))],
     });
-    await connector.signal(workflowId, 'approve', { approver: 'bob@example.com', planDigest }); // keys are asked for afresh
+    await connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest }); // keys are asked for afresh
     expect(await connector.client.result(wpkId)).toMatchObject({ phase: 'succeeded' });
     expect((await auditOf('vault.logged-in')).at(-1)).toMatchObject({ detail: { why: 'refused' } });
   }, 60_000);

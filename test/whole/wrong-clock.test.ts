@@ -65,6 +65,7 @@ describe.each(CLOCKS)('a worker whose clock is $is', ({ byMs, misjudged }) => {
   beforeAll(async () => {
     issuer = await TokenIssuer.create();
     connector = await TestConnector.start({
+      clothes: 'development', // all roles in one process, which has the one wrong clock
       linked: true,
       env: {
         ...shiftedClock(byMs),

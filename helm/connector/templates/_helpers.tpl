@@ -12,20 +12,39 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Labels by which pods are selected; they can never change. Takes root, and component where it is about one. */}}
 {{- define "connector.selectorLabels" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
 {{- end -}}
 
+{{/* Takes root, and component where it is about one. */}}
 {{- define "connector.labels" -}}
 {{ include "connector.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: byoc
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with .root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/*
+Metadata of an object. Takes root, and suffix, which follows the chart's own name; where there are any, component, and more
+labels. It is in the namespace of the release, unless it has a namespace of its own.
+*/}}
+{{- define "connector.metadata" -}}
+name: {{ printf "%s%s" (include "connector.fullname" .root) .suffix | quote }}
+namespace: {{ default .root.Release.Namespace .namespace | quote }}
+labels:
+  {{- include "connector.labels" . | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end -}}
 
 {{- define "connector.image" -}}
@@ -35,6 +54,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- else -}}
 {{ printf "%s:%s" .Values.image.repository $tag }}
 {{- end -}}
+{{- end -}}
+
+{{/* Where pods can run: the image is one for Linux. Takes what else their nodes must have. */}}
+{{- define "connector.nodeSelector" -}}
+{{- toYaml (merge (dict "kubernetes.io/os" "linux") .) -}}
 {{- end -}}
 
 {{/* What pod security *restricted* asks of a pod. */}}
@@ -69,10 +93,11 @@ execution
 {{- default (printf "%s-policy" (include "connector.fullname" .)) .Values.policy.existingConfigMap -}}
 {{- end -}}
 
-{{/* The policy as the pods read it: the connector's own namespaces are protected, unless the policy has a list of its own. */}}
+{{/* The policy as the pods read it: the connector's own namespaces are always protected, whatever else it protects. */}}
 {{- define "connector.policyDocument" -}}
-{{- $own := dict "protectedNamespaces" (list "kube-system" "kube-public" "kube-node-lease" .Values.stateNamespace .Release.Namespace) -}}
-{{- toYaml (mergeOverwrite $own .Values.policy.document) -}}
+{{- $policy := deepCopy .Values.policy.document -}}
+{{- $listed := ternary $policy.protectedNamespaces (list "kube-system" "kube-public" "kube-node-lease") (hasKey $policy "protectedNamespaces") -}}
+{{- toYaml (set $policy "protectedNamespaces" (concat $listed (list .Values.stateNamespace .Release.Namespace) | uniq)) -}}
 {{- end -}}
 
 {{/* Name by which others in the cluster call the agent's API of a role: that of its Service. Takes root and role. */}}

@@ -13,6 +13,17 @@
 {{- join " " $to -}}
 {{- end -}}
 
+{{/* The port that the values name for a destination; nothing where they name none. Takes root and name. */}}
+{{- define "connector.portOf" -}}
+{{- $v := .root.Values -}}
+{{- $urls := dict "vault" $v.vault.address "s3" $v.s3.endpoint "controlPlane" $v.controlPlane.url "prometheus" $v.prometheus.url "insight" $v.insight.url "agentKeys" $v.agent.jwt.keysUrl "readerKeys" $v.codecServer.jwt.keysUrl -}}
+{{- if eq .name "temporal" -}}
+{{- splitList ":" $v.temporal.address | last -}}
+{{- else -}}
+{{- with index $urls .name -}}{{- regexFind ":[0-9]+$" (urlParse .).host | trimPrefix ":" | default "443" -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Rules for one destination. Takes root and name. */}}
 {{- define "connector.egressRule" -}}
 {{- $v := .root.Values.networkPolicy -}}
@@ -41,44 +52,38 @@
     {{- end }}
 {{- end -}}
 
-{{/*
-The denied ranges that lie inside `cidr`, as a JSON list; nothing where there is none. Fails where `cidr` lies inside a denied one.
-IPv4 is calculated. Of IPv6 only what can hold link-local or unique local addresses needs a look: its first group begins with f, or it is ::/0.
-*/}}
+{{/* The denied ranges that lie inside `cidr`, as a JSON list; nothing where there is none. Fails where `cidr` lies inside a denied one. */}}
 {{- define "connector.except" -}}
+{{- $bits := include "connector.bits" .cidr -}}
 {{- $inside := list -}}
 {{- range $denied := .denied -}}
-{{- if and (contains ":" $.cidr) (contains ":" $denied) -}}
-{{- $bits := splitList "/" $.cidr | last | int -}}
-{{- $prefix := splitList "/" $.cidr | first | lower -}}
-{{- if eq $.cidr "::/0" -}}
-{{- $inside = append $inside $denied -}}
-{{- else if and (or (lt $bits 16) (hasPrefix "fe" $prefix) (hasPrefix "fd00:" $prefix)) (or (hasPrefix "f" $prefix) (hasPrefix "::" $prefix)) -}}
-{{- fail (printf "\n\n%s: %s may hold addresses of %s, which are denied. Give ::/0, which leaves them out, or a range that is no link-local one." $.what $.cidr $denied) -}}
-{{- end -}}
-{{- else if not (or (contains ":" $.cidr) (contains ":" $denied)) -}}
-{{- $outer := include "connector.ipv4" $.cidr | fromJson -}}
-{{- $inner := include "connector.ipv4" $denied | fromJson -}}
-{{- $size := max ($outer.size | int64) ($inner.size | int64) -}}
-{{- if eq (div ($outer.start | int64) $size) (div ($inner.start | int64) $size) -}}
-{{- if lt ($outer.size | int64) ($inner.size | int64) -}}
+{{- $deniedBits := include "connector.bits" $denied -}}
+{{- if hasPrefix $deniedBits $bits -}}
 {{- fail (printf "\n\n%s: %s lies in %s, which is denied." $.what $.cidr $denied) -}}
-{{- else if eq ($outer.size | int64) ($inner.size | int64) -}}
-{{- fail (printf "\n\n%s: %s is denied." $.what $.cidr) -}}
-{{- end -}}
+{{- else if hasPrefix $bits $deniedBits -}}
 {{- $inside = append $inside $denied -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if $inside -}}{{- toJson $inside -}}{{- end -}}
 {{- end -}}
 
-{{/* First address and size of an IPv4 range, as JSON. */}}
-{{- define "connector.ipv4" -}}
+{{/* What all addresses of a range begin with: 4 or 6, and bits. One range lies in another where it begins with all that the other begins with. */}}
+{{- define "connector.bits" -}}
 {{- $parts := splitList "/" . -}}
-{{- $start := 0 -}}
-{{- range splitList "." (first $parts) -}}{{- $start = add (mul $start 256) (int .) -}}{{- end -}}
-{{- $size := 1 -}}
-{{- range until (sub 32 (last $parts | int) | int) -}}{{- $size = mul $size 2 -}}{{- end -}}
-{"start": "{{ $start }}", "size": "{{ $size }}"}
+{{- $address := first $parts | lower -}}
+{{- $bits := "" -}}
+{{- if contains ":" $address -}}
+{{- $halves := splitList "::" $address -}}
+{{- $before := first $halves | splitList ":" | compact -}}
+{{- $after := rest $halves | join ":" | splitList ":" | compact -}}
+{{- $zeros := repeat (sub 8 (add (len $before) (len $after)) | max 0 | int) "0" | splitList "" -}}
+{{- range concat $before $zeros $after -}}
+{{- range printf "000%v" . | trunc -4 | splitList "" -}}
+{{- $bits = printf "%s%04b" $bits (index (dict "a" 10 "b" 11 "c" 12 "d" 13 "e" 14 "f" 15) . | default (int .)) -}}
+{{- end -}}
+{{- end -}}
+{{- else -}}
+{{- range splitList "." $address -}}{{- $bits = printf "%s%08b" $bits (int .) -}}{{- end -}}
+{{- end -}}
+{{ contains ":" $address | ternary "6" "4" }}{{ trunc (last $parts | int) $bits }}
 {{- end -}}

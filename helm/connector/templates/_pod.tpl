@@ -3,10 +3,9 @@
 {{- $v := .root.Values -}}
 {{- $mine := index $v .role -}}
 {{- $files := (include "connector.files" . | fromYaml).files -}}
+{{- $labels := dict "root" .root "component" .role -}}
 metadata:
-  labels:
-    {{- include "connector.labels" .root | nindent 4 }}
-    app.kubernetes.io/component: {{ .role }}
+  labels: {{- include "connector.labels" $labels | nindent 4 }}
   annotations:
     kubectl.kubernetes.io/default-container: worker
     {{- if not $v.policy.existingConfigMap }}
@@ -26,34 +25,31 @@ spec:
   terminationGracePeriodSeconds: {{ $v.terminationGracePeriodSeconds }}
   securityContext: {{- include "connector.podSecurityContext" .root | nindent 4 }}
   {{- with $v.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
   {{- with $v.image.pullSecrets }}
   imagePullSecrets: {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with $mine.nodeSelector }}
-  nodeSelector: {{- toYaml . | nindent 4 }}
-  {{- end }}
+  nodeSelector: {{- include "connector.nodeSelector" $mine.nodeSelector | nindent 4 }}
   {{- with concat $v.tolerations $mine.tolerations }}
   tolerations: {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with $v.affinity }}
   affinity: {{- toYaml . | nindent 4 }}
   {{- end }}
+  {{- /* A DaemonSet has a pod on each node: there is nothing to spread. */}}
+  {{- if not (and (eq .role "execution") (eq $v.execution.kind "DaemonSet")) }}
   {{- with $v.topologySpreadConstraints }}
   topologySpreadConstraints:
+    {{- $selector := dict "matchLabels" (include "connector.selectorLabels" $labels | fromYaml) }}
     {{- range . }}
-    -
-      {{- toYaml . | nindent 6 }}
-      labelSelector:
-        matchLabels:
-          {{- include "connector.selectorLabels" $.root | nindent 10 }}
-          app.kubernetes.io/component: {{ $.role }}
+    - {{- merge (dict "labelSelector" $selector) . | toYaml | nindent 6 }}
     {{- end }}
+  {{- end }}
   {{- end }}
   containers:
     - name: worker
-      image: {{ include "connector.image" .root }}
+      image: {{ include "connector.image" .root | quote }}
       imagePullPolicy: {{ $v.image.pullPolicy }}
       args: ['--role', {{ .role }}]
       securityContext: {{- include "connector.securityContext" .root | nindent 8 }}

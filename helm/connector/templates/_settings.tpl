@@ -10,6 +10,15 @@
 {{- if and (or $v.controlPlane.url $v.prometheus.url) (not $v.vault.address) -}}{{- $missing = append $missing "vault.address: control plane and Insight Engine know a cluster by what its Vault says" -}}{{- end -}}
 {{- if and $v.prometheus.url (not $v.insight.url) -}}{{- $missing = append $missing "insight.url: where the metrics of prometheus.url go" -}}{{- end -}}
 {{- if and (ne $v.prometheus.auth "none") (not $v.prometheus.existingSecret) -}}{{- $missing = append $missing "prometheus.existingSecret: the login that prometheus.auth speaks of" -}}{{- end -}}
+{{- if and (eq $v.prometheus.auth "none") $v.prometheus.existingSecret -}}{{- $missing = append $missing "prometheus.auth: how the login of prometheus.existingSecret is shown, token or basic" -}}{{- end -}}
+{{- with $v.agent -}}
+{{- if and .clients.existingSecret (not .clients.names) -}}{{- $missing = append $missing "agent.clients.names: which of the certificates may send packages" -}}{{- end -}}
+{{- if and .clients.names (not .clients.existingSecret) -}}{{- $missing = append $missing "agent.clients.existingSecret: the authority of the certificates of agent.clients.names" -}}{{- end -}}
+{{- if and .jwt.keysUrl (not .jwt.issuer) -}}{{- $missing = append $missing "agent.jwt.issuer: whose tokens the keys of agent.jwt.keysUrl are for" -}}{{- end -}}
+{{- if and .jwt.issuer (not .jwt.keysUrl) -}}{{- $missing = append $missing "agent.jwt.keysUrl: the public keys of agent.jwt.issuer" -}}{{- end -}}
+{{- end -}}
+{{- if and $v.s3.kmsKeyId (ne $v.s3.encryption "aws:kms") -}}{{- $missing = append $missing "s3.encryption: aws:kms, which s3.kmsKeyId is for" -}}{{- end -}}
+{{- if and $v.serviceMonitor.enabled (not $v.agent.tls.caKey) -}}{{- $missing = append $missing "agent.tls.caKey: by it the scrape of the ServiceMonitor verifies the certificate of port 8005" -}}{{- end -}}
 {{- if $v.vault.address -}}
 {{- range $role := concat (splitList " " (include "connector.roles" .)) (ternary (list "codecServer") list $v.codecServer.enabled) -}}
 {{- $login := (index $v $role).vault -}}
@@ -36,6 +45,15 @@
 {{- if $missing -}}
 {{- fail (printf "\n\nThese values are missing:\n  - %s\n" (join "\n  - " $missing)) -}}
 {{- end -}}
+{{- $name := include "connector.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "\n\nThe objects of this release would be called %s-…, which a Service must not be: set fullnameOverride to lower-case letters, digits and dashes, a letter first." $name) -}}
+{{- end -}}
+{{- range $namespace := list .Release.Namespace $v.stateNamespace -}}
+{{- if hasPrefix "kube-" $namespace -}}
+{{- fail (printf "\n\n%s is a namespace of Kubernetes itself: the connector and its state are in namespaces of their own." $namespace) -}}
+{{- end -}}
+{{- end -}}
 {{- if eq $v.stateNamespace .Release.Namespace -}}
 {{- fail (printf "\n\nThe release is installed into %s, which is stateNamespace: install it into another one, with --namespace." .Release.Namespace) -}}
 {{- end -}}
@@ -45,7 +63,7 @@
 {{- if and $v.temporal.apiKey.existingSecret $v.temporal.tls.existingSecret -}}
 {{- fail "\n\ntemporal.apiKey and temporal.tls.existingSecret are two ways to log in to Temporal: set one." -}}
 {{- end -}}
-{{- range $what, $ca := dict "temporal.tls.ca" $v.temporal.tls.ca "vault.ca" $v.vault.ca "controlPlane.ca" $v.controlPlane.ca "prometheus.ca" $v.prometheus.ca "insight.ca" $v.insight.ca "s3.ca" $v.s3.ca "agent.jwt.ca" $v.agent.jwt.ca -}}
+{{- range $what, $ca := dict "temporal.tls.ca" $v.temporal.tls.ca "vault.ca" $v.vault.ca "controlPlane.ca" $v.controlPlane.ca "prometheus.ca" $v.prometheus.ca "insight.ca" $v.insight.ca "s3.ca" $v.s3.ca "agent.jwt.ca" $v.agent.jwt.ca "codecServer.jwt.ca" $v.codecServer.jwt.ca -}}
 {{- if and $ca.existingSecret $ca.existingConfigMap -}}
 {{- fail (printf "\n\n%s names a Secret and a ConfigMap: set one." $what) -}}
 {{- end -}}
@@ -79,18 +97,52 @@ services:
 {{- end }}
 {{- end -}}
 
-{{/* Environment of a worker. Takes root and role. */}}
+{{/*
+Environment of a worker: what the chart knows, then what extraEnv adds to it. What values of their own say, and what keeps a worker
+safe, extraEnv cannot say otherwise: of two variables of one name kubelets take the last. Takes root and role.
+*/}}
 {{- define "connector.env" -}}
+{{- $known := include "connector.env.own" . -}}
+{{- $taken := list "BYOC_SIMULATION_ALLOWED" -}}
+{{- $unverified := list "NODE_TLS_REJECT_UNAUTHORIZED" "VAULT_SKIP_VERIFY" "BAO_SKIP_VERIFY" "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION" -}}
+{{- range $known | fromYamlArray }}{{ $taken = append $taken .name }}{{ end -}}
+{{- $extra := list -}}
+{{- $more := (index .root.Values .role).extraEnv -}}
+{{- range $more -}}
+{{- if has .name $taken -}}
+{{- fail (printf "\n\n%s.extraEnv must not hold %s, which the chart sets itself; values.yaml says by which value it can be set, if it can." $.role .name) -}}
+{{- end -}}
+{{- if has .name $unverified -}}
+{{- fail (printf "\n\n%s.extraEnv must not hold %s: nothing may turn the check of certificates off." $.role .name) -}}
+{{- end -}}
+{{- $extra = append $extra .name -}}
+{{- end -}}
+{{- if ne (len $extra) (uniq $extra | len) -}}
+{{- fail (printf "\n\n%s.extraEnv holds a variable twice." .role) -}}
+{{- end -}}
+{{ $known }}
+{{- range $name, $value := include "connector.runtime" .role | fromYaml }}
+{{- if not (has $name $extra) }}
+- { name: {{ $name }}, value: {{ $value | quote }} }
+{{- end }}
+{{- end }}
+{{- with $more }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "connector.env.own" -}}
 {{- $v := .root.Values -}}
-{{- $mine := index $v .role -}}
+- { name: NODE_ENV, value: production }
+- { name: SIMULATION, value: 'false' }
 - { name: BYOC_CLUSTER_ID, value: {{ $v.clusterId | quote }} }
 - { name: BYOC_DATA_DIR, value: /var/lib/byoc }
 - { name: BYOC_POLICY, value: /etc/byoc/policy/policy.yaml }
 - { name: BYOC_AGENT_PORT, value: '8005' }
 - { name: BYOC_AGENT_TLS_CERT, value: /etc/byoc/agent-tls/tls.crt }
 - { name: BYOC_AGENT_TLS_KEY, value: /etc/byoc/agent-tls/tls.key }
-- { name: BYOC_STATE_NAMESPACE, value: {{ $v.stateNamespace }} }
-- { name: BYOC_HEADS_NAMESPACE, value: {{ .root.Release.Namespace }} }
+- { name: BYOC_STATE_NAMESPACE, value: {{ $v.stateNamespace | quote }} }
+- { name: BYOC_HEADS_NAMESPACE, value: {{ .root.Release.Namespace | quote }} }
 - { name: LOG_LEVEL, value: {{ $v.logLevel }} }
 - { name: HOME, value: /tmp }
 - name: BYOC_WRITER
@@ -114,27 +166,15 @@ services:
 {{- if .existingSecret }}
 {{- range $key := list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
 - name: {{ $key }}
-  valueFrom: { secretKeyRef: { name: {{ $v.s3.existingSecret }}, key: {{ $key }} } }
+  valueFrom: { secretKeyRef: { name: {{ $v.s3.existingSecret | quote }}, key: {{ $key }} } }
 {{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- if eq .role "execution" }}
-- { name: BYOC_APPLY_SERVICE_ACCOUNT, value: {{ printf "%s/%s-apply" .root.Release.Namespace (include "connector.fullname" .root) }} }
+- { name: BYOC_APPLY_SERVICE_ACCOUNT, value: {{ printf "%s/%s-apply" .root.Release.Namespace (include "connector.fullname" .root) | quote }} }
 {{- end }}
 {{- include (printf "connector.env.%s" .role) $v }}
-{{- $own := list }}
-{{- range $mine.extraEnv }}{{ $own = append $own .name }}{{ end }}
-{{- range $name, $value := include "connector.runtime" .role | fromYaml }}
-{{- if not (has $name $own) }}
-- { name: {{ $name }}, value: {{ $value | quote }} }
-{{- end }}
-{{- end }}
-{{- with $mine.extraEnv }}
-{{ toYaml . }}
-{{- end }}
-# Nothing here is a simulation, whatever else is set: of two values the last one counts.
-- { name: SIMULATION, value: 'false' }
 {{- end -}}
 
 {{/* What keeps the memory of a role small, as it was measured (docs/roles.md). Takes the role; extraEnv goes before it. */}}
@@ -220,7 +260,7 @@ NODE_OPTIONS: --max-semi-space-size=1 --v8-pool-size=1
 - { name: BYOC_CONTROL_PLANE_LOST_SECONDS, value: {{ .controlPlane.lostSeconds | quote }} }
 {{- with .clusterLabels }}
 {{- $labels := list }}
-{{- range $name, $value := . }}{{ $labels = append $labels (printf "%s=%s" $name (toString $value)) }}{{ end }}
+{{- range $name, $value := . }}{{ $labels = append $labels (printf "%s=%s" $name $value) }}{{ end }}
 - { name: BYOC_LABELS, value: {{ join "," $labels | quote }} }
 {{- end }}
 {{- end -}}
@@ -230,12 +270,12 @@ NODE_OPTIONS: --max-semi-space-size=1 --v8-pool-size=1
 - { name: INSIGHT_URL, value: {{ .insight.url | quote }} }
 {{- if eq .prometheus.auth "token" }}
 - name: PROM_TOKEN
-  valueFrom: { secretKeyRef: { name: {{ .prometheus.existingSecret }}, key: token } }
+  valueFrom: { secretKeyRef: { name: {{ .prometheus.existingSecret | quote }}, key: token } }
 {{- else if eq .prometheus.auth "basic" }}
 - name: PROM_USERNAME
-  valueFrom: { secretKeyRef: { name: {{ .prometheus.existingSecret }}, key: username } }
+  valueFrom: { secretKeyRef: { name: {{ .prometheus.existingSecret | quote }}, key: username } }
 - name: PROM_PASSWORD
-  valueFrom: { secretKeyRef: { name: {{ .prometheus.existingSecret }}, key: password } }
+  valueFrom: { secretKeyRef: { name: {{ .prometheus.existingSecret | quote }}, key: password } }
 {{- end }}
 {{- if .prometheus.queries }}
 - { name: BYOC_METRICS, value: /etc/byoc/queries/metrics.yaml }
@@ -294,10 +334,10 @@ NODE_OPTIONS: --max-semi-space-size=1 --v8-pool-size=1
 - name: {{ .name }}
   {{- if .secret }}
   secret:
-    secretName: {{ .secret }}
+    secretName: {{ .secret | quote }}
   {{- else }}
   configMap:
-    name: {{ .configMap }}
+    name: {{ .configMap | quote }}
   {{- end }}
     defaultMode: 0440
     items:

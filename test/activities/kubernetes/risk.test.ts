@@ -93,6 +93,8 @@ describe.each(['baseline', 'restricted'] as const)('Pod Security admission at %s
     await cluster.merge(`/api/v1/namespaces/${cluster.namespace}`, { metadata: { labels } });
     // Pods need it, and a controller makes it.
     await until('the service account', () => cluster.read('api/v1', 'serviceaccounts', 'default'));
+    // Admission reads the labels from a cache of its own, a moment later.
+    await until('the labels to count', async () => (await admission(edited([['hostNetwork', true]]))) === 'refused');
   });
 
   /** What is changed in a pod that keeps to the standard: of one that is wrong in all ways one learns nothing. */
