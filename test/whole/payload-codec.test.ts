@@ -203,13 +203,13 @@ describe('a connector that encrypts what it tells Temporal', () => {
     async (type) => {
       const signed = connector.signed({ ...told('plain'), clusterId: `other-${CANARY}` });
       const workflowId = scheduleIdOf(connector.clusterId, `plain-${type}`);
-      const handle = await connector.client.client.workflow.start(type, {
+      const handle = await connector.client.client.workflow.signalWithStart(type, {
         args: [type === 'executeWpk' ? signed : { signed }],
         workflowId,
         taskQueue: taskQueueOf(connector.clusterId, 'execution'),
+        signal: 'approve', // which has to be there before the run has ended
+        signalArgs: [{ approver: BOB, statement: { nobody: 'signed this' } }],
       });
-      if (type === 'executeWpk')
-        await handle.signal('approve', { approver: BOB, statement: { nobody: 'signed this' } });
       const failure: unknown = await handle.result().catch((error: unknown) => error);
       expect(failure).toBeInstanceOf(WorkflowFailedError);
       const { events = [] } = await handle.fetchHistory();
