@@ -18,7 +18,7 @@ describe('when a part is missing', () => {
 
   beforeAll(async () => {
     stack = await ownStack(['temporal', 'vault', 's3', 'kubernetes']);
-    connector = await TestConnector.start({ services: stack });
+    connector = await TestConnector.start({ services: stack, voters: [CAROL] });
   }, 120_000);
   afterAll(async () => {
     await connector.stop();
@@ -74,7 +74,7 @@ describe('when a part is missing', () => {
     }
     for (const one of [unchanged, changed]) {
       await shownRetrying(one);
-      await connector.signal(one.workflowId, 'reject', { approver: CAROL, reason: 'not today' });
+      await connector.signalRejection(one.workflowId, { approver: CAROL, reason: 'not today' });
       await until('the late no', async () => (await connector.client.get(one.wpkId)).votes.length === 2);
       expect(fates(await connector.client.get(one.wpkId))[1]).toBe(`reject ${CAROL} APPROVAL_CLOSED`);
     }
