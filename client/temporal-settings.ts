@@ -10,6 +10,8 @@ import { whyUnreadable } from '../domain/why-unreadable.ts';
 type ConnectionOptions = ReturnType<typeof loadClientConnectConfig>['connectionOptions'];
 
 const DEFAULT_PORT = 7233;
+export const DEFAULT_ADDRESS = `localhost:${DEFAULT_PORT}`;
+export const DEFAULT_NAMESPACE = 'default';
 
 /** How to reach Temporal, as the environment and the profile's files say it at the moment. */
 export interface TemporalSettings {
@@ -42,7 +44,7 @@ export function readTemporalSettings(env: Environment): TemporalSettings {
   // An empty variable is how shells and charts say "not set".
   const set = Object.entries(env).filter((entry): entry is [string, string] => Boolean(entry[1]));
   const { connectionOptions, namespace } = load(withApiKey(Object.fromEntries(set)));
-  const { address = `localhost:${DEFAULT_PORT}`, tls } = connectionOptions;
+  const { address = DEFAULT_ADDRESS, tls } = connectionOptions;
   if (!tls && !isLoopback(placeOf(address).host)) {
     const text = `TEMPORAL_ADDRESS (${address}) is not on this machine, so TLS must be on: TEMPORAL_TLS, or TEMPORAL_TLS_…`;
     throw new ConnectorError('CONFIG_INVALID', `${text}.`);
@@ -51,7 +53,7 @@ export function readTemporalSettings(env: Environment): TemporalSettings {
   assertPair(certificates);
   return {
     address,
-    namespace: namespace ?? 'default',
+    namespace: namespace ?? DEFAULT_NAMESPACE,
     connectionOptions: { ...connectionOptions, address },
     fingerprint: fingerprintOf(certificates, connectionOptions.apiKey),
   };

@@ -21,10 +21,17 @@ export function registerCodecServer(program: Command): void {
     .action(async ({ port, ...options }: CodecServerOptions) => {
       const cluster = clusterOf(options);
       // Loaded here, because the other commands need none of it.
-      const [{ openCodecServer }, { readCodecServerConfig }, { createLogger }, { usableTlsFiles }] = await Promise.all([
+      const [
+        { openCodecServer },
+        { readCodecServerConfig },
+        { createLogger },
+        { unknownSettings },
+        { usableTlsFiles },
+      ] = await Promise.all([
         import('../../worker/codec-server/codec-server.ts'),
         import('../../worker/codec-server/settings.ts'),
         import('../../worker/logging.ts'),
+        import('../../worker/settings/unknown.ts'),
         import('../../activities/tls/usable-files.ts'),
       ]);
       const env = {
@@ -32,9 +39,11 @@ export function registerCodecServer(program: Command): void {
         BYOC_CLUSTER_ID: cluster,
         ...(port !== undefined && { BYOC_CODEC_PORT: port }),
       };
+      const logger = createLogger('info', { cluster });
+      for (const says of unknownSettings(env)) logger.warn(says);
       const config = readCodecServerConfig(env);
       await Promise.all([usableTlsFiles(env, 'vault'), usableTlsFiles(env, 'reader-keys')]);
-      const server = await openCodecServer(config, env, createLogger('info', { cluster }));
+      const server = await openCodecServer(config, env, logger);
       say(`Listening at ${server.url}; the audit log has who looks. It ends with Ctrl-C.`);
       await ended();
       say('Closing: calls under way come to their end.');

@@ -4,6 +4,7 @@ import { Agent, request } from 'undici';
 import { z } from 'zod';
 import { ConnectorError } from '../../domain/errors.ts';
 import { isEncryptedOrLocal } from '../../domain/encrypted-or-local.ts';
+import { TRANSIT_MOUNT } from '../../domain/vault-setup.ts';
 import type { TlsFiles } from '../../domain/tls-settings.ts';
 import { refuseUnverified, TLS_SETTINGS, tlsFilesOf } from '../../domain/tls-settings.ts';
 import { whyUnreadable } from '../../domain/why-unreadable.ts';
@@ -79,7 +80,7 @@ async function transitOf(env: SignerEnv): Promise<Transit> {
   }
   if (!token) throw new ConnectorError('CONFIG_INVALID', 'VAULT_TOKEN is missing.');
   const agent = new Agent({ connect: await readTls(env), keepAliveTimeout: 100 });
-  return { address, token, mount: (mount || 'transit').replace(/^\/+|\/+$/g, ''), agent };
+  return { address, token, mount: (mount || TRANSIT_MOUNT).replace(/^\/+|\/+$/g, ''), agent };
 }
 
 /** Once: whoever signs is done in a moment. */

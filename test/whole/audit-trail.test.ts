@@ -260,7 +260,7 @@ describe('a bucket that is away for too long', () => {
     try {
       const { workflowId, wpkId, planDigest } = await connector.submitAndPlan();
       await connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
-      await hasAlert(connector, 'audit-upload-late');
+      await hasAlert(connector, 'audit-not-uploaded');
       const entries = await connector.audit();
       const late = entries.find(({ type }) => type === 'audit.upload-late');
       expect(late).toMatchObject({ outcome: 'failed', detail: { code: 'S3_UNAVAILABLE' } });

@@ -10,6 +10,7 @@ import { ownStack } from '../support/stack.ts';
 import { until } from '../support/until.ts';
 
 const BOB = 'bob@example.com';
+const CAROL = 'carol@example.com';
 
 /** In this order: each test leaves the parts as the next one needs them, Temporal goes last. */
 describe('when a part is missing', () => {
@@ -65,7 +66,6 @@ describe('when a part is missing', () => {
   }, 120_000);
 
   it('the API server: what people reject before it is back never begins, and the log says that their no counts', async () => {
-    const CAROL = 'carol@example.com';
     const [unchanged, changed] = [await submitAndPlan('unchanged'), await submitAndPlan('changed')];
     await connector.kubectl('create', 'configmap', 'changed', '-n', connector.namespace, '--from-literal=size=large');
     await stack.kill('kube-apiserver');

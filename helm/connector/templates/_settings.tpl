@@ -144,6 +144,10 @@ safe, extraEnv cannot say otherwise: of two variables of one name kubelets take 
 - { name: BYOC_STATE_NAMESPACE, value: {{ $v.stateNamespace | quote }} }
 - { name: BYOC_HEADS_NAMESPACE, value: {{ .root.Release.Namespace | quote }} }
 - { name: LOG_LEVEL, value: {{ $v.logLevel }} }
+{{- if not $v.controlPlane.url }}
+# There is nobody who would send them on.
+- { name: BYOC_ALERT_RELAY, value: 'off' }
+{{- end }}
 - { name: HOME, value: /tmp }
 - name: BYOC_WRITER
   valueFrom: { fieldRef: { fieldPath: metadata.name } }
