@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { VaultSettings } from '../activities/vault/vault.ts';
 import { ConnectorError } from '../domain/errors.ts';
-import { isPrivateAddress } from '../domain/private-address.ts';
+import { isEncryptedOrLocal } from '../domain/encrypted-or-local.ts';
 import { refuseUnverified, tlsFilesOf } from '../domain/tls-settings.ts';
 import { VAULT_LOGINS } from '../domain/vault-setup.ts';
 import type { VaultRole } from '../domain/vault-setup.ts';
@@ -28,7 +28,7 @@ const login = {
 
 /** How Vault is reached, and who a role is there. */
 export const VAULT_SETTINGS = {
-  VAULT_ADDR: setting(z.url().refine(isPrivateAddress, 'must be https, except on this machine').optional(), {
+  VAULT_ADDR: setting(z.url().refine(isEncryptedOrLocal, 'must be https, except on this machine').optional(), {
     needed: 'where there is no `COSIGN_KEY`',
     means: "Vault, where signing keys and approvers' keys are ([keys.md](keys.md))",
   }),

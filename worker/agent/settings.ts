@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { TlsSource } from '../../activities/tls/context.ts';
 import { ConnectorError } from '../../domain/errors.ts';
-import { isPrivateAddress } from '../../domain/private-address.ts';
+import { isEncryptedOrLocal } from '../../domain/encrypted-or-local.ts';
 import type { TlsFiles } from '../../domain/tls-settings.ts';
 import { setting } from '../settings/setting.ts';
 
@@ -130,7 +130,7 @@ function jwtOf(settings: AgentSettings, clusterId: string, tls: TlsFiles): JwtSe
   if (issuer === undefined || keys === undefined) return undefined;
   const audience = settings.BYOC_AGENT_JWT_AUDIENCE ?? audienceOf(clusterId);
   if (!/^[a-z][a-z+.-]*:\/\//i.test(keys)) return { issuer, audience, keys: { path: keys } };
-  if (!isPrivateAddress(keys)) throw invalid('BYOC_AGENT_JWT_KEYS must be https, except on this machine.');
+  if (!isEncryptedOrLocal(keys)) throw invalid('BYOC_AGENT_JWT_KEYS must be https, except on this machine.');
   return { issuer, audience, keys: { url: keys, tls } };
 }
 

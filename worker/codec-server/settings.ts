@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { VaultSettings } from '../../activities/vault/vault.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { CLUSTER_ID } from '../../domain/names.ts';
-import { isPrivateAddress } from '../../domain/private-address.ts';
+import { isEncryptedOrLocal } from '../../domain/encrypted-or-local.ts';
 import type { TlsFiles } from '../../domain/tls-settings.ts';
 import { tlsFilesOf } from '../../domain/tls-settings.ts';
 import type { JwtSettings, ServerFiles } from '../agent/settings.ts';
@@ -111,7 +111,7 @@ function jwtOf(settings: Settings, keysTls: TlsFiles): JwtSettings | undefined {
   }
   const audience = settings.BYOC_CODEC_JWT_AUDIENCE ?? audienceOf(settings.BYOC_CLUSTER_ID);
   if (!/^[a-z][a-z+.-]*:\/\//i.test(keys)) return { issuer, audience, keys: { path: keys } };
-  if (!isPrivateAddress(keys)) throw invalid('BYOC_CODEC_JWT_KEYS must be https, except on this machine.');
+  if (!isEncryptedOrLocal(keys)) throw invalid('BYOC_CODEC_JWT_KEYS must be https, except on this machine.');
   return { issuer, audience, keys: { url: keys, tls: keysTls } };
 }
 

@@ -1,4 +1,4 @@
-import { isPrivateAddress } from '../../domain/private-address.ts';
+import { isEncryptedOrLocal } from '../../domain/encrypted-or-local.ts';
 import { unverifiedBy } from '../../domain/tls-settings.ts';
 import type { SettingProblem } from '../settings/check.ts';
 import { isServiceAddress, unknownSettings } from '../settings/unknown.ts';
@@ -70,7 +70,7 @@ function verificationTroubles(env: NodeJS.ProcessEnv): Told[] {
 
 /** In development nobody else is on this machine. */
 function isInClear(env: NodeJS.ProcessEnv, address: string): boolean {
-  return address.startsWith('http:') && (env['NODE_ENV'] === 'production' || !isPrivateAddress(address));
+  return address.startsWith('http:') && (env['NODE_ENV'] === 'production' || !isEncryptedOrLocal(address));
 }
 
 function orOk(told: readonly Told[], says: string): readonly Told[] {

@@ -100,6 +100,11 @@ const OF_TEMPORAL: readonly SettingRow[] = [
   { names: ['TEMPORAL_NAMESPACE'], means: 'namespace of Temporal', default: DEFAULT_NAMESPACE, library: ENVCONFIG },
   { names: ['TEMPORAL_API_KEY'], means: 'API key, as Temporal Cloud gives it out', library: ENVCONFIG },
   {
+    names: ['TEMPORAL_API_KEY_FILE'],
+    means:
+      'a file with the API key, in place of the key itself; read again when it changes ([tls.md](tls.md#when-a-file-changes))',
+  },
+  {
     names: ['TEMPORAL_TLS', 'TEMPORAL_TLS_SERVER_NAME'],
     means: '`true` turns TLS on, as a file of the next row or an API key does; the name that its certificate must have',
     library: ENVCONFIG,

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { AUDIT_RETENTION_DAYS, DEFAULT_REGION } from '../../domain/audit.ts';
 import { CLUSTER_ID, STATE_NAMESPACE } from '../../domain/names.ts';
-import { isPrivateAddress } from '../../domain/private-address.ts';
+import { isEncryptedOrLocal } from '../../domain/encrypted-or-local.ts';
 import { AGENT_SETTINGS } from '../agent/settings.ts';
 import { SIMULATION_ALLOWED } from '../simulation/settings.ts';
 import { VAULT_SETTINGS } from '../vault-settings.ts';
@@ -15,7 +15,7 @@ const NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const SERVICE_ACCOUNT = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\/[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/;
 
 const text = z.string().min(1);
-const address = z.url().refine(isPrivateAddress, 'must be https, except on this machine');
+const address = z.url().refine(isEncryptedOrLocal, 'must be https, except on this machine');
 const namespace = z.string().regex(NAMESPACE, 'must be the name of a namespace');
 
 /** What this process is. */

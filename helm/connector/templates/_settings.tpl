@@ -207,8 +207,7 @@ NODE_OPTIONS: --max-semi-space-size=1 --v8-pool-size=1
 {{- end }}
 {{- with $v.temporal.apiKey }}
 {{- if .existingSecret }}
-- name: TEMPORAL_API_KEY
-  valueFrom: { secretKeyRef: { name: {{ .existingSecret | quote }}, key: {{ .key | quote }} } }
+- { name: TEMPORAL_API_KEY_FILE, value: /etc/byoc/temporal-login/api-key }
 {{- end }}
 {{- end }}
 {{- if $v.vault.address }}
@@ -316,9 +315,12 @@ NODE_OPTIONS: --max-semi-space-size=1 --v8-pool-size=1
 {{- toYaml (dict "files" $files) -}}
 {{- end -}}
 
-{{/* Of them, what is for TLS with whom the pods talk to. */}}
+{{/* Of them, what is for whom the pods talk to: TLS, and the login to Temporal, which are read again when they change. */}}
 {{- define "connector.serviceFiles" -}}
 {{- $files := list -}}
+{{- with .root.Values.temporal.apiKey -}}
+{{- if .existingSecret -}}{{- $files = append $files (dict "name" "temporal-login" "secret" .existingSecret "items" (dict .key "api-key")) -}}{{- end -}}
+{{- end -}}
 {{- range (include "connector.services" . | fromYaml).services -}}
 {{- $items := dict .ca.key "ca.crt" -}}
 {{- $name := printf "%s-ca" .name -}}
