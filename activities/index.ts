@@ -15,7 +15,7 @@ import { toApplicationFailure } from './failure.ts';
 import type { AdmittedWpk } from './package/admission.ts';
 import { payloadDigest } from './package/admission.ts';
 import type { Caller } from './package/authorization.ts';
-import { assertAtHome, assertCaller, assertEnd, packageOf } from './package/authorization.ts';
+import { assertAtHome, assertCaller, assertEnd, assertPackageRun, packageOf } from './package/authorization.ts';
 import type { ExecuteInput, ExecuteOutcome, ExecutionContext, ExecutionDeps } from './package/execution.ts';
 import { executePlan, ExecutionFailed } from './package/execution.ts';
 import { makePlan } from './package/planning.ts';
@@ -134,6 +134,7 @@ export function createActivities(deps: ActivityDeps): Activities {
     const stop = keepAlive(details);
     try {
       const caller = currentCaller();
+      if (activity !== 'reconcilePackages') assertPackageRun(caller, deps.clusterId); // before a word about what was sent
       await assertHome(caller);
       return await work(caller);
     } catch (error) {
@@ -156,6 +157,7 @@ export function createActivities(deps: ActivityDeps): Activities {
         signal: Context.current().cancellationSignal,
         stopRequested,
         attempt: Context.current().info.attempt,
+        scheduledAt: Context.current().info.currentAttemptScheduledTimestampMs,
         onProgress: (now) => (progress = now),
         recordsFor: recordsFor(caller),
       });

@@ -33,7 +33,7 @@ export interface AuditFile {
  * `altered`: not what was hashed · `malformed`: no line that the log wrote · `torn`: the last line has no end ·
  * `mislabelled`: an entry of a simulated chain that does not say so, or a real one that does ·
  * `unprotected`: the bucket would let somebody delete or replace it · `replaced`: there is more than one version of it ·
- * `truncated`: it ends before an entry that somebody signed · `rewritten`: an entry is not the one that was signed ·
+ * `truncated`: it ends before an entry that somebody signed, cut off or copied before that one was written · `rewritten`: an entry is not the one that was signed ·
  * `unsigned`: keys are given, and no head of the chain is signed by one · `bad-head`, `bad-manifest`: they don't hold.
  */
 export type AuditProblemKind =

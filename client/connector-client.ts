@@ -100,7 +100,7 @@ export class ConnectorClient {
 
   /**
    * Connects as every Temporal client does: `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, TLS and API-key settings, profiles. When
-   * the certificates change on disk, a new connection takes over.
+   * the certificates or the API key change on disk, a new connection takes over.
    * @param converterFor makes the converter for the namespace that is found
    * @throws {ConnectorError} CONFIG_INVALID, TEMPORAL_UNAVAILABLE
    */
@@ -435,12 +435,13 @@ export class ConnectorClient {
   /**
    * The same for somebody who looks at what is encrypted in Temporal. One of the connector's own runs, in which nothing is
    * encrypted: so a worker takes it that has no key, and what was encrypted before stays readable.
+   * @returns what was answered, by a worker or by somebody else in Temporal: for a reading with a nonce, a `PayloadReadReceipt`
    */
-  async recordPayloadRead(read: PayloadRead): Promise<void> {
-    await this.recordRead(PAYLOAD_READ, scheduleIdOf(this.clusterId, `payload-read/${ulid()}`), read);
+  async recordPayloadRead(read: PayloadRead): Promise<unknown> {
+    return this.recordRead(PAYLOAD_READ, scheduleIdOf(this.clusterId, `payload-read/${ulid()}`), read);
   }
 
-  private async recordRead(workflowType: string, workflowId: string, read: AuditRead | PayloadRead): Promise<void> {
+  private async recordRead(workflowType: string, workflowId: string, read: AuditRead | PayloadRead): Promise<unknown> {
     const start = () =>
       this.client.workflow.execute(workflowType, {
         args: [read],
@@ -448,7 +449,7 @@ export class ConnectorClient {
         taskQueue: taskQueueOf(this.clusterId, 'execution'),
         workflowExecutionTimeout: ANSWERED_WITHIN_MS,
       });
-    await this.call('', () => this.answered(start));
+    return this.call('', () => this.answered(start));
   }
 
   /** Waits for what was asked, and not awaited, to come to its end. */

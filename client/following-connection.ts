@@ -13,9 +13,9 @@ export interface FollowOptions<Connection extends Closable> {
   readonly connect: (settings: TemporalSettings) => Promise<Connection>;
   /** The class of the connections. */
   readonly prototype: object;
-  /** Is told of a connection with other certificates, before it is the one that counts. */
+  /** Is told of a connection with other certificates, or another API key, before it is the one that counts. */
   readonly onSwitch?: (connection: Connection, settings: TemporalSettings) => void;
-  /** Certificates that cannot be used, once for each reason; what was before still counts. */
+  /** Certificates, or a key, that cannot be used, once for each reason; what was before still counts. */
   readonly onTrouble?: (error: ConnectorError | undefined) => void;
   readonly everyMs?: number;
 }
@@ -31,8 +31,8 @@ const LOOK_EVERY_MS = 10_000;
 const CLOSE_AFTER_MS = 90_000;
 
 /**
- * Connects to Temporal, and once more whenever the certificates change on disk: its connections keep those that they were made
- * with. The new one must work before it takes over.
+ * Connects to Temporal, and once more whenever the certificates or the API key change on disk: its connections keep those that
+ * they were made with. The new one must work before it takes over.
  * @throws {ConnectorError} CONFIG_INVALID, TEMPORAL_UNAVAILABLE
  */
 export async function followConnection<Connection extends Closable & object>(

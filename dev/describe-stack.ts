@@ -1,6 +1,6 @@
 import { dirname, extname, join } from 'node:path';
 import { BYOC, columns } from '../client/cli/output.ts';
-import { environmentOf } from './environment.ts';
+import { environmentOf, STATE_VARIABLE } from './environment.ts';
 import { NOT_SIMULATED, SIMULATED_CLUSTER, SIMULATION_NOTICE } from '../domain/simulation.ts';
 import { programsInCache } from './programs.ts';
 import type { DevSettings } from './settings.ts';
@@ -44,9 +44,6 @@ export function describeSimulated({ temporal, controlPlane }: SimulatedServices)
     `  ${BYOC} dev down`,
   ];
 }
-
-/** Where a shell is told the stack's folder, so that `byoc dev` finds it from everywhere. */
-export const STATE_VARIABLE = 'BYOC_DEV_STATE';
 
 export interface ExportOptions {
   readonly stateDir: string;

@@ -3,6 +3,9 @@ import type { Services } from './stack.ts';
 /** The name that packages for the embedded cluster are addressed to. */
 export const DEV_CLUSTER = 'dev';
 
+/** Where a shell is told the stack's folder, so that `byoc dev` finds it from everywhere. */
+export const STATE_VARIABLE = 'BYOC_DEV_STATE';
+
 /** What a connector stands on; its cluster may be another than the stack's. */
 export type ConnectorServices = Omit<Services, 'kubernetes' | 'controlPlane'> & {
   readonly kubernetes: Pick<Services['kubernetes'], 'kubeconfig'>;

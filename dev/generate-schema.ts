@@ -1,11 +1,12 @@
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { policySchema } from '../domain/policy.ts';
 import { wpkSchema } from '../domain/wpk.ts';
 import { generateAgentOpenApi } from './agent-openapi.ts';
 import { generateOpenApi } from './control-plane/openapi.ts';
+import { SETTINGS_PAGE, withSettingsTable } from './settings-table.ts';
 
-/** Writes the published schemas (`node dev/generate-schema.ts`); a test says when it is due. */
+/** Writes what is published of schemas: themselves, and the table of settings (`node dev/generate-schema.ts`); a test says when it is due. */
 
 export const SCHEMA_FILE = new URL('../domain/schema/wpk.schema.json', import.meta.url);
 export const AGENT_OPENAPI_FILE = new URL('../docs/agent.openapi.yaml', import.meta.url);
@@ -39,4 +40,5 @@ if (import.meta.main) {
   await writeFile(POLICY_SCHEMA_FILE, generatePolicySchema());
   await writeFile(OPENAPI_FILE, generateOpenApi());
   await writeFile(AGENT_OPENAPI_FILE, generateAgentOpenApi());
+  await writeFile(SETTINGS_PAGE, withSettingsTable(await readFile(SETTINGS_PAGE, 'utf8')));
 }

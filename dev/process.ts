@@ -12,7 +12,8 @@ import { ConnectorError } from '../domain/errors.ts';
  * leader, so its pid, signals and exit code are the ones that we see.
  */
 const WATCH = 'exec 3<&0; { read -r _ <&3; rm -f $BYOC_LEFTOVERS; kill -KILL -$$; } >/dev/null 2>&1 &';
-const TETHER = `${WATCH} exec "$@" </dev/null 3<&-`;
+/** What only the watcher needs does not reach the program, which would take it for a misspelt setting. */
+const TETHER = `${WATCH} unset BYOC_LEFTOVERS; exec "$@" </dev/null 3<&-`;
 
 /** How long a program may take to end after SIGTERM before it is killed. */
 const STOP_TIMEOUT_MS = 5_000;

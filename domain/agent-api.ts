@@ -57,6 +57,16 @@ export const healthSchema = z.object({
     })
     .optional()
     .describe('absent where the process does not have the role execution'),
+  registration: z
+    .object({
+      state: z
+        .enum(['registered', 'unregistered', 'unknown'])
+        .describe('unregistered: the control plane does not know the cluster; unknown: it has not answered yet'),
+      registeredAt: z.iso.datetime().optional().describe('when it last took a registration of this process'),
+      beatAt: z.iso.datetime().optional().describe('when it last took a heartbeat of this process'),
+    })
+    .optional()
+    .describe('by the answers that this process got; absent where it does not have the role registration'),
   components: z.array(
     z.object({
       name: z.string(),

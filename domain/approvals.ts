@@ -1,8 +1,7 @@
-import { z } from 'zod';
 import type { Approval } from './approval-statement.ts';
 import type { Digest } from './digest.ts';
 import type { ErrorCode } from './errors.ts';
-import { identityKey, sameIdentity } from './identity.ts';
+import { sameIdentity } from './identity.ts';
 import type { Requirement } from './policy.ts';
 
 /** How far an identity is proven: a bare message only asserts it. */
@@ -111,87 +110,6 @@ export interface VoteContext {
   readonly run: RunIdentity;
 }
 
-const approver = z.string().trim().min(1).max(256);
-const digest = z.string().max(256);
-
-const voteFields = z.looseObject({
-  approver: approver.optional(),
-  planDigest: digest.optional(),
-  comment: z.string().max(4096).optional(),
-  reason: z.string().max(4096).optional(),
-  statement: z.unknown().optional(),
-});
-const bareFields = voteFields.extend({ approver });
-
-/** The longest signed statement, as JSON; many are recorded in one call, which has to stay below Temporal's 2 MB. */
-const MAX_STATEMENT_CHARS = 32_768;
-
-/** Reads the argument of a signal or update; never throws, whatever was sent. */
-export function readVote(decision: Decision, via: Receipt['via'], argument: unknown): VoteMessage {
-  const given = isSignedFile(argument) ? { statement: argument } : argument;
-  const isSigned = statementIn(given) !== undefined;
-  const form = isSigned ? voteFields : decision === 'approve' ? bareFields.extend({ planDigest: digest }) : bareFields;
-  // An update says its decision itself; one that says something else must not pass for either.
-  const parsed = (via === 'update' ? form.extend({ decision: z.literal(decision) }) : form).safeParse(given);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    const why = issue ? `${issue.path.join('.') || 'The argument'}: ${issue.message}.` : '';
-    return { decision, malformed: { code: 'APPROVAL_MALFORMED', why } };
-  }
-  const { approver, planDigest, comment, reason, statement } = parsed.data as z.infer<typeof voteFields>;
-  if (isSigned && !isShort(statement)) {
-    return {
-      decision,
-      malformed: { code: 'APPROVAL_MALFORMED', why: 'The signed statement is too long or too deep.' },
-    };
-  }
-  // A lone surrogate has no canonical form: it could be neither hashed nor recorded.
-  const said = (decision === 'approve' ? comment : reason)?.trim().toWellFormed();
-  return {
-    decision,
-    ...(approver === undefined ? {} : { approver: approver.toWellFormed() }),
-    ...(planDigest === undefined ? {} : { planDigest: planDigest.toWellFormed() }),
-    ...(said ? { comment: said } : {}),
-    ...(isSigned ? { statement } : {}),
-  };
-}
-
-const MAX_SIGNAL_NAME_CHARS = 64;
-
-/** A signal by a name that there is not is no vote, but most likely was meant as one: a slip of the keys must not pass for a yes. */
-export function voteByUnknownName(name: string): VoteMessage {
-  const shown = name.slice(0, MAX_SIGNAL_NAME_CHARS).toWellFormed();
-  const why = `There is no signal ${JSON.stringify(shown)}; votes are the signals approve and reject.`;
-  const decision = /^\W*re/i.test(shown) ? 'reject' : 'approve';
-  return { decision, malformed: { code: 'APPROVAL_MALFORMED', why } };
-}
-
-/** What is nested too deeply to be written can't be measured either, and must not throw. */
-function isShort(statement: unknown): boolean {
-  try {
-    return JSON.stringify(statement).length <= MAX_STATEMENT_CHARS;
-  } catch {
-    return false;
-  }
-}
-
-/** Which form the argument of `decide` must have; one that says neither is malformed as either. */
-export function decisionIn(argument: unknown): Decision {
-  const said =
-    typeof argument === 'object' && argument !== null && 'decision' in argument ? argument.decision : undefined;
-  return said === 'reject' ? 'reject' : 'approve';
-}
-
-/** A signal may carry just the file that `cosign attest-blob --bundle` or another DSSE tool wrote. */
-function isSignedFile(argument: unknown): boolean {
-  return typeof argument === 'object' && argument !== null && ('dsseEnvelope' in argument || 'payloadType' in argument);
-}
-
-function statementIn(argument: unknown): unknown {
-  if (typeof argument !== 'object' || argument === null || !('statement' in argument)) return undefined;
-  return argument.statement ?? undefined;
-}
-
 /**
  * Says what becomes of a vote: the one rule for signals, updates and the writing activity.
  * @param proof what became of the message's statement; undefined for a bare message
@@ -297,50 +215,6 @@ function refusalOfBare({ proof }: Vote, { acceptAsserted, quorum, groups }: Requ
   if (quorum > 1) return refused(`${quorum} different people must approve, which takes signed votes.`);
   if (groups.length > 0) return refused(`Somebody of ${groups.join(', ')} must approve, which takes a signed vote.`);
   return undefined;
-}
-
-export interface Tally {
-  readonly outcome: 'approved' | 'rejected' | 'waiting';
-  readonly approvers: readonly string[];
-  /** The votes that make them approvers. */
-  readonly approvals: readonly VoteRecord[];
-  /** Approvals still missing. */
-  readonly missing: number;
-  /** Groups of which nobody has approved yet. */
-  readonly missingGroups: readonly string[];
-}
-
-/**
- * Counts the votes that have an effect: of each person the newest by the time at which it was given (a tie counts as
- * no), each key once, and one rejection is enough for no.
- */
-export function tally(votes: readonly VoteRecord[], requirement: Requirement): Tally {
-  const newest = new Map<string, VoteRecord>();
-  for (const vote of votes) {
-    if (vote.refused) continue;
-    const person = identityKey(vote.approver);
-    const other = newest.get(person);
-    if (!other || isNewer(vote, other)) newest.set(person, vote);
-  }
-  const effective = [...newest.values()];
-  const approvals = effective.filter(({ decision }) => decision === 'approve').filter(isFirstOfItsKey);
-  const approvers = approvals.map(({ approver }) => approver);
-  const present = new Set(approvals.flatMap(({ groups = [] }) => groups));
-  const missingGroups = requirement.groups.filter((group) => !present.has(group));
-  const missing = Math.max(0, requirement.quorum - approvers.length, missingGroups.length > 0 ? 1 : 0);
-  const isRejected = effective.some(({ decision }) => decision === 'reject');
-  const outcome = isRejected ? 'rejected' : missing === 0 ? 'approved' : 'waiting';
-  return { outcome, approvers, approvals, missing, missingGroups };
-}
-
-function isNewer(vote: VoteRecord, other: VoteRecord): boolean {
-  const [at, otherAt] = [Date.parse(vote.at), Date.parse(other.at)];
-  return at === otherAt ? vote.decision === 'reject' : at > otherAt;
-}
-
-/** One key is one person, whatever names it is listed under. */
-function isFirstOfItsKey({ keyFingerprint }: Vote, index: number, votes: readonly Vote[]): boolean {
-  return keyFingerprint === undefined || votes.findIndex((one) => one.keyFingerprint === keyFingerprint) === index;
 }
 
 function mismatch(planDigest: Digest | undefined): VoteRefusal {

@@ -20,6 +20,9 @@ import { PHASES } from './status.ts';
 /** How long an uploaded entry stays undeletable unless told otherwise, in days (R19). */
 export const AUDIT_RETENTION_DAYS = 90;
 
+/** Where its bucket is, where nobody says otherwise. */
+export const DEFAULT_REGION = 'us-east-1';
+
 /** The longest line, in bytes; it bounds the memory that verifying takes. */
 export const AUDIT_MAX_LINE_BYTES = 1024 * 1024;
 

@@ -12,6 +12,9 @@ export type VaultRole = Role | 'codec';
 /** Where the KV engine (version 2) with the keys is mounted. */
 export const KV_MOUNT = 'secret';
 
+/** Where the transit engine is, with keys that people sign with; Vault's own default. */
+export const TRANSIT_MOUNT = 'transit';
+
 /** The named key that signs JWTs; one for all clusters of a Vault. */
 const IDENTITY_KEY = 'byoc';
 

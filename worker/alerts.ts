@@ -43,7 +43,8 @@ export interface AlertsOptions {
   readonly logger: Logger;
 }
 
-const MAX_WAITING = 500;
+/** Alerts that wait on the disk, each in a small file. */
+export const MAX_WAITING = 500;
 /** Ids of alerts that were told, so that a repeated entry is no other alert. */
 const REMEMBERED = 1_000;
 const RETRY_AFTER_MS = 5_000;

@@ -183,7 +183,7 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
       tellBroken(error);
       const late = outage.failed(error, await store.uploader.waiting());
       if (late) {
-        logger.error({ alert: 'audit-upload-late', ...late, err: error }, 'the audit log has waited too long for S3');
+        logger.error({ alert: 'audit-not-uploaded', ...late, err: error }, 'the audit log has waited too long for S3');
         await record('audit.upload-late', late, { outcome: 'failed' });
       }
       throw error;
@@ -192,7 +192,7 @@ export async function openAuditTrail(options: AuditTrailOptions): Promise<AuditT
   let waiting: NodeJS.Timeout | undefined;
   const uploadOrTell = () =>
     upload().catch((error: unknown) => {
-      logger.error({ alert: 'audit-not-uploaded', err: error }, 'the audit log could not be uploaded');
+      logger.error({ err: error }, 'the audit log could not be uploaded, and is tried again');
     });
 
   const objectLock = await tellProtection(bucket, logger);

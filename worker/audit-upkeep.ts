@@ -6,12 +6,14 @@ import type { Logger } from 'pino';
 import type { AuditReadActivities, AuditUpkeepActivities } from '../activities/audit/upkeep.ts';
 import { toApplicationFailure } from '../activities/failure.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
+import type { KeyRing } from '../client/data-converter/key-ring.ts';
 import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
 import { auditReadSchema, payloadReadSchema } from '../domain/audit-read.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { isSealed } from '../domain/malformed.ts';
 import { auditQueueOf } from '../domain/names.ts';
 import type { AuditTrail } from './audit-trail.ts';
+import { makeReceipt } from './codec-server/reading-receipt.ts';
 import { auditSchedules, reconcileSchedules, removeSchedules, writerScheduleIds } from './schedules.ts';
 import { createWorker } from './temporal.ts';
 
@@ -66,8 +68,15 @@ function createUpkeepActivities(options: AuditUpkeepOptions): AuditUpkeepActivit
   };
 }
 
+export interface ReadOptions {
+  readonly clusterId: string;
+  readonly audit: Pick<AuditTrail, 'append'>;
+  /** The payload keys; without them nobody can be told for sure that a reading is recorded. */
+  readonly keys: KeyRing | undefined;
+}
+
 /** Activities for the queue that all workers share. */
-export function createReadActivities(audit: Pick<AuditTrail, 'append'>): AuditReadActivities {
+export function createReadActivities({ clusterId, audit, keys }: ReadOptions): AuditReadActivities {
   return {
     recordAuditRead: (read) =>
       translated(async () => {
@@ -85,10 +94,13 @@ export function createReadActivities(audit: Pick<AuditTrail, 'append'>): AuditRe
       translated(async () => {
         const parsed = payloadReadSchema.safeParse(read);
         if (!parsed.success) throw new ConnectorError('USAGE', 'The reading does not have the form that it must have.');
-        const { reader, ...detail } = parsed.data;
+        const { reader, nonce, ...detail } = parsed.data;
+        // Before it is recorded: a key that cannot be had costs no entry.
+        const receipt = nonce && keys && (await makeReceipt(keys, clusterId, parsed.data));
         const eventId = `payload.read/${Context.current().info.workflowExecution?.runId ?? randomUUID()}`;
         const actor = { id: reader.toWellFormed(), proof: 'asserted' } as const;
         await audit.append({ eventId, type: 'payload.read', actor, outcome: 'succeeded', detail });
+        return receipt || undefined;
       }),
   };
 }

@@ -4,15 +4,14 @@ import type { Logger } from 'pino';
 import type { TlsContext, TlsSource, TlsWatch } from '../activities/tls/context.ts';
 import { createTlsContext } from '../activities/tls/context.ts';
 import type { CertificateFacts } from '../activities/tls/material.ts';
-import { certificateFacts, serverFacts, TlsFilesError } from '../activities/tls/material.ts';
+import { certificateFacts, serverFacts } from '../activities/tls/material.ts';
+import { unusableTlsFile } from '../activities/tls/usable-files.ts';
 import type { TemporalSettings } from '../client/temporal-settings.ts';
 import { placeOf, temporalTlsOf } from '../client/temporal-settings.ts';
 import { ALERTS } from '../domain/alerts.ts';
 import type { AuditEventType, DetailOf } from '../domain/audit-catalogue.ts';
-import { ConnectorError } from '../domain/errors.ts';
 import type { Health } from '../domain/health.ts';
-import type { TlsFiles, TlsPart } from '../domain/tls-settings.ts';
-import { TLS_SETTINGS } from '../domain/tls-settings.ts';
+import type { TlsPart } from '../domain/tls-settings.ts';
 import type { Record } from './audit-watch.ts';
 import type { WorkerConfig } from './config.ts';
 import type { Metrics } from './metrics/registry.ts';
@@ -147,7 +146,7 @@ export class Certificates {
     if (source === undefined || 'onConnected' in source) return source;
     const context = createTlsContext(source, this.watchOf(part));
     await context.current().catch((cause: unknown) => {
-      throw unusable(part, source, cause);
+      throw unusableTlsFile(part, source, cause);
     });
     this.#contexts.set(part, context);
     return context;
@@ -236,12 +235,6 @@ function withTls<T extends { readonly tls?: TlsSource | undefined } | undefined>
   tls: TlsContext | undefined,
 ): T {
   return settings && tls ? { ...settings, tls } : settings;
-}
-
-function unusable(part: TlsPart, files: TlsFiles, cause: unknown): ConnectorError {
-  const which = cause instanceof TlsFilesError ? cause.which : 'ca';
-  const said = cause instanceof Error ? cause.message : 'something is wrong';
-  return new ConnectorError('CONFIG_INVALID', `${TLS_SETTINGS[part][which]} (${files[which]}): ${said}.`, { cause });
 }
 
 /** A handshake for the sake of the certificate, with a server that is believed as Temporal's connections believe it. */

@@ -23,6 +23,7 @@ import type { AuditTrail } from './audit-trail.ts';
 import type { ControlPlaneSettings } from './config.ts';
 import type { Foundation } from './foundation.ts';
 import { LinkWatch, warningIn } from './link-watch.ts';
+import { RegistrationWatch } from './registration-watch.ts';
 import type { Metrics } from './metrics/registry.ts';
 import { createNewsTeller } from './news.ts';
 import type { RoleRun } from './roles/role.ts';
@@ -70,6 +71,7 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Role
   const { settings, clusterId, writer, client, audit, alerts, health, metrics, logger } = options;
   const controlPlane = createControlPlane({ url: settings.url, tls: settings.tls, identity: options.identity });
   const watch = new LinkWatch(settings.lostAfterMs);
+  const registration = new RegistrationWatch();
   const versions = { connector: VERSION, node: process.versions.node };
   const components = () => health.components();
   const report = (activity: keyof LinkActivities, outcome: 'succeeded' | 'failed') => {
@@ -116,6 +118,7 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Role
             alerts: () => alerts.counts,
           }),
         onAnswer(activity, answer) {
+          registration.answered(activity, new Date());
           tellAll(watch.answered());
           report(activity, 'succeeded');
           alerts.deliverSoon();
@@ -126,6 +129,7 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Role
           if (warning !== undefined) warn(warning);
         },
         onFailure(activity, error) {
+          registration.failed(error);
           logger.warn({ activity, err: error }, 'the control plane could not be told');
           tellAll(watch.failed(error, Date.now()));
           report(activity, 'failed');
@@ -142,6 +146,7 @@ export async function createControlPlaneLink(options: LinkOptions): Promise<Role
 
   return {
     worker,
+    registration: () => registration.report(),
     async run() {
       const running = worker.run();
       await registerNow(options);

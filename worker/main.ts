@@ -5,6 +5,7 @@ import { readArguments } from './arguments.ts';
 import { readConfig } from './config.ts';
 import { createConnector } from './connector.ts';
 import { createLogger, installTemporalLogger } from './logging.ts';
+import { unknownSettings } from './settings/unknown.ts';
 
 try {
   const config = readConfig({ ...process.env, ...readArguments(process.argv.slice(2)) });
@@ -14,6 +15,7 @@ try {
     ...(config.simulated && { simulated: true }),
   });
   installTemporalLogger(logger);
+  for (const says of unknownSettings(process.env)) logger.warn(says);
   const connector = await createConnector(config, process.env, logger);
   forgetStart();
   // SIGTERM and SIGINT are heard by Temporal's runtime, which lets the worker drain.

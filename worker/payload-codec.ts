@@ -20,6 +20,11 @@ export interface PayloadCodecOptions {
 
 export interface PayloadCodecOfWorker {
   readonly dataConverter: DataConverter;
+  /**
+   * Undefined where there is no Vault that they could be in. Also a worker that does not encrypt finds them here, where it
+   * has to say that a reading is recorded.
+   */
+  readonly keys: KeyRing | undefined;
   readonly looks: Looks;
 }
 
@@ -33,9 +38,11 @@ const LOOK_EVERY_MS = 30_000;
  */
 export async function openPayloadCodec(options: PayloadCodecOptions): Promise<PayloadCodecOfWorker> {
   const { config, vault, namespace, health, logger } = options;
-  if (config.payloadCodec === 'off') return { dataConverter, looks: {} };
-  if (!vault) throw new ConnectorError('CONFIG_INVALID', 'BYOC_PAYLOAD_CODEC=vault needs VAULT_ADDR.');
   const { clusterId } = config;
+  if (config.payloadCodec === 'off') {
+    return { dataConverter, keys: vault && new KeyRing({ load: () => loadPayloadKeys(vault, clusterId) }), looks: {} };
+  }
+  if (!vault) throw new ConnectorError('CONFIG_INVALID', 'BYOC_PAYLOAD_CODEC=vault needs VAULT_ADDR.');
   let writing: string | undefined;
   let finding: Finding = { state: 'ok' };
   const report = (now: Finding) => health.report('payload-keys', (finding = now));
@@ -60,6 +67,7 @@ export async function openPayloadCodec(options: PayloadCodecOptions): Promise<Pa
   };
   return {
     dataConverter: encryptingConverter(keys, { clusterId, namespace }),
+    keys,
     looks: { 'payload-keys': { everyMs: LOOK_EVERY_MS, look } },
   };
 }

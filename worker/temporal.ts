@@ -23,7 +23,7 @@ const workersOf = new WeakMap<NativeConnection, Set<Worker>>();
 
 /**
  * Connects as every Temporal worker does: `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, TLS and API-key settings, profiles. When
- * certificates change on disk, a new connection takes over, without a restart and without a call that fails.
+ * certificates or the API key change on disk, a new connection takes over, without a restart and without a call that fails.
  * @throws {ConnectorError} CONFIG_INVALID, TEMPORAL_UNAVAILABLE
  */
 export async function connectTemporal(

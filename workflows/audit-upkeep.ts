@@ -1,6 +1,6 @@
 import { proxyActivities } from '@temporalio/workflow';
 import type { AuditReadActivities, AuditUpkeepActivities } from '../activities/audit/upkeep.ts';
-import type { AuditRead, PayloadRead } from '../domain/audit-read.ts';
+import type { AuditRead, PayloadRead, PayloadReadReceipt } from '../domain/audit-read.ts';
 
 export interface AuditUpkeepInput {
   /** The queue of the writer whose disk the log is on. */
@@ -34,7 +34,7 @@ export async function auditRead(read: AuditRead): Promise<void> {
 }
 
 /** Records that somebody looks at what is encrypted in Temporal. */
-export async function payloadRead(read: PayloadRead): Promise<void> {
+export async function payloadRead(read: PayloadRead): Promise<PayloadReadReceipt | undefined> {
   const { recordPayloadRead } = proxyActivities<AuditReadActivities>({ startToCloseTimeout: '10 seconds' });
-  await recordPayloadRead(read);
+  return recordPayloadRead(read);
 }

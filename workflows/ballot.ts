@@ -2,13 +2,15 @@ import type {
   Decision,
   Receipt,
   StatementProof,
-  Tally,
   VoteContext,
   VoteMessage,
   VoteRecord,
   VoteRefusal,
 } from '../domain/approvals.ts';
-import { judgeVote, readVote, refusalOf, tally, voteByUnknownName } from '../domain/approvals.ts';
+import { judgeVote, refusalOf } from '../domain/approvals.ts';
+import type { Tally } from '../domain/tally.ts';
+import { tally } from '../domain/tally.ts';
+import { readVote, voteByUnknownName } from '../domain/vote-message.ts';
 import { sameIdentity } from '../domain/identity.ts';
 
 /** How many votes without effect the status shows, the newest. */

@@ -1,7 +1,7 @@
 import type { ApplicationFailure } from '@temporalio/workflow';
 import { patched, setDefaultSignalHandler, setHandler } from '@temporalio/workflow';
 import type { Decision, Receipt, StatementProof, VoteRecord } from '../domain/approvals.ts';
-import { decisionIn } from '../domain/approvals.ts';
+import { decisionIn } from '../domain/vote-message.ts';
 import { ERRORS } from '../domain/errors.ts';
 import { recordEvents, verifyStatements } from './activities.ts';
 import { finalFailure } from './failure.ts';

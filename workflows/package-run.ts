@@ -1,6 +1,7 @@
 import { CancelledFailure, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import type { PlanResult } from '../activities/index.ts';
-import type { Decision, Receipt, StatementProof, Tally, VoteContext, VoteRecord } from '../domain/approvals.ts';
+import type { Decision, Receipt, StatementProof, VoteContext, VoteRecord } from '../domain/approvals.ts';
+import type { Tally } from '../domain/tally.ts';
 import { isDigest } from '../domain/digest.ts';
 import { isMalformed } from '../domain/malformed.ts';
 import type { WindowState } from '../domain/maintenance-windows.ts';

@@ -1,4 +1,4 @@
-import type { AuditRead, PayloadRead } from '../../domain/audit-read.ts';
+import type { AuditRead, PayloadRead, PayloadReadReceipt } from '../../domain/audit-read.ts';
 
 /** What is done for one writer's log in the background, each by the process that has the log on its disk. */
 export interface AuditUpkeepActivities {
@@ -11,5 +11,6 @@ export interface AuditUpkeepActivities {
 /** Records that somebody read the log, as the tool that they used says. Any worker can: it is about the cluster's log. */
 export interface AuditReadActivities {
   recordAuditRead(read: AuditRead): Promise<void>;
-  recordPayloadRead(read: PayloadRead): Promise<void>;
+  /** @returns where the reading has a nonce, that it is recorded, for whoever asked */
+  recordPayloadRead(read: PayloadRead): Promise<PayloadReadReceipt | undefined>;
 }

@@ -3,6 +3,7 @@ import type { RequestOptions } from 'node:https';
 import { createSecureContext } from 'node:tls';
 import type { Cluster, User } from '@kubernetes/client-node';
 import { ConnectorError } from '../../domain/errors.ts';
+import { whyUnreadable } from '../../domain/why-unreadable.ts';
 
 /** How long credentials are used before `KubeConfig` is asked again: tokens and certificates rotate on disk. */
 const MAX_AGE_MS = 10_000;
@@ -56,7 +57,10 @@ export function createCredentialSource(kubeConfig: KubeAccess): CredentialSource
         await kubeConfig.applyToHTTPSOptions(options);
       } catch (cause) {
         if (cause instanceof ConnectorError) throw cause;
-        throw new ConnectorError('CONFIG_INVALID', 'The credentials of the kubeconfig cannot be had.', { cause });
+        const { path } = cause as NodeJS.ErrnoException; // where it is the file system's
+        const why = path === undefined ? '' : ` It names ${path}: ${whyUnreadable(cause)}.`;
+        const text = `The credentials of the kubeconfig cannot be had.${why}`;
+        throw new ConnectorError('CONFIG_INVALID', text, { cause });
       }
       const { ca, cert, key, passphrase, servername, auth } = options;
       const tls = definedOnly({ ca, cert, key, passphrase, servername });

@@ -1,13 +1,15 @@
 import type { VoteContext, VoteRecord } from '../../domain/approvals.ts';
-import { judgeVote, readVote, tally } from '../../domain/approvals.ts';
+import { judgeVote } from '../../domain/approvals.ts';
 import type { Digest, Sha256 } from '../../domain/digest.ts';
 import { ConnectorError } from '../../domain/errors.ts';
-import { EXECUTE_WPK, workflowIdOf } from '../../domain/names.ts';
+import { EXECUTE_WPK, ROLLBACK_WPK, rollbackIdOf, workflowIdOf } from '../../domain/names.ts';
 import type { PlanBinding } from '../../domain/plan.ts';
 import { planDigest } from '../../domain/plan.ts';
 import { requirementFor } from '../../domain/policy.ts';
 import type { Requirement } from '../../domain/policy.ts';
 import type { EndPhase } from '../../domain/status.ts';
+import { tally } from '../../domain/tally.ts';
+import { readVote } from '../../domain/vote-message.ts';
 import type { Witness } from '../temporal/witness.ts';
 import type { AdmittedWpk } from './admission.ts';
 import type { Claim, Claims, RunRef } from './claims.ts';
@@ -42,6 +44,16 @@ export function assertCaller(caller: Caller, clusterId: string, wpkId: string): 
       `${caller.workflowType} ${caller.workflowId} is not the run of ${wpkId}.`,
     );
   }
+}
+
+/**
+ * The run must be that of a package, or of a rollback, by its own id: in the connector's other runs nothing is encrypted,
+ * so nothing of a package may be answered there, not even what is wrong with it.
+ * @throws {ConnectorError} CALLER_UNTRUSTED
+ */
+export function assertPackageRun(caller: Caller, clusterId: string): void {
+  const isRollback = caller.workflowType === ROLLBACK_WPK && caller.workflowId.startsWith(rollbackIdOf(clusterId, ''));
+  if (!isRollback) packageOf(caller, clusterId);
 }
 
 /** The id of the package whose run calls, by the run's own id; what is recorded under it is only what the run says of itself. */

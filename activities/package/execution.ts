@@ -65,6 +65,8 @@ export interface ExecutionContext {
   readonly signal: AbortSignal;
   /** From 1, as Temporal counts. */
   readonly attempt: number;
+  /** When Temporal gave this attempt out, ms since the epoch: its clock may know better than ours that a package has expired. */
+  readonly scheduledAt: number;
   /** Whether somebody wants the package stopped: the signal also aborts when only this worker ends. */
   readonly stopRequested: () => boolean;
   readonly onProgress: (progress: Progress) => void;
@@ -108,6 +110,7 @@ async function executeAlone(
   assertPlan(deps.sha256, input, wpkDigest);
 
   if (claim.ended !== undefined) return endedBefore(claim.ended);
+  if (!begun) assertInTime(wpk, context.scheduledAt);
   if (!begun) await deps.executor.assertMayWrite(); // what is frozen holds nothing up
   const onWait = (waitingFor: string) => context.onProgress(waitingProgress(wpk, waitingFor));
   const progress = { begun };
@@ -115,6 +118,12 @@ async function executeAlone(
     error instanceof ExecutionFailed ? wpk.onFailure === 'rollback' : progress.begun && !isFinal(error, signal);
   const request = { wpk, runId: caller.runId, executor, signal, onWait, goesOn };
   return exclusively(deps.locks, request, () => carryOut(deps, input, context, admitted, progress));
+}
+
+/** Our own clock was asked with the rest; one that is behind would give a package time that it has not. */
+function assertInTime({ metadata: { expiresAt } }: Wpk, scheduledAt: number): void {
+  if (scheduledAt < Date.parse(expiresAt)) return;
+  throw new ConnectorError('WPK_EXPIRED', `It expired at ${expiresAt}, by Temporal's clock.`);
 }
 
 /** @param progress told when the package is begun: from then on it keeps its objects until it has ended */

@@ -22,7 +22,7 @@ import {
 } from '@aws-sdk/client-s3';
 
 import { ConnectorError } from '../../domain/errors.ts';
-import { isPrivateAddress } from '../../domain/private-address.ts';
+import { isEncryptedOrLocal } from '../../domain/encrypted-or-local.ts';
 import type { TlsSource } from '../tls/context.ts';
 import { tlsContextOf } from '../tls/context.ts';
 import { VerifyingHttpsAgent } from '../tls/https-agent.ts';
@@ -306,6 +306,6 @@ function refused(what: string, cause: unknown): ConnectorError {
 
 /** What is written tells who did what in the cluster; it leaves this machine encrypted or not at all. */
 function assertPrivate(endpoint: string): void {
-  if (isPrivateAddress(endpoint)) return;
+  if (isEncryptedOrLocal(endpoint)) return;
   throw new ConnectorError('CONFIG_INVALID', `The S3 endpoint ${JSON.stringify(endpoint)} must be an https:// URL.`);
 }

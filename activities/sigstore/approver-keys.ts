@@ -6,7 +6,7 @@ import { identityKey } from '../../domain/identity.ts';
 import type { Vault } from '../vault/vault.ts';
 import { keyFields, keyOf, parseEntry } from './key-entry.ts';
 import type { SourceOf, TrustedKey } from './keys.ts';
-import { loadVaultFolder } from './vault-folder.ts';
+import { loadVaultFolder } from '../vault/folder.ts';
 
 /** A key that signs votes, with whose it is. */
 export interface ApproverKey extends TrustedKey {

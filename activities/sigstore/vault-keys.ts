@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { Vault } from '../vault/vault.ts';
 import { keyFields, keyOf, parseEntry } from './key-entry.ts';
 import type { KeySource } from './keys.ts';
-import { loadVaultFolder } from './vault-folder.ts';
+import { loadVaultFolder } from '../vault/folder.ts';
 
 const entrySchema = z.strictObject(keyFields);
 

@@ -2,7 +2,7 @@ import type { WorkflowClient } from '@temporalio/client';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { decodeArrayFromPayloads } from '@temporalio/common/lib/internal-non-workflow/index.js';
 import type { Decision, VoteRecord } from '../../domain/approvals.ts';
-import { decisionIn } from '../../domain/approvals.ts';
+import { decisionIn } from '../../domain/vote-message.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import type { RunRef } from '../package/claims.ts';
 

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import type { PayloadKey } from '../../domain/payload-key.ts';
 import { PAYLOAD_KEY_BYTES, PAYLOAD_KEY_NAME, PAYLOAD_KEYS_FOLDER } from '../../domain/payload-key.ts';
 import { KV_MOUNT } from '../../domain/vault-setup.ts';
-import { loadVaultFolder } from '../sigstore/vault-folder.ts';
+import { loadVaultFolder } from './folder.ts';
 import type { Vault } from './vault.ts';
 
 /** Strict: a `writefrom` that nobody reads would let a key encrypt before others can decrypt. */

@@ -1,8 +1,9 @@
 import { openBucket } from '../../activities/s3/bucket.ts';
 import type { Bucket, ObjectVersion } from '../../activities/s3/bucket.ts';
+import { usableTlsFiles } from '../../activities/tls/usable-files.ts';
 import { isHeadName, parseManifestName } from '../../domain/audit-head.ts';
 import { ConnectorError } from '../../domain/errors.ts';
-import { refuseUnverified, tlsFilesOf } from '../../domain/tls-settings.ts';
+import { refuseUnverified } from '../../domain/tls-settings.ts';
 import type { AuditFile, AuditProblem } from '../audit-verify.ts';
 import { inBatches } from '../in-batches.ts';
 
@@ -30,13 +31,13 @@ export interface AuditObjects {
 
 /**
  * The audit objects below `s3://bucket/prefix`; credentials are those of the environment.
- * @throws {ConnectorError} USAGE, CONFIG_INVALID (endpoint), S3_UNAVAILABLE
+ * @throws {ConnectorError} USAGE, CONFIG_INVALID (endpoint, files of AWS_CA_BUNDLE and the like), S3_UNAVAILABLE
  */
 export async function bucketAuditFiles(url: string, flags: BucketFlags): Promise<AuditObjects> {
   const match = /^s3:\/\/([^/]+)(?:\/(.*))?$/.exec(url);
   if (!match?.[1]) throw new ConnectorError('USAGE', `"${url}" is not of the form s3://bucket/prefix.`);
   refuseUnverified(process.env);
-  const tls = tlsFilesOf(process.env, 's3');
+  const tls = await usableTlsFiles(process.env, 's3');
   const bucket = openBucket({ bucket: match[1], region: flags.region, endpoint: flags.endpoint, tls });
   return auditFilesIn(bucket, match[2] ?? '', flags.retentionDays);
 }

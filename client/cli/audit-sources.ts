@@ -1,7 +1,7 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 
-import { AUDIT_RETENTION_DAYS } from '../../domain/audit.ts';
+import { AUDIT_RETENTION_DAYS, DEFAULT_REGION } from '../../domain/audit.ts';
 import { localAuditFiles } from '../audit-files.ts';
 import { toInteger } from './arguments.ts';
 import type { AuditObjects } from './audit-bucket.ts';
@@ -24,7 +24,7 @@ export function withSources(command: Command): Command {
   return command
     .argument('<path...>', 'files, folders or s3://bucket/prefix')
     .addOption(new Option('--endpoint <url>', 'of the S3 server; AWS by default').env('AWS_ENDPOINT_URL_S3'))
-    .addOption(new Option('--region <region>', 'of the bucket').env('AWS_REGION').default('us-east-1'))
+    .addOption(new Option('--region <region>', 'of the bucket').env('AWS_REGION').default(DEFAULT_REGION))
     .option('--retention-days <days>', 'how long the bucket must keep each object', toInteger, AUDIT_RETENTION_DAYS);
 }
 

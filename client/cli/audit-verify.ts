@@ -154,6 +154,12 @@ function madeUp(chains: readonly Chain[]): string[] {
     : [`${counted(count, 'entry').replace('entrys', 'entries')} of a simulation: they tell of what never happened.`];
 }
 
+/** A head is newer than the last upload more often than not: the entry of an upload goes into the bucket with the next one. */
+const CUT_OR_EARLY = [
+  'What follows the end was cut off, or came after this copy was made (of a bucket: after its last upload); which, the copy cannot tell.',
+  'Verify one that is newer than the head: what is missing there was cut off.',
+];
+
 /** What this verification could not have noticed, whatever was done. */
 function reach(heads: number, chains: readonly Chain[], hasKey: boolean): string[] {
   if (chains.length === 0) return [];
@@ -164,6 +170,7 @@ function reach(heads: number, chains: readonly Chain[], hasKey: boolean): string
     const signature = beyond.signed ? 'its signature verifies' : 'its signature was not checked (--key)';
     return [`Of ${printable(chain)} a head of entry ${beyond.seq} is past the end, ${lastSeq}: ${signature}.`];
   });
+  if (past.length > 0) past.push(...CUT_OR_EARLY);
   if (!hasKey) {
     return [...past, 'No signature was checked (--key): who can write beside the log can have written the heads, too.'];
   }

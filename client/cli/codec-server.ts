@@ -21,20 +21,45 @@ export function registerCodecServer(program: Command): void {
     .action(async ({ port, ...options }: CodecServerOptions) => {
       const cluster = clusterOf(options);
       // Loaded here, because the other commands need none of it.
-      const [{ openCodecServer }, { readCodecServerConfig }, { createLogger }] = await Promise.all([
+      const [
+        { openCodecServer },
+        { readCodecServerConfig },
+        { createLogger },
+        { unknownSettings },
+        { usableTlsFiles },
+      ] = await Promise.all([
         import('../../worker/codec-server/codec-server.ts'),
         import('../../worker/codec-server/settings.ts'),
         import('../../worker/logging.ts'),
+        import('../../worker/settings/unknown.ts'),
+        import('../../activities/tls/usable-files.ts'),
       ]);
       const env = {
         ...process.env,
         BYOC_CLUSTER_ID: cluster,
         ...(port !== undefined && { BYOC_CODEC_PORT: port }),
       };
+      const logger = createLogger('info', { cluster });
+      for (const says of unknownSettings(env)) logger.warn(says);
       const config = readCodecServerConfig(env);
-      const server = await openCodecServer(config, env, createLogger('info', { cluster }));
+      await Promise.all([usableTlsFiles(env, 'vault'), usableTlsFiles(env, 'reader-keys')]);
+      const server = await openCodecServer(config, env, logger);
       say(`Listening at ${server.url}; the audit log has who looks. It ends with Ctrl-C.`);
-      await new Promise((resolve) => process.once('SIGTERM', resolve));
+      await ended();
+      say('Closing: calls under way come to their end.');
       await server.close();
     });
+}
+
+/** Resolves when somebody wants the server to end; whoever says so twice does not want to wait. */
+function ended(): Promise<void> {
+  return new Promise((resolve) => {
+    process.removeAllListeners('SIGINT');
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.once(signal, () => {
+        process.once(signal, () => process.exit(130));
+        resolve();
+      });
+    }
+  });
 }

@@ -4,13 +4,8 @@ import type { Command } from 'commander';
 import { developmentKey } from '../../activities/sigstore/development-keys.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { connectorFolder, privateKeyFile } from '../../dev/connector.ts';
-import {
-  describeSimulated,
-  describeStack,
-  exportLines,
-  simulatedExportLines,
-  STATE_VARIABLE,
-} from '../../dev/describe-stack.ts';
+import { describeSimulated, describeStack, exportLines, simulatedExportLines } from '../../dev/describe-stack.ts';
+import { STATE_VARIABLE } from '../../dev/environment.ts';
 import { devSettings } from '../../dev/settings.ts';
 import { devDown, devStatus, devUp, devUpSimulated, stateDirOf } from '../../dev/stack-command.ts';
 import { checkWpk } from '../../domain/parse-wpk.ts';

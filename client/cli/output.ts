@@ -1,5 +1,6 @@
 import { styleText } from 'node:util';
 import { stringify as toYaml } from 'yaml';
+import { STATE_VARIABLE } from '../../dev/environment.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { printable } from '../../domain/printable.ts';
 import { SIMULATION_NOTICE } from '../../domain/simulation.ts';
@@ -111,8 +112,15 @@ export function reportError(error: unknown, help = `See: ${BYOC} --help`): numbe
   const isUsage = known.code === 'USAGE'; // what is to be done instead says it all
   const what = printable(isUsage ? known.detail : known.message);
   say(`${paint('red', `byoc: ${known.code}`, process.stderr)}: ${what}`);
-  const next = isUsage ? help : NEXT[known.code];
+  const next = isUsage ? help : (nextOfStack(known) ?? NEXT[known.code]);
   if (next) say(next);
   if (process.env['BYOC_DEBUG'] && known.cause) say(String((known.cause as Error).stack ?? known.cause));
   return known.traits.exitCode;
+}
+
+/** Files of the embedded stack are gone when it is: its settings outlive it in the shell that was told of them. */
+function nextOfStack({ code, detail }: ConnectorError): string | undefined {
+  const folder = process.env[STATE_VARIABLE];
+  if (code !== 'CONFIG_INVALID' || !folder || !detail.includes(folder)) return undefined;
+  return `That file is the embedded stack's, which is not up. Try: ${BYOC} dev up, then: eval "$(${BYOC} dev env)"`;
 }

@@ -76,7 +76,7 @@ export async function withClient<T>(
   // Loaded here, because whoever freezes a cluster must not wait for it.
   const { ConnectorClient } = await import('../connector-client.ts');
   const isEncrypted = withKeys && !['', 'off'].includes(process.env['BYOC_PAYLOAD_CODEC'] ?? '');
-  const keys = isEncrypted ? (await import('./payload-keys.ts')).openPayloadKeys(clusterId, process.env) : undefined;
+  const keys = isEncrypted ? await openKeys(clusterId) : undefined;
   try {
     const client = await ConnectorClient.connect(clusterId, process.env, keys?.converterFor);
     try {
@@ -87,4 +87,13 @@ export async function withClient<T>(
   } finally {
     await keys?.close();
   }
+}
+
+async function openKeys(clusterId: string) {
+  const [{ openPayloadKeys }, { usableTlsFiles }] = await Promise.all([
+    import('./payload-keys.ts'),
+    import('../../activities/tls/usable-files.ts'),
+  ]);
+  await usableTlsFiles(process.env, 'vault');
+  return openPayloadKeys(clusterId, process.env);
 }

@@ -2,10 +2,11 @@ import { Option } from 'commander';
 import type { Command } from 'commander';
 import { applyVaultSetup } from '../../activities/vault/setup.ts';
 import type { SetupResult } from '../../activities/vault/setup.ts';
+import { usableTlsFiles } from '../../activities/tls/usable-files.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { CLUSTER_ID } from '../../domain/names.ts';
-import { isPrivateAddress } from '../../domain/private-address.ts';
-import { refuseUnverified, tlsFilesOf } from '../../domain/tls-settings.ts';
+import { isEncryptedOrLocal } from '../../domain/encrypted-or-local.ts';
+import { refuseUnverified } from '../../domain/tls-settings.ts';
 import { ROLES, vaultNameOf, vaultSetup } from '../../domain/vault-setup.ts';
 import { setupScript } from '../../domain/vault-setup-script.ts';
 import { columns, paint, printAs, say } from './output.ts';
@@ -31,7 +32,7 @@ export function registerVault(program: Command): void {
       const steps = vaultSetup(clusterId);
       if (!apply) return printAs(output, steps, () => setupScript(clusterId, steps, tool));
       const results: SetupResult[] = [];
-      await applyVaultSetup(adminOf(process.env), steps, (result) => results.push(result)).finally(() =>
+      await applyVaultSetup(await adminOf(process.env), steps, (result) => results.push(result)).finally(() =>
         printAs(output, results, () => columns(results.map(({ outcome, path }) => [outcome, path])).map(painted)),
       );
       say(
@@ -51,12 +52,12 @@ function toClusterId(cluster: string | undefined): string {
   return cluster;
 }
 
-function adminOf(env: NodeJS.ProcessEnv) {
+async function adminOf(env: NodeJS.ProcessEnv) {
   refuseUnverified(env);
   const { VAULT_ADDR: address, VAULT_TOKEN: token, VAULT_NAMESPACE: namespace } = env;
-  if (!address || !isPrivateAddress(address)) {
+  if (!address || !isEncryptedOrLocal(address)) {
     throw new ConnectorError('CONFIG_INVALID', 'VAULT_ADDR must be an https address, except on this machine.');
   }
   if (!token) throw new ConnectorError('CONFIG_INVALID', 'VAULT_TOKEN is missing.');
-  return { address, token, tls: tlsFilesOf(env, 'vault'), ...(namespace && { namespace }) };
+  return { address, token, tls: await usableTlsFiles(env, 'vault'), ...(namespace && { namespace }) };
 }

@@ -3,9 +3,11 @@ import { readFile } from 'node:fs/promises';
 import { Agent, request } from 'undici';
 import { z } from 'zod';
 import { ConnectorError } from '../../domain/errors.ts';
-import { isPrivateAddress } from '../../domain/private-address.ts';
+import { isEncryptedOrLocal } from '../../domain/encrypted-or-local.ts';
+import { TRANSIT_MOUNT } from '../../domain/vault-setup.ts';
 import type { TlsFiles } from '../../domain/tls-settings.ts';
 import { refuseUnverified, TLS_SETTINGS, tlsFilesOf } from '../../domain/tls-settings.ts';
+import { whyUnreadable } from '../../domain/why-unreadable.ts';
 import type { Signer, SignerEnv } from '../signer.ts';
 import { traitsOf } from './local-key.ts';
 
@@ -73,12 +75,12 @@ export async function openTransitKey(name: string, env: SignerEnv): Promise<Sign
 async function transitOf(env: SignerEnv): Promise<Transit> {
   const { VAULT_ADDR: address, VAULT_TOKEN: token, TRANSIT_SECRET_ENGINE_PATH: mount } = env;
   refuseUnverified(env);
-  if (!address || !isPrivateAddress(address)) {
+  if (!address || !isEncryptedOrLocal(address)) {
     throw new ConnectorError('CONFIG_INVALID', 'VAULT_ADDR must be an https address, except on this machine.');
   }
   if (!token) throw new ConnectorError('CONFIG_INVALID', 'VAULT_TOKEN is missing.');
   const agent = new Agent({ connect: await readTls(env), keepAliveTimeout: 100 });
-  return { address, token, mount: (mount || 'transit').replace(/^\/+|\/+$/g, ''), agent };
+  return { address, token, mount: (mount || TRANSIT_MOUNT).replace(/^\/+|\/+$/g, ''), agent };
 }
 
 /** Once: whoever signs is done in a moment. */
@@ -86,8 +88,8 @@ async function readTls(env: SignerEnv): Promise<Record<string, string>> {
   const files = Object.entries(tlsFilesOf(env, 'vault')) as [keyof TlsFiles, string][];
   const read = files.map(async ([which, path]) => {
     const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-      const setting = TLS_SETTINGS.vault[which];
-      throw new ConnectorError('FILE_UNREADABLE', `The file that ${setting} names cannot be read.`, { cause });
+      const text = `${TLS_SETTINGS.vault[which]} names ${path}: ${whyUnreadable(cause)}.`;
+      throw new ConnectorError('CONFIG_INVALID', text, { cause });
     });
     return [which, text] as const;
   });

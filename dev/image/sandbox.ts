@@ -70,7 +70,7 @@ async function makeTarget(from: string, target: string): Promise<void> {
   if (existsSync(target) || isLink(target)) return;
   await mkdir(dirname(target), { recursive: true });
   if (isLink(from)) await symlink(readlinkSync(from), target);
-  else if (lstatSync(from).isDirectory()) await mkdir(target);
+  else if (lstatSync(from).isDirectory()) await mkdir(target, { recursive: true });
   else await writeFile(target, '');
 }
 

@@ -1,3 +1,4 @@
+import { globSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
@@ -59,6 +60,26 @@ describe('an entry of the audit log', () => {
 describe('an alert', () => {
   it.each(Object.entries(ALERTS))('of type %s is told in one sentence', (_, { summary }) => {
     expect(summary).toMatch(/^[A-Z][^.]+\.$/);
+  });
+});
+
+describe('docs/alerts.md', () => {
+  it('explains each name of an alert that a log line may have and that no other side gets', async () => {
+    const root = join(import.meta.dirname, '../..');
+    const sources = globSync('worker/**/*.ts', { cwd: root }).map((file) => readFileSync(join(root, file), 'utf8'));
+    const logged = sources.flatMap((text) =>
+      [...text.matchAll(/\balert: ((?:isRefusal \? )?'[^\n]*)/g)].flatMap(([, rest = '']) =>
+        [...(rest.split(/, \w+[:,]| \}/)[0] ?? '').matchAll(/'([a-z-]+)'/g)].map(([, name = '']) => name),
+      ),
+    );
+    expect(logged).toEqual(expect.arrayContaining(['audit-broken', 'vault-unavailable', 'metrics-unread']));
+    const page = await readFile(join(root, 'docs/alerts.md'), 'utf8');
+    const [, table = ''] = page.split('## Names in the log');
+    const explained = [...table.matchAll(/^\| (`[^|]+) \|/gm)].flatMap(
+      ([, cell = '']) => cell.match(/[a-z-]{3,}/g) ?? [],
+    );
+    expect(logged.filter((name) => !(name in ALERTS) && !explained.includes(name))).toEqual([]);
+    expect(explained.filter((name) => name in ALERTS)).toEqual([]);
   });
 });
 

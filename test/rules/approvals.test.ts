@@ -1,7 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { Decision, StatementProof, VoteContext, VoteMessage, VoteRecord } from '../../domain/approvals.ts';
-import { judgeVote, readVote, refusalOf, tally } from '../../domain/approvals.ts';
+import { judgeVote, refusalOf } from '../../domain/approvals.ts';
+import { tally } from '../../domain/tally.ts';
+import { readVote } from '../../domain/vote-message.ts';
 import { sameIdentity } from '../../domain/identity.ts';
 import type { Requirement } from '../../domain/policy.ts';
 

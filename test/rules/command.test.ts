@@ -78,6 +78,43 @@ describe('byoc', () => {
     });
   });
 
+  const GONE = '/nowhere/gone.pem';
+  it.each([
+    [['list'], 'TEMPORAL_TLS_SERVER_CA_CERT_PATH', {}],
+    [
+      ['show', '01JD0000000000000000000000'],
+      'TEMPORAL_TLS_CLIENT_CERT_PATH',
+      { TEMPORAL_TLS_CLIENT_KEY_PATH: '/nowhere/other.pem' },
+    ],
+    [['list'], 'TEMPORAL_CONFIG_FILE', {}],
+    [['list'], 'VAULT_CACERT', { BYOC_PAYLOAD_CODEC: 'vault' }],
+    [['codec-server'], 'VAULT_CACERT', { BYOC_PAYLOAD_CODEC: 'vault' }],
+    [['vault', 'setup', '--apply'], 'VAULT_CACERT', {}],
+    [['audit', 'verify', 's3://audit/', '--region', 'eu-1'], 'AWS_CA_BUNDLE', {}],
+  ] as [string[], string, Record<string, string>][])(
+    'says of a file that is gone who names it: %j with %s',
+    async (args, setting, others) => {
+      const vault = { VAULT_ADDR: 'https://127.0.0.1:1', VAULT_TOKEN: 'token' };
+      const env = { BYOC_CLUSTER_ID: 'prod-eu-1', ...NOWHERE, ...vault, ...others, [setting]: GONE };
+      const ran = await byoc(args, env);
+      expect(ran).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('CONFIG_INVALID') });
+      expect(ran.stderr).toMatch(new RegExp(`${setting} \\(?(names )?${GONE}`));
+      expect(ran.stderr).not.toContain('dev up');
+    },
+  );
+
+  it("says what to do where the file was the embedded stack's, which is down", async () => {
+    const ca = join(folder, 'tls/ca.pem');
+    const env = { BYOC_DEV_STATE: folder, TEMPORAL_TLS_SERVER_CA_CERT_PATH: ca };
+    expect(await byoc(['list', '--cluster', 'dev'], env)).toEqual({
+      code: 2,
+      stdout: '',
+      stderr:
+        `byoc: CONFIG_INVALID: A setting is missing or wrong. TEMPORAL_TLS_SERVER_CA_CERT_PATH names ${ca}: it does not exist.\n` +
+        'That file is the embedded stack\'s, which is not up. Try: byoc dev up, then: eval "$(byoc dev env)"\n',
+    });
+  });
+
   it.each([
     [['stop'], 'byoc: USAGE: Name the package to stop, or --all.\nSee: byoc stop --help\n'],
     [['audit', 'head', '--fast'], "error: unknown option '--fast'\nSee: byoc audit head --help\n"],

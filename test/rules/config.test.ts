@@ -1,11 +1,18 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { readArguments } from '../../worker/arguments.ts';
+import { MAX_WAITING } from '../../worker/alerts.ts';
 import { readConfig } from '../../worker/config.ts';
 import { errorOf } from '../support/expect-code.ts';
 
-// R12, R16, R23, R29
+// R12, R16, R23, R28, R29
 
 const read = (env: NodeJS.ProcessEnv) => readConfig({ BYOC_DATA_DIR: '/data', COSIGN_KEY: 'key', ...env });
+
+const MAIN = join(import.meta.dirname, '../../worker/main.ts');
 
 const VAULT = { VAULT_ADDR: 'https://vault.example.com', VAULT_ROLE_ID: 'role', VAULT_SECRET_ID: 'secret' };
 
@@ -60,6 +67,61 @@ describe('the control plane', () => {
   });
 });
 
+describe('a worker that starts', () => {
+  it('warns of variables that are no settings, with those that were meant, and starts all the same', async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'byoc-start-'));
+    // Where there is no Temporal it ends by itself, after it has read its settings.
+    const env = { SIMULATION: 'true', BYOC_DATA_DIR: dataDir, BYOC_POLCY: 'x', TEMPORAL_ADDRESS: '127.0.0.1:1' };
+    const { status, stderr } = spawnSync(process.execPath, [MAIN], {
+      env: { PATH: process.env['PATH'], HOME: dataDir, ...env },
+      encoding: 'utf8',
+    });
+    await rm(dataDir, { recursive: true, force: true });
+    expect(stderr).toMatch(/"level":"warn".*"message":"BYOC_POLCY is no setting; did you mean BYOC_POLICY\?"/);
+    expect(stderr).toContain('TEMPORAL_UNAVAILABLE');
+    expect(status).toBe(3);
+  }, 60_000);
+});
+
+describe('in development', () => {
+  const named = { ...VAULT, BYOC_ROLES: 'registration,metrics', PROM_URL: 'http://localhost:9090' };
+
+  it('control plane and Insight Engine are looked for on this machine, where a role needs them', () => {
+    const { controlPlane, metrics } = read(named);
+    expect(controlPlane?.url).toBe('http://localhost:8004');
+    expect(metrics?.insight.address).toBe('http://localhost:8002');
+  });
+
+  it('what is set counts, and without a role or a Vault nothing is made up', () => {
+    const set = { CONTROL_PLANE_URL: 'https://cp.example.com', INSIGHT_URL: 'https://insight.example.com' };
+    expect(read({ ...named, ...set })).toMatchObject({
+      controlPlane: { url: set.CONTROL_PLANE_URL },
+      metrics: { insight: { address: set.INSIGHT_URL } },
+    });
+    expect(read(VAULT)).toMatchObject({ controlPlane: undefined, metrics: undefined });
+  });
+
+  it('only: in production both must be set', () => {
+    const error = errorOf(() => read({ ...named, NODE_ENV: 'production', BYOC_CLUSTER_ID: 'c' }));
+    expect(error.detail).toContain('CONTROL_PLANE_URL is missing');
+    expect(error.detail).toContain('INSIGHT_URL is missing');
+  });
+});
+
+describe('what a worker keeps on its disk', () => {
+  it('is less than 100 MB in normal use: the log once it is uploaded, metrics, and alerts that wait', () => {
+    const { audit, metrics } = read({
+      ...VAULT,
+      PROM_URL: 'https://prometheus.example.com',
+      INSIGHT_URL: 'https://insight.example.com',
+    });
+    const bytesOfAlert = 4_096; // a block; what an alert may hold is half of it
+    const alerts = MAX_WAITING * bytesOfAlert;
+    expect(metrics).toBeDefined();
+    expect(audit.localBytes + (metrics?.insight.maxBytes ?? Infinity) + alerts).toBeLessThan(100_000_000);
+  });
+});
+
 describe('the roles of a process', () => {
   const ALL = {
     ...VAULT,
@@ -96,6 +158,7 @@ describe('the roles of a process', () => {
   it('without registration give their alerts to one that has it', () => {
     expect(read({ ...ALL, BYOC_ROLES: 'execution' }).relaysAlerts).toBe(true);
     expect(read({ ...ALL, BYOC_ROLES: 'execution,registration' }).relaysAlerts).toBe(false);
+    expect(read({ ...ALL, BYOC_ROLES: 'execution', BYOC_ALERT_RELAY: 'off' }).relaysAlerts).toBe(false);
   });
 
   it('need a signing key only where packages are executed', () => {

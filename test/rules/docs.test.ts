@@ -51,6 +51,25 @@ describe('the documents', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('tell of each requirement once, and name code and tests that are there', () => {
+    const rows = textOf('docs/requirements.md')
+      .split('\n')
+      .flatMap((line) => (/^\| R\d+ \|/.test(line) ? [line.split(/(?<!\\)\|/).slice(1, -1)] : []));
+    expect(rows.map(([number = '']) => number.trim())).toEqual(Array.from({ length: 38 }, (_, at) => `R${at + 1}`));
+    const missing = rows.flatMap(([number, , , code = '', proof = '']) =>
+      [code, proof].flatMap((cell) => {
+        const [first = '', ...more] = [...cell.matchAll(/`(?!npm )([\w./*-]+)`|\]\(([\w-]+\.md)\)/g)].map(
+          ([, path = '', page]) => (page ? `docs/${page}` : path),
+        );
+        const paths = more.reduce((all, path) => [...all, besides(path, all.at(-1) ?? '')], [first]);
+        if (paths[0] === '' && !cell.includes('npm run bench')) return [`${number}: nothing is named`];
+        return paths.filter((path) => path !== '' && !isThere(path)).map((path) => `${number}: ${path}`);
+      }),
+    );
+    expect(missing).toEqual([]);
+    expect(isThere('test/whole/no-such-test')).toBe(false);
+  });
+
   it('are found from others: no page lies alone', () => {
     const linked = new Set(
       PAGES.flatMap((page) =>
@@ -62,6 +81,18 @@ describe('the documents', () => {
     expect(PAGES.filter((page) => page.startsWith('docs/') && !linked.has(page))).toEqual([]);
   });
 });
+
+/** A path, or a name in the folder of the path before it. */
+function besides(path: string, before: string): string {
+  if (path.includes('/')) return path;
+  const isFolder = existsSync(join(ROOT, before)) && !/\.\w+$/.test(before);
+  return join(isFolder ? before : dirname(before), path);
+}
+
+/** A file or folder, or what a test's file begins with. */
+function isThere(path: string): boolean {
+  return globSync([path, `${path}.ts`, `${path}.test.ts`], { cwd: ROOT }).length > 0;
+}
 
 /** The anchors of a page as GitHub makes them of its headings. */
 function anchorsOf(file: string): ReadonlySet<string> {

@@ -14,7 +14,8 @@ import { examine } from '../../worker/doctor/doctor.ts';
 import { Evidence } from '../../worker/doctor/evidence.ts';
 import { processChecks } from '../../worker/doctor/process.ts';
 import { trustChecks } from '../../worker/doctor/trust.ts';
-import { checkConfig, readConfig, settingNames } from '../../worker/config.ts';
+import { checkConfig, readConfig } from '../../worker/config.ts';
+import { workerSettingNames } from '../../worker/settings/catalogue.ts';
 import { errorOf } from '../support/expect-code.ts';
 import { describeOnSmallDisk, SmallDisk } from '../support/small-disk.ts';
 
@@ -112,7 +113,7 @@ describe('settings', () => {
   const look = (env: NodeJS.ProcessEnv, nodeVersion = '24.1.0') => {
     const checked = checkConfig(env);
     const problems = 'problems' in checked ? checked.problems : [];
-    return run(processChecks({ env, nodeVersion, problems, known: settingNames() }));
+    return run(processChecks({ env, nodeVersion, problems, known: workerSettingNames() }));
   };
   const GOOD = { BYOC_CLUSTER_ID: 'prod', BYOC_DATA_DIR: '/data', COSIGN_KEY: 'key' };
 
@@ -122,6 +123,8 @@ describe('settings', () => {
 
   it('that are wrong are all told, also what does not go together', async () => {
     const findings = await look({
+      NODE_ENV: 'production',
+      BYOC_ROLES: 'metrics,execution',
       BYOC_CLUSTER_ID: 'Not A Label',
       VAULT_ADDR: 'http://vault.example.com',
       VAULT_ROLE_ID: 'half-a-login',
@@ -147,6 +150,14 @@ describe('settings', () => {
     );
   });
 
+  it('that are wrong are told by the worker together with those that are none: one may be what was meant', () => {
+    const error = errorOf(() => readConfig({ BYOC_CLUSTER_ID: 'prod', COSIGN_KEY: 'key', BYOC_DATADIR: '/data' }));
+    expect(error).toMatchObject({
+      code: 'CONFIG_INVALID',
+      detail: 'BYOC_DATA_DIR is missing. BYOC_DATADIR is no setting; did you mean BYOC_DATA_DIR?',
+    });
+  });
+
   it('are told by the worker in the same words', () => {
     const error = errorOf(() => readConfig({ BYOC_CLUSTER_ID: 'prod', BYOC_AUDIT_LOCAL_DAYS: 'x' }));
     const checked = checkConfig({ BYOC_CLUSTER_ID: 'prod', BYOC_AUDIT_LOCAL_DAYS: 'x' });
@@ -158,6 +169,9 @@ describe('settings', () => {
   it.each([
     ['BYOC_DATADIR', 'BYOC_DATA_DIR'],
     ['BYOC_POLCY', 'BYOC_POLICY'],
+    ['byoc_data_dir', 'BYOC_DATA_DIR'],
+    ['BYOC_AGNT_PORT', 'BYOC_AGENT_PORT'],
+    ['TEMPORAL_ADRESS', 'TEMPORAL_ADDRESS'],
     ['VAULT_ADDRESS', undefined],
     ['VAULT_ADR', 'VAULT_ADDR'],
     ['PROM_URLS', 'PROM_URL'],
@@ -173,6 +187,17 @@ describe('settings', () => {
       expect(codesOf(await look({ ...GOOD, [name]: 'x' }))).toEqual(['ok', 'ok', 'ok', 'ok']);
     },
   );
+
+  it.each([
+    ['BYOC_AGENTS_PORT', 'tcp://10.0.0.7:8005'], // a Service named byoc-agents
+    ['AWS_ENDPOINT_URL_STS', 'https://sts.example.com'],
+    ['TEMPORAL_GRPC_META_TENANT', 'shop'],
+    ['VAULT_SECRET_ID_FILE_REGISTRATION', '/file'],
+  ])('of others, or of a family, are none of the misspelt ones: %s', async (name, value) => {
+    expect(saysOf((await look({ ...GOOD, [name]: value })).filter(({ check }) => check === 'settings.unknown'))).toBe(
+      'None is misspelt.',
+    );
+  });
 
   it('of the table in docs/settings.md are all known', async () => {
     const document = await readFile(join(import.meta.dirname, '../../docs/settings.md'), 'utf8');

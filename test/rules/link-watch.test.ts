@@ -1,9 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import { ConnectorError } from '../../domain/errors.ts';
+import { RegistrationWatch } from '../../worker/registration-watch.ts';
 import { isOlderVersion, LinkWatch, warningIn } from '../../worker/link-watch.ts';
 import { PartWatch } from '../../worker/part-watch.ts';
 
-// R24, R25
+// R15, R24, R25
 
 const away = new ConnectorError('CONTROL_PLANE_UNAVAILABLE');
 const denied = new ConnectorError('CONTROL_PLANE_DENIED');
@@ -35,6 +36,29 @@ describe('the watch over the link', () => {
     expect([refusals(), refusals()]).toEqual([['authentication.failed'], []]);
     watch.answered();
     expect(refusals()).toEqual(['authentication.failed']);
+  });
+});
+
+describe('what is told of the registration', () => {
+  const at = (second: number) => new Date(second * 1_000);
+
+  it('is what the control plane has answered, and stays so while it is silent', () => {
+    const watch = new RegistrationWatch();
+    watch.failed(away);
+    expect(watch.report()).toEqual({ state: 'unknown' });
+    watch.answered('registerCluster', at(1));
+    watch.answered('sendHeartbeat', at(2));
+    const [registeredAt, beatAt] = [SINCE, '1970-01-01T00:00:02.000Z'];
+    watch.failed(away);
+    expect(watch.report()).toEqual({ state: 'registered', registeredAt, beatAt });
+  });
+
+  it('is that the control plane does not know the cluster, until it does', () => {
+    const watch = new RegistrationWatch();
+    watch.failed(new ConnectorError('CONTROL_PLANE_NOT_REGISTERED'));
+    expect(watch.report()).toEqual({ state: 'unregistered' });
+    watch.answered('registerCluster', at(1));
+    expect(watch.report()).toEqual({ state: 'registered', registeredAt: SINCE });
   });
 });
 

@@ -72,7 +72,11 @@ describe('settings of the metrics', () => {
     expect(readConfig(good).metrics?.insight).toMatchObject({ maxAgeMs: 3_600_000, maxBytes: 24 * 1024 * 1024 });
   });
   it.each<[string, Record<string, string>, RegExp]>([
-    ['nowhere to send to', { INSIGHT_URL: '' }, /INSIGHT_URL is missing/],
+    [
+      'nowhere to send to in production',
+      { INSIGHT_URL: '', NODE_ENV: 'production', BYOC_ROLES: 'metrics' },
+      /INSIGHT_URL is missing/,
+    ],
     ['no Vault that says who we are', { VAULT_ADDR: '' }, /PROM_URL is set; VAULT_ADDR must be too/],
     ['plain HTTP to Prometheus', { PROM_URL: 'http://prometheus:9090' }, /PROM_URL must be https/],
     ['plain HTTP to the Insight Engine', { INSIGHT_URL: 'http://insight' }, /INSIGHT_URL must be https/],

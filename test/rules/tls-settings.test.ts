@@ -1,9 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
+import { openSigner } from '../../client/signer.ts';
 import { placeOf, readTemporalSettings } from '../../client/temporal-settings.ts';
 import { TLS_SETTINGS, tlsFilesOf } from '../../domain/tls-settings.ts';
 import type { TlsPart } from '../../domain/tls-settings.ts';
 import { readConfig } from '../../worker/config.ts';
-import { errorOf } from '../support/expect-code.ts';
+import { asyncErrorOf, errorOf } from '../support/expect-code.ts';
 
 // R23
 
@@ -129,5 +130,36 @@ describe('the files of a part', () => {
     expect([s3?.tls, controlPlane?.tls]).toEqual([{ ca: '/s3' }, { ca: '/control-plane' }]);
     expect([metrics?.prometheus.tls, metrics?.insight.tls]).toEqual([{ ca: '/prometheus' }, { ca: '/insight' }]);
     expect(keys && 'url' in keys && keys.tls).toEqual({ ca: '/caller-keys' });
+  });
+});
+
+describe('the API key in a file', () => {
+  it.each([
+    ['is not there', '/nowhere/api-key', {}, 'TEMPORAL_API_KEY_FILE names /nowhere/api-key: it does not exist.'],
+    ['is empty', '/dev/null', {}, 'TEMPORAL_API_KEY_FILE names /dev/null, which holds no API key.'],
+    [
+      'is a text',
+      import.meta.filename,
+      {},
+      `TEMPORAL_API_KEY_FILE names ${import.meta.filename}, which holds no API key.`,
+    ],
+    [
+      'is not the only one',
+      '/dev/null',
+      { TEMPORAL_API_KEY: 'key' },
+      'Of TEMPORAL_API_KEY and TEMPORAL_API_KEY_FILE only one may be set.',
+    ],
+  ])('that %s is told of', (_, file, others, detail) => {
+    const env = { TEMPORAL_ADDRESS: 'eu.tmprl.cloud:7233', TEMPORAL_API_KEY_FILE: file, ...others };
+    expect(errorOf(() => readTemporalSettings(env))).toMatchObject({ code: 'CONFIG_INVALID', detail });
+  });
+});
+
+it('a file that a signer in Vault would need and is gone is named, with the setting', async () => {
+  const env = { VAULT_ADDR: 'https://127.0.0.1:1', VAULT_TOKEN: 'token', VAULT_CACERT: '/nowhere/ca.pem' };
+  const error = await asyncErrorOf(() => openSigner('hashivault://bob', env));
+  expect(error).toMatchObject({
+    code: 'CONFIG_INVALID',
+    detail: 'VAULT_CACERT names /nowhere/ca.pem: it does not exist.',
   });
 });

@@ -1,5 +1,3 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { ulid } from 'ulid';
 import type { PackageView } from '../../client/package-view.ts';
 import { generateKeyPair } from '../../client/sign.ts';
@@ -13,6 +11,7 @@ import type { CommandResult, TestConnector } from './connector.ts';
 export interface TestApprover {
   readonly identity: string;
   readonly keyFile: string;
+  readonly publicKeyPem: string;
   /** Name of the entry in Vault. */
   readonly entry: string;
 }
@@ -30,14 +29,12 @@ export async function approver(
   const { privateKeyPem, publicKeyPem } = generateKeyPair();
   const entry = ulid().toLowerCase();
   const keyFile = await connector.save(`${entry}.pem`, privateKeyPem);
-  await connector.save(`${entry}.pub`, publicKeyPem);
   await trustApprover(connector.services, connector.clusterId, entry, { pem: publicKeyPem, identity, groups });
-  return { identity, keyFile, entry };
+  return { identity, keyFile, publicKeyPem, entry };
 }
 
 /** Revokes an approver's key in Vault. */
-export async function revoke(connector: TestConnector, { identity, entry }: TestApprover): Promise<void> {
-  const pem = await readFile(join(connector.prepared.folder, `${entry}.pub`), 'utf8');
+export async function revoke(connector: TestConnector, { identity, entry, publicKeyPem: pem }: TestApprover): Promise<void> {
   const revokedAt = new Date().toISOString();
   await connector.putVaultEntry(`approvers/${entry}`, { pem, identity, groups: [], revokedAt });
 }

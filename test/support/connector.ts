@@ -17,11 +17,12 @@ import type { AuditEntry } from '../../domain/audit.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { STATE_NAMESPACE } from '../../domain/names.ts';
 import type { PackageStatus } from '../../domain/status.ts';
-import type { Approve } from '../../domain/approvals.ts';
+import type { Approve, Reject } from '../../domain/approvals.ts';
 import type { SignedWpk, Wpk } from '../../domain/wpk.ts';
 import { buildWpk, sign } from './packages.ts';
 import type { WpkOptions } from './packages.ts';
 import { callKubernetes } from './kubernetes-admin.ts';
+import type { Installation } from './installation.ts';
 import { Pods, signedOnly } from './pods.ts';
 import { sharedServices, TEST_CLOTHES } from './stack.ts';
 import type { SlowNetwork } from './slow-network.ts';
@@ -53,6 +54,8 @@ export interface TestConnectorOptions {
   /** Whether payloads are encrypted; the client has the keys then. As the clothes have it where it is left out. */
   readonly encrypted?: boolean;
   readonly clothes?: Clothes;
+  /** Who votes beside the development approver; where votes must be signed, they get keys. */
+  readonly voters?: readonly string[];
   /** More values of the chart, in production's clothes. */
   readonly values?: Readonly<Record<string, unknown>>;
 }
@@ -111,6 +114,7 @@ export class TestConnector {
     files = {},
     clothes = CLOTHES,
     encrypted = clothes === 'production',
+    voters = [],
     values,
   }: TestConnectorOptions = {}): Promise<TestConnector> {
     const stack = services ?? (await sharedServices());
@@ -140,7 +144,7 @@ export class TestConnector {
     const prepared = (await pods?.prepare('execution', FIRST_WRITER)) ?? developed;
     const keys = openPayloadKeys(clusterId, { ...environmentOf(stack), ...(encrypted && ENCRYPTED) });
     const connected = await ConnectorClient.connect(clusterId, environmentOf(stack), keys?.converterFor);
-    const client = pods ? new SigningClient(connected, await trustedVoters(stack, developed)) : connected;
+    const client = pods ? new SigningClient(connected, await trustedVoters(stack, developed, voters)) : connected;
     const connector = new TestConnector({ services: stack, prepared, folder, client, keys, pods });
     await connector.startWorker();
     return connector;
@@ -158,6 +162,12 @@ export class TestConnector {
 
   get clusterId(): string {
     return this.prepared.clusterId;
+  }
+
+  /** Where the chart is installed, in production's clothes. */
+  get installation(): Installation {
+    if (!this.#pods) throw new Error('The chart is installed in production’s clothes alone.');
+    return this.#pods.installation;
   }
 
   /** @param writer names the worker's audit chain; two that run at a time need different ones. @param env other settings */
@@ -294,6 +304,13 @@ export class TestConnector {
     const { client } = this;
     const argument = client instanceof SigningClient ? await client.signedApproval(wpkIdOf(workflowId), vote) : vote;
     await this.signal(workflowId, 'approve', argument);
+  }
+
+  /** The same with a no. */
+  async signalRejection(workflowId: string, vote: Reject): Promise<void> {
+    const { client } = this;
+    const argument = client instanceof SigningClient ? await client.signedRejection(wpkIdOf(workflowId), vote) : vote;
+    await this.signal(workflowId, 'reject', argument);
   }
 
   async setPolicy(yaml: string): Promise<void> {

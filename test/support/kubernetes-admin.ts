@@ -1,5 +1,8 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { KubeConfig } from '@kubernetes/client-node';
+import type { KubeApi } from '../../activities/kubernetes/kube-api.ts';
+import { createKubeApi } from '../../activities/kubernetes/kube-api.ts';
 import type { Services } from '../../dev/stack.ts';
 
 type Cluster = Pick<Services, 'kubernetes'>;
@@ -19,4 +22,11 @@ export async function applyObjects(cluster: Cluster, items: readonly object[]): 
 function kubectl({ kubernetes }: Cluster, args: readonly string[]) {
   const env = { PATH: '/usr/bin:/bin', HOME: '/nonexistent', KUBECONFIG: kubernetes.kubeconfig };
   return promisify(execFile)(kubernetes.kubectl, [...args], { env, maxBuffer: 64 * 1024 * 1024 });
+}
+
+/** The API server as an administrator sees it; close it in the end. @param kubeconfig path */
+export function adminApi(kubeconfig: string): KubeApi {
+  const access = new KubeConfig();
+  access.loadFromFile(kubeconfig);
+  return createKubeApi(access);
 }

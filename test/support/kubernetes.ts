@@ -1,14 +1,14 @@
 import { createHash, createHmac } from 'node:crypto';
-import { KubeConfig } from '@kubernetes/client-node';
 import { ulid } from 'ulid';
 import type { GrowingReport } from '../../activities/kubernetes/execution-types.ts';
 import type { ExecutionReport } from '../../domain/status.ts';
-import { createKubeApi, type KubeApi } from '../../activities/kubernetes/kube-api.ts';
+import type { KubeApi } from '../../activities/kubernetes/kube-api.ts';
 import { at, type KubeObject, listAt } from '../../activities/kubernetes/kube-object.ts';
 import { createPlanner, type DryRun, type Planner } from '../../activities/kubernetes/planner.ts';
 import { createWriter, type Writer } from '../../activities/kubernetes/writer.ts';
 import { canonicalJson, type Digest } from '../../domain/digest.ts';
 import type { Manifest, Step, Wpk } from '../../domain/wpk.ts';
+import { adminApi } from './kubernetes-admin.ts';
 import { sharedServices } from './stack.ts';
 import { until } from './until.ts';
 
@@ -37,9 +37,7 @@ export interface TestCluster {
 
 export async function testCluster(): Promise<TestCluster> {
   const { kubernetes } = await sharedServices();
-  const kubeConfig = new KubeConfig();
-  kubeConfig.loadFromFile(kubernetes.kubeconfig);
-  const api = createKubeApi(kubeConfig);
+  const api = adminApi(kubernetes.kubeconfig);
   const namespace = `test-${ulid().toLowerCase()}`;
   const newPlanner = () => createPlanner({ api, sha256, mask });
   const planner = newPlanner();
@@ -196,4 +194,20 @@ export function neverReady(name: string, namespace: string): Step {
   };
   const wait = { for: 'ready', timeoutSeconds: 300 } as const;
   return { id: 'apply', action: 'apply', manifests: [deployment(namespace, name, { template })], wait };
+}
+
+/** The definition of namespaced Widgets. @param group such as `test.example.com` */
+export function widgetDefinition(group: string): Manifest {
+  const schema = { openAPIV3Schema: { type: 'object', properties: { spec: { type: 'object' } } } };
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `widgets.${group}` },
+    spec: {
+      group,
+      scope: 'Namespaced',
+      names: { kind: 'Widget', plural: 'widgets' },
+      versions: [{ name: 'v1', served: true, storage: true, schema }],
+    },
+  };
 }

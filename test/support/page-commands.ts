@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CommandResult, TestConnector } from './connector.ts';
+import { tool } from './tools.ts';
 
 /** Commands of a page of docs/, as somebody on call would paste them: one fenced block of `sh`. */
 export interface CommandBlock {
@@ -64,7 +65,8 @@ export class Terminal {
     const byoc = `${process.execPath} ${join(import.meta.dirname, '../../client/cli/main.ts')}`;
     // OpenBao's command is Vault's.
     const programs = { byoc, kubectl: services.kubernetes.kubectl, vault: services.vault.bin };
-    for (const [name, command] of Object.entries({ ...programs, temporal: services.temporal.bin })) {
+    const more = { temporal: services.temporal.bin, helm: await tool('helm') };
+    for (const [name, command] of Object.entries({ ...programs, ...more })) {
       await writeFile(join(bin, name), `#!/bin/sh\nexec ${command} "$@"\n`, { mode: 0o755 });
     }
     return new Terminal(connector, folder, variables);

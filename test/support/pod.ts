@@ -17,6 +17,9 @@ export interface Mount {
 /** What a pod's only container is started with. */
 export interface Container {
   readonly pod: string;
+  readonly image: string;
+  /** Instead of the image's entry point; empty for that. */
+  readonly command: readonly string[];
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   readonly mounts: readonly Mount[];
@@ -52,6 +55,8 @@ const podSchema = z.object({
     volumes: z.array(volume),
     containers: z.tuple([
       z.object({
+        image: z.string(),
+        command: z.array(z.string()).default([]),
         args: z.array(z.string()).default([]),
         env: z.array(
           z.object({
@@ -129,7 +134,7 @@ export async function containerOf(
   };
 
   const group = pod.spec.securityContext.fsGroup;
-  const [{ args, env, volumeMounts }] = pod.spec.containers;
+  const [{ image, command, args, env, volumeMounts }] = pod.spec.containers;
   const mounts = await Promise.all(
     volumeMounts.map(async ({ name: of, mountPath, readOnly }): Promise<Mount> => {
       const from = join(folder, of);
@@ -159,7 +164,7 @@ export async function containerOf(
   );
   const { hostname, port } = new URL(cluster.kubernetes.server);
   const service = { KUBERNETES_SERVICE_HOST: hostname, KUBERNETES_SERVICE_PORT: port };
-  return { pod: name, args, env: { ...service, ...Object.fromEntries(variables) }, mounts };
+  return { pod: name, image, command, args, env: { ...service, ...Object.fromEntries(variables) }, mounts };
 }
 
 /** The same container without a file system of its own: what its variables name is where it is on this machine. */

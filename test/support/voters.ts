@@ -12,20 +12,21 @@ import type { Approve, Reject } from '../../domain/approvals.ts';
 import type { Digest } from '../../domain/digest.ts';
 import type { PackageStatus, RollbackOutcome, RollbackRequest } from '../../domain/status.ts';
 
-/** Who votes in tests beside the development approver. */
-const OTHERS = ['alice@example.com', 'carol@example.com', 'Erin@example.com'] as const;
-
 type RollbackOptions = Parameters<ConnectorClient['rollback']>[2];
 
 export type Voters = ReadonlyMap<string, Signer>;
 
-/** Makes keys for those who vote in tests and puts them into Vault, before the worker asks for them for the first time. */
+/**
+ * Makes keys for those who vote in a test and puts them into Vault, before the worker asks for them for the first time.
+ * @param others beside the development approver
+ */
 export async function trustedVoters(
   services: Services,
   { clusterId, approverKeyPath }: PreparedConnector,
+  others: readonly string[],
 ): Promise<Voters> {
   const signer = (pem: string) => localSigner(readPrivateKey(pem));
-  const own = OTHERS.map(async (identity, index): Promise<[string, Signer]> => {
+  const own = others.map(async (identity, index): Promise<[string, Signer]> => {
     const { privateKeyPem, publicKeyPem } = generateKeyPair();
     await trustApprover(services, clusterId, `voter-${index}`, { pem: publicKeyPem, identity, groups: [] });
     return [identity, signer(privateKeyPem)];
@@ -52,8 +53,7 @@ export class SigningClient extends ConnectorClient {
   }
 
   override async reject(wpkId: string, vote: Reject): Promise<PackageStatus> {
-    const { signer, about } = await this.votes(wpkId, vote);
-    return super.reject(wpkId, signer && about ? await signRejection(about, { ...vote, signer }) : vote);
+    return super.reject(wpkId, await this.signedRejection(wpkId, vote));
   }
 
   override async rollback(
@@ -80,6 +80,12 @@ export class SigningClient extends ConnectorClient {
     const about = plan && { workflowId, runId, plan };
     if (about) this.#plans.set(`${wpkId} ${plan.digest}`, about);
     return about;
+  }
+
+  /** The argument of the signal `reject`. */
+  async signedRejection(wpkId: string, vote: Reject): Promise<Reject> {
+    const { signer, about } = await this.votes(wpkId, vote);
+    return signer && about ? signRejection(about, { ...vote, signer }) : vote;
   }
 
   /** A vote without a plan to be about, or of somebody whose key is not here, goes as it is. */

@@ -6,6 +6,7 @@ import type { HealthReport } from '../../domain/agent-api.ts';
 import type { SignedWpk } from '../../domain/wpk.ts';
 import { generateKeyPair } from '../../client/sign.ts';
 import { TestConnector } from '../support/connector.ts';
+import { listeningPorts } from '../support/listening.ts';
 import { applyStep, configMap, sign } from '../support/packages.ts';
 import { TokenIssuer } from '../support/token-issuer.ts';
 import { until } from '../support/until.ts';
@@ -156,6 +157,10 @@ describe("the agent's HTTP API", () => {
   it('answers what it does not have with 404, as a problem', async () => {
     expect(await send(`${url}/nothing`)).toMatchObject({ status: 404, body: { code: 'ROUTE_UNKNOWN' } });
     expect(await send(`${url}/execute`)).toMatchObject({ status: 404, body: { code: 'ROUTE_UNKNOWN' } });
+  });
+
+  it('is all that the worker listens with', async () => {
+    expect(await listeningPorts(connector.workerPid)).toEqual([`tcp ${new URL(url).port}`]);
   });
 
   it('tells anybody whether it is well, and the details those who prove who they are', async () => {

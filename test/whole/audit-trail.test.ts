@@ -144,7 +144,9 @@ describe('the audit trail of a worker', () => {
     const report = await connector.byoc('audit', 'report', auditDir, '--key', key, '--head', heads);
     expect(report.code).toBe(0);
     expect(report.stdout).toContain('**The log verifies**');
-    expect(report.stdout).toMatch(new RegExp(`\\| ${wpkId} \\|.*bob@example.com \\\\\\((asserted|verified)\\\\\\).*succeeded`));
+    expect(report.stdout).toMatch(
+      new RegExp(`\\| ${wpkId} \\|.*bob@example.com \\\\\\((asserted|verified)\\\\\\).*succeeded`),
+    );
 
     const readings = (await connector.audit()).filter(({ type }) => type === 'audit.read');
     const told = readings.map(({ actor, detail }) => [actor.proof, detail['command']]);
@@ -258,7 +260,7 @@ describe('a bucket that is away for too long', () => {
     try {
       const { workflowId, wpkId, planDigest } = await connector.submitAndPlan();
       await connector.signalApproval(workflowId, { approver: 'bob@example.com', planDigest });
-      await hasAlert(connector, 'audit-upload-late');
+      await hasAlert(connector, 'audit-not-uploaded');
       const entries = await connector.audit();
       const late = entries.find(({ type }) => type === 'audit.upload-late');
       expect(late).toMatchObject({ outcome: 'failed', detail: { code: 'S3_UNAVAILABLE' } });

@@ -6,6 +6,7 @@ import { stringify } from 'yaml';
 import { at, listAt } from '../../activities/kubernetes/kube-object.ts';
 import type { Stack } from '../../dev/stack.ts';
 import { CHART, helm, valuesFile } from '../support/chart.ts';
+import { everything } from '../support/cluster-objects.ts';
 import { ownStack } from '../support/stack.ts';
 import { filesOf, runTool } from '../support/tools.ts';
 import { until } from '../support/until.ts';
@@ -98,34 +99,13 @@ async function pods(): Promise<{ name: string; role: unknown; ready: boolean; po
     }));
 }
 
-/** Everything that the API server has, without what it and its controllers make by themselves and forget again. */
-async function everything(): Promise<string[]> {
-  const kinds = (await kubectl('api-resources', '--verbs=list', '-o', 'name')).trim().split('\n');
-  const transient = [
-    'events',
-    'events.events.k8s.io',
-    'leases.coordination.k8s.io',
-    'componentstatuses',
-    'controllerrevisions.apps',
-  ];
-  const wanted = kinds.filter((kind) => !transient.includes(kind)).join(',');
-  const rows = await kubectl(
-    'get',
-    wanted,
-    '-A',
-    '-o',
-    'jsonpath={range .items[*]}{.kind} {.metadata.namespace} {.metadata.name}{"\\n"}{end}',
-  );
-  return rows.trim().split('\n').sort();
-}
-
 describe('the chart, in a namespace that enforces pod security restricted', () => {
   let before: string[];
   let first: Awaited<ReturnType<typeof pods>>;
   const file = () => join(folder, 'policy.yaml');
 
   beforeAll(async () => {
-    before = await everything();
+    before = await everything(stack);
   });
 
   it('is refused by that namespace where a pod is less than restricted, so the label counts', async () => {
@@ -207,7 +187,7 @@ describe('the chart, in a namespace that enforces pod security restricted', () =
     'leaves nothing when it is uninstalled, in no namespace and in none',
     async () => {
       await run('uninstall', 'byoc', '--wait', '--timeout', '2m');
-      await until('what controllers clear up', async () => (await everything()).join('\n') === before.join('\n'));
+      await until('what controllers clear up', async () => (await everything(stack)).join('\n') === before.join('\n'));
     },
     TIMEOUT_MS,
   );

@@ -8,11 +8,13 @@ import { Agent, request } from 'undici';
 import { createAuthority } from '../../dev/authority.ts';
 import { environmentOf } from '../../dev/environment.ts';
 import { Program, untilHealthy } from '../../dev/process.ts';
+import { taskQueueOf } from '../../domain/names.ts';
 import type { CodecServer } from '../../worker/codec-server/codec-server.ts';
 import { openCodecServer } from '../../worker/codec-server/codec-server.ts';
 import { readCodecServerConfig } from '../../worker/codec-server/settings.ts';
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
+import { startForeigner } from '../support/foreign/start.ts';
 import { applyStep, configMap } from '../support/packages.ts';
 import { TokenIssuer } from '../support/token-issuer.ts';
 import { until } from '../support/until.ts';
@@ -196,28 +198,71 @@ describe('the codec server', () => {
     expect(await connector.client.result(other.wpkId)).toMatchObject({ phase: 'succeeded', approvers: [BOB] });
   });
 
+  it('lets whoever is known in behind an ingress from which others fail, who are told less and less', async () => {
+    const payloads = await encryptedPlan();
+    const stranger = { authorization: 'Bearer a.b.c' };
+    const answers: number[] = [];
+    while (answers.length < 80) answers.push((await call('/decode', payloads, { headers: stranger })).status);
+    expect(new Set(answers)).toEqual(new Set([401, 429]));
+    expect((await call('/decode', payloads, { headers: await authorized() })).status).toBe(200);
+  });
+
+  /** As the command starts it, on this machine. */
+  async function start(): Promise<{ program: Program; url: string }> {
+    const program = new Program({
+      name: 'codec-server',
+      command: process.execPath,
+      args: [join(import.meta.dirname, '../../client/cli/main.ts'), 'codec-server', '--port', '0'],
+      env: {
+        ...environmentOf(connector.services),
+        BYOC_CLUSTER_ID: connector.clusterId,
+        BYOC_CODEC_JWT_ISSUER: issuer.issuer,
+        BYOC_CODEC_JWT_KEYS: join(folder, 'jwks.json'),
+        PATH: '/usr/bin:/bin',
+        HOME: folder,
+      },
+      logFile: join(folder, 'codec-server.log'),
+    });
+    await untilHealthy(program, () => Promise.resolve(/Listening at/.test(program.lastLines())), { timeoutMs: 30_000 });
+    return { program, url: /Listening at (\S+);/.exec(program.lastLines())?.[1] ?? '' };
+  }
+
+  it.each(['SIGINT', 'SIGTERM'] as const)('ends at %s, when what is under way has its answer', async (signal) => {
+    const { program, url } = await start();
+    const body = { payloads: [inBase64(defaultPayloadConverter.toPayload('x'))] };
+    connector.pauseWorker();
+    try {
+      const reading = request(`${url}/decode`, {
+        dispatcher,
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'x-namespace': namespace(), ...(await authorized()) },
+        body: JSON.stringify(body),
+      });
+      await until('the reading to wait for a worker', async () => (await readings()).length > 0);
+      process.kill(program.pid ?? 0, signal);
+      await until('the server to close', () => Promise.resolve(/Closing/.test(program.output())));
+      connector.continueWorker();
+      expect((await reading).statusCode).toBe(200);
+      await until('the command to end', () => Promise.resolve(!program.running));
+      expect(program.describeEnd()).toContain('exit code 0');
+    } finally {
+      connector.continueWorker();
+      await program.kill();
+    }
+  });
+  /** Those that no worker has recorded yet. */
+  const readings = async () => {
+    const query = `WorkflowType = 'payloadRead' AND ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH 'byoc/${connector.clusterId}/'`;
+    const found: { readonly workflowId: string }[] = [];
+    for await (const one of connector.client.client.workflow.list({ query })) found.push(one);
+    return found;
+  };
+
   describe('as the command starts it, on this machine', () => {
     let program: Program;
     let url: string;
     beforeAll(async () => {
-      program = new Program({
-        name: 'codec-server',
-        command: process.execPath,
-        args: [join(import.meta.dirname, '../../client/cli/main.ts'), 'codec-server', '--port', '0'],
-        env: {
-          ...environmentOf(connector.services),
-          BYOC_CLUSTER_ID: connector.clusterId,
-          BYOC_CODEC_JWT_ISSUER: issuer.issuer,
-          BYOC_CODEC_JWT_KEYS: join(folder, 'jwks.json'),
-          PATH: '/usr/bin:/bin',
-          HOME: folder,
-        },
-        logFile: join(folder, 'codec-server.log'),
-      });
-      await untilHealthy(program, () => Promise.resolve(/Listening at/.test(program.lastLines())), {
-        timeoutMs: 30_000,
-      });
-      url = /Listening at (\S+);/.exec(program.lastLines())?.[1] ?? '';
+      ({ program, url } = await start());
     });
     afterAll(() => program.stop());
 
@@ -301,12 +346,8 @@ describe('the codec server', () => {
     const { workflow } = connector.client.client;
     connector.pauseWorker();
     try {
-      const reading = call('/decode', await plainCall(), { headers: await authorized({ sub: 'erin@example.com' }) });
-      const query = `WorkflowType = 'payloadRead' AND ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH 'byoc/${connector.clusterId}/'`;
-      const run = await until('the run of the reading', async () => {
-        for await (const found of workflow.list({ query })) return found;
-        return undefined;
-      });
+      const reading = plainReading('erin@example.com');
+      const run = await until('the run of the reading', async () => (await readings())[0]);
       await workflow.getHandle(run.workflowId).terminate();
       const answer = await reading;
       expect(answer).toMatchObject({ status: 503, text: expect.stringContaining('READING_UNRECORDED') });
@@ -315,21 +356,34 @@ describe('the codec server', () => {
     }
   });
 
+  it('shows nothing where somebody else answers in Temporal that it is recorded', async () => {
+    await connector.stopWorker();
+    const rogue = await startForeigner(connector, taskQueueOf(connector.clusterId, 'execution'), 'rogue-workflows.ts');
+    try {
+      const reading = () => plainReading('mallory@example.com');
+      expect(await reading()).toMatchObject({ status: 503, text: expect.stringContaining('READING_UNRECORDED') });
+      expect(lines.join('')).toContain("has not the cluster's payload keys");
+      await rogue.kill();
+      await connector.startWorker();
+      await until('a worker of ours to record it', async () => (await reading()).status === 200);
+    } finally {
+      await rogue.kill();
+    }
+  });
+
   it('shows nothing while it cannot be recorded', async () => {
     await connector.stopWorker();
-    const answer = await call('/decode', await plainCall(), {
-      headers: await authorized({ sub: 'carol@example.com' }),
-    });
-    expect(answer.status).toBe(503);
+    const reading = () => plainReading('carol@example.com');
+    expect((await reading()).status).toBe(503);
     await connector.startWorker();
-    await until('the next try to be answered', async () => {
-      const again = await call('/decode', await plainCall(), {
-        headers: await authorized({ sub: 'carol@example.com' }),
-      });
-      return again.status === 200;
-    });
+    await until('the next try to be answered', async () => (await reading()).status === 200);
   });
-  const plainCall = async () => ({ payloads: [inBase64(defaultPayloadConverter.toPayload('x'))] });
+  const plainReading = async (sub: string) =>
+    call(
+      '/decode',
+      { payloads: [inBase64(defaultPayloadConverter.toPayload('x'))] },
+      { headers: await authorized({ sub }) },
+    );
 });
 
 /** The package that the first event of a history holds. */

@@ -14,6 +14,7 @@ import { applyStep, configMap } from '../support/packages.ts';
 import { trustingPolicy } from '../support/policies.ts';
 import { ownStack } from '../support/stack.ts';
 import { until } from '../support/until.ts';
+import { metricsSettings } from '../support/metrics-settings.ts';
 import { WatchedConnector } from '../support/watched-connector.ts';
 
 // R24, R25: each row of the table in docs/degraded.md, by taking the real part away and giving it back.
@@ -45,18 +46,13 @@ describe('without one of its parts a connector says so, keeps what it can do, an
     stack = await ownStack(services, { persist: true });
     const authority = await createAuthority();
     insight = await startServer(status(202), await authority.issue('insight'));
-    const { address, ca, username, password } = stack.prometheus;
+    const { prometheus } = stack;
+    const metrics = metricsSettings({ prometheus, insight, insightCa: authority.ca, queries: METRICS });
     watched = await WatchedConnector.start(stack, {
       policy: trustingPolicy(),
-      files: { 'prom-ca.pem': ca, 'insight-ca.pem': authority.ca, 'metrics.yaml': METRICS },
+      files: metrics.files,
       env: {
-        PROM_URL: address,
-        PROM_USERNAME: username,
-        PROM_PASSWORD: password,
-        BYOC_PROM_CA: 'prom-ca.pem',
-        BYOC_METRICS: 'metrics.yaml',
-        INSIGHT_URL: insight.address,
-        BYOC_INSIGHT_CA: 'insight-ca.pem',
+        ...metrics.env,
         BYOC_METRICS_KEEP_SECONDS: '3',
         BYOC_AUDIT_UPLOAD_ALERT_SECONDS: '1',
         BYOC_CONTROL_PLANE_LOST_SECONDS: '1',

@@ -17,14 +17,13 @@ import { Program } from '../../dev/process.ts';
 import { devSettings } from '../../dev/settings.ts';
 import { render } from '../support/chart.ts';
 import { TestConnector } from '../support/connector.ts';
+import { BUILD_ARGS, BUILD_TIMEOUT_MS, EPOCH, folderImage } from '../support/folder-image.ts';
 import { runTool } from '../support/tools.ts';
 import { until } from '../support/until.ts';
 
 // R22: what the image holds and how it runs, without a container engine: the steps of the Containerfile are carried out into a
 // folder, and its entry point is started there. For the base images stand this machine's C library and Node.js.
 
-const BUILD_TIMEOUT_MS = 600_000;
-const EPOCH = 1_790_000_000;
 /** Where the worker listens on port 8005, as the chart has it; nobody else's. */
 const ADDRESS = '127.0.0.8';
 /** Stands for the cluster's DNS. */
@@ -41,11 +40,10 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
   let folder: string;
   let image: FolderImage;
   const { cacheDir } = devSettings(process.env);
-  const args = { VERSION: '0.1.0', REVISION: 'f00d', SOURCE_DATE_EPOCH: String(EPOCH) };
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'byoc-image-'));
-    image = await buildIntoFolder({ folder: join(folder, 'stages'), args, cacheDir });
+    image = await folderImage();
   }, BUILD_TIMEOUT_MS);
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -76,7 +74,12 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
         await copyFile(join(PROJECT, path), join(project, path));
         await chmod(join(project, path), 0o600);
       }
-      const again = await buildIntoFolder({ folder: join(folder, 'elsewhere', 'made'), project, args, cacheDir });
+      const again = await buildIntoFolder({
+        folder: join(folder, 'elsewhere', 'made'),
+        project,
+        args: BUILD_ARGS,
+        cacheDir,
+      });
       expect(await treeDigest(join(again.root, 'app'))).toBe(await treeDigest(join(image.root, 'app')));
     },
     BUILD_TIMEOUT_MS,

@@ -1,10 +1,10 @@
-import { copyFile, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { generateKeyPair } from '../../client/sign.ts';
 import { scheduleIdOf } from '../../domain/names.ts';
-import { VAULT_LOGINS } from '../../domain/vault-setup.ts';
 import type { Stack } from '../../dev/stack.ts';
+import { CHART } from '../support/chart.ts';
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
 import { applyStep, configMap, sign } from '../support/packages.ts';
@@ -13,7 +13,8 @@ import { commandBlocks, readPage, Terminal } from '../support/page-commands.ts';
 import { ownStack, sharedServices } from '../support/stack.ts';
 import { until } from '../support/until.ts';
 
-const CAROL = 'carol@example.com';
+/** Nobody's name before the incident. */
+const DANA = 'dana@example.com';
 /** Signed votes only, as in production. */
 const POLICY = `
 apiVersion: neuralops.io/v1
@@ -21,7 +22,10 @@ kind: Policy
 approvals: { acceptAsserted: false }
 `;
 
-/** R27: docs/incident.md, step by step, each command as it stands there. What comes after a step leans on it. */
+/**
+ * R27: docs/incident.md, step by step, each command as it stands there, on an installation of the chart: its accounts, its
+ * NetworkPolicies, its ConfigMaps. What comes after a step leans on it.
+ */
 describe('the incident runbook', () => {
   let own: Stack;
   let connector: TestConnector;
@@ -30,7 +34,6 @@ describe('the incident runbook', () => {
   let executed: string;
   let waiting: WaitingPackage;
   const news = { signing: generateKeyPair(), approver: generateKeyPair() };
-  const release = () => `${connector.clusterId}-release`;
   const follow = (heading: string) => terminal.follow(blocks, heading);
   const steps = (name: string) => [applyStep(configMap(name, connector.namespace, { colour: 'blue' }))];
 
@@ -42,24 +45,27 @@ describe('the incident runbook', () => {
     connector = await TestConnector.start({
       services: { temporal, s3, kubernetes, vault, controlPlane },
       linked: true,
+      clothes: 'production',
       policy: POLICY,
     });
     blocks = commandBlocks(await readPage('incident.md'));
     terminal = await Terminal.open(connector, {
       ...{
         CLUSTER: connector.clusterId,
-        NS: release(),
-        STATE: 'byoc-system',
-        RELEASE: 'byoc',
+        NS: connector.installation.namespace,
+        STATE: connector.installation.stateNamespace,
+        RELEASE: connector.installation.name,
+        CHART,
         ME: 'alice@example.com',
       },
       ...{ AUDIT: `s3://${s3.bucket}/byoc/${connector.clusterId}`, SINCE: '1h' },
       ...{ CONTROL_PLANE_URL: controlPlane.url, CONTROL_PLANE_CA: controlPlane.caFile },
       ...{ CONTROL_PLANE_TOKEN: controlPlane.operatorToken },
       ...{ SIGNING_KEY: 'development', APPROVER: 'development' },
-      ...{ NEW_SIGNING_KEY: 'after', NEW_APPROVER: 'carol', NEW_APPROVER_IDENTITY: CAROL },
+      ...{ NEW_SIGNING_KEY: 'after', NEW_APPROVER: 'dana', NEW_APPROVER_IDENTITY: DANA },
     });
-    await installRelease();
+    const { name, namespace } = connector.installation;
+    await terminal.run(`helm get values ${name} -n ${namespace} -o yaml > my-values.yaml`);
     const { stdout } = await connector.byoc('audit', 'head', '--public-key');
     await writeFile(join(terminal.folder, 'audit.pub'), stdout);
     const one = await connector.submitAndPlan({ steps: steps('before') });
@@ -70,23 +76,10 @@ describe('the incident runbook', () => {
     await beat();
   }, 120_000);
   afterAll(async () => {
-    await connector.kubectl('delete', 'namespace', release(), '--wait=false');
     await connector.stop();
     await own.stop();
   });
 
-  /** What the chart has in its namespace, as far as the runbook touches it. */
-  async function installRelease(): Promise<void> {
-    const label = 'app.kubernetes.io/instance=byoc';
-    const inRelease = ['-n', release()];
-    await connector.kubectl('create', 'namespace', release());
-    for (const role of ['execution', 'apply']) {
-      await connector.kubectl('create', 'serviceaccount', `byoc-connector-${role}`, ...inRelease);
-      await connector.kubectl('label', 'serviceaccount', `byoc-connector-${role}`, ...inRelease, label);
-    }
-    const policy = await connector.save('allow.yaml', ALLOW_ALL);
-    await connector.kubectl('apply', '-f', policy, ...inRelease);
-  }
   async function vote({ wpkId, planDigest }: WaitingPackage, as: string, key: string): Promise<void> {
     expect(await connector.byoc('approve', wpkId, '--as', as, '--key', key, '--plan', planDigest)).toMatchObject({
       code: 0,
@@ -104,12 +97,13 @@ describe('the incident runbook', () => {
   }
 
   it('freezes, and takes the right to write away', async () => {
-    const issue = ['create', 'token', 'byoc-connector-apply', '-n', release()];
+    const { name, namespace } = connector.installation;
+    const issue = ['create', 'token', `${name}-apply`, '-n', namespace];
     const token = (await connector.kubectl(...issue)).trim();
     const who = ['auth', 'whoami', '-o', 'jsonpath={.status.userInfo.username}', `--token=${token}`];
     const { server, caFile } = connector.services.kubernetes;
     const asApply = [...who, `--server=${server}`, `--certificate-authority=${caFile}`, '--kubeconfig=/dev/null'];
-    expect(await connector.kubectl(...asApply)).toContain('byoc-connector-apply');
+    expect(await connector.kubectl(...asApply)).toContain(`${name}-apply`);
     expect(await follow('1 Freeze')).toContain('frozen');
     expect((await connector.byoc('list')).code).toBe(0);
     // The API server remembers for 10 s that it has accepted a token.
@@ -127,8 +121,11 @@ describe('the incident runbook', () => {
 
   it('cuts it off: nothing is allowed any more in the namespace of the release', async () => {
     const said = await follow('2 Cut it off');
-    expect(said).toContain('byoc-incident');
-    expect(said.split('deleted').at(-1)).not.toContain('allow');
+    const { name } = connector.installation;
+    expect(said).toContain(`"${name}-execution" deleted`);
+    const left = said.split('deleted').at(-1) ?? '';
+    expect(left).toContain('byoc-incident');
+    expect(left).not.toContain(name);
   });
 
   it('keeps the evidence', async () => {
@@ -156,7 +153,8 @@ describe('the incident runbook', () => {
   });
 
   it('revokes: no login, no token, no key is worth anything any more', async () => {
-    const [roleId, secretId] = await loginOf('execution');
+    const { VAULT_ROLE_ID: roleId, VAULT_SECRET_ID_FILE: file = '' } = connector.prepared.env;
+    const secretId = await readFile(file, 'utf8');
     const login = `vault write -field=token auth/approle/login role_id=${roleId} secret_id=${secretId}`;
     const before = await terminal.run(login);
     expect(before.code).toBe(0);
@@ -164,39 +162,34 @@ describe('the incident runbook', () => {
     expect((await terminal.run(login)).code).not.toBe(0);
     const { stdout, stderr } = await terminal.run(`VAULT_TOKEN=${before.stdout} vault token lookup 2>&1 || true`);
     expect(stdout + stderr).toContain('403');
-    const accounts = await connector.kubectl('get', 'serviceaccounts', '-n', release(), '-o', 'name');
-    expect(accounts).not.toContain('byoc-connector');
+    const { name, namespace } = connector.installation;
+    expect(await connector.kubectl('get', 'serviceaccounts', '-n', namespace, '-o', 'name')).not.toContain(name);
   });
-  async function loginOf(role: string): Promise<[string, string]> {
-    const { env } = connector.prepared;
-    const file = env[`VAULT_SECRET_ID_FILE_${role.toUpperCase()}`] ?? '';
-    return [env[`VAULT_ROLE_ID_${role.toUpperCase()}`] ?? '', await readFile(file, 'utf8')];
+  /** How many starts of workers the bucket tells. */
+  async function started(): Promise<number> {
+    const { stdout } = await terminal.run('byoc audit search --type worker.started --since 1h "$AUDIT"');
+    return stdout.split('worker.started').length - 1;
   }
 
   it('begins anew with another identity, and is frozen still', async () => {
     await writeFile(join(terminal.folder, 'new-signing-key.pub'), news.signing.publicKeyPem);
     await writeFile(join(terminal.folder, 'new-approver.pub'), news.approver.publicKeyPem);
-    await connector.stopWorker();
-    const { env, auditDir } = connector.prepared;
-    await rm(auditDir, { recursive: true, force: true }); // a new pod
-    const [prepare, upload, look] = blocks.filter(({ heading, isRun }) => heading === '6 Redeploy' && isRun);
-    if (!prepare || !upload || !look) throw new Error('the page has three blocks there');
+    const [prepare, redeploy, upload, look] = blocks.filter(({ heading, isRun }) => heading === '6 Redeploy' && isRun);
+    if (!prepare || !redeploy || !upload || !look) throw new Error('the page has four blocks there');
+    const drained = connector.stopWorker(); // as the upgrade's new pods let their kubelet do
     await terminal.followOne(prepare);
-    for (const role of VAULT_LOGINS.filter((login) => login !== 'codec')) {
-      env[`VAULT_ROLE_ID_${role.toUpperCase()}`] = (
-        await readFile(join(terminal.folder, `${role}.role-id`), 'utf8')
-      ).trim();
-      await copyFile(
-        join(terminal.folder, `${role}.secret-id`),
-        env[`VAULT_SECRET_ID_FILE_${role.toUpperCase()}`] ?? '',
-      );
+    const made = await terminal.followOne(redeploy);
+    await drained;
+    for (const name of ['execution', 'apply', 'registration']) {
+      expect(made).toContain(`serviceaccount/${connector.installation.name}-${name}`);
     }
+    expect(made).toContain(`networkpolicy.networking.k8s.io/${connector.installation.name}-execution`);
+    const starts = await started();
+    const pods = dirname(connector.prepared.folder);
+    for (const pod of await readdir(pods)) await rm(join(pods, pod, 'data'), { recursive: true }); // new ones have empty disks
     await connector.startWorker();
     await terminal.followOne(upload);
-    await until('the new worker to be in the bucket', async () => {
-      const { stdout } = await terminal.run('byoc audit search --type worker.started --since 1h "$AUDIT"');
-      return stdout.split('worker.started').length > 2;
-    });
+    await until('the new worker to be in the bucket', async () => (await started()) > starts);
     expect(await terminal.followOne(look)).toMatch(/^true$/m);
   }, 60_000);
 
@@ -211,20 +204,13 @@ describe('the incident runbook', () => {
     expect(await connector.client.get(waiting.wpkId)).toMatchObject({ phase: 'awaiting-approval' });
     const signed = sign(connector.wpk({ steps: steps('new-key'), sequence: 9 }), news.signing.privateKeyPem);
     const one = await connector.untilWaiting(await connector.client.submit(signed));
-    await vote(one, CAROL, await connector.save('carol.key', news.approver.privateKeyPem));
+    await vote(one, DANA, await connector.save('dana.key', news.approver.privateKeyPem));
     expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });
   });
 
   it('exports what there is to learn from', async () => {
     await follow('8 Learn');
     expect(await readFile(join(terminal.folder, 'evidence.jsonl'), 'utf8')).toContain(executed);
-    expect(await readFile(join(terminal.folder, 'incident-report.md'), 'utf8')).toContain(CAROL);
+    expect(await readFile(join(terminal.folder, 'incident-report.md'), 'utf8')).toContain(DANA);
   });
 });
-
-const ALLOW_ALL = `
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: { name: byoc-connector-allow, labels: { app.kubernetes.io/instance: byoc } }
-spec: { podSelector: {}, ingress: [{}], egress: [{}], policyTypes: [Ingress, Egress] }
-`;

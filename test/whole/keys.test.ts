@@ -19,6 +19,7 @@ describe('the signature of a package', () => {
   beforeAll(async () => {
     authorities = await Authorities.create();
     connector = await TestConnector.start({
+      voters: ['Erin@example.com'],
       policy: trustingPolicy(),
       env: { BYOC_TRUSTED_ROOT: 'trusted-root.json' },
       files: { 'trusted-root.json': authorities.trustedRoot() },

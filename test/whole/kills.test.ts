@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { KubeConfig } from '@kubernetes/client-node';
-import { createKubeApi, type KubeApi } from '../../activities/kubernetes/kube-api.ts';
+import type { KubeApi } from '../../activities/kubernetes/kube-api.ts';
 import { TestConnector } from '../support/connector.ts';
 import { effectsOf, ONCE, prepareTarget, stepsOnce } from '../support/exactly-once.ts';
+import { adminApi } from '../support/kubernetes-admin.ts';
 import { SlowNetwork } from '../support/slow-network.ts';
 import { sharedServices } from '../support/stack.ts';
 
@@ -26,9 +26,7 @@ beforeAll(async () => {
   network = await SlowNetwork.start(kubernetes);
   connector = await TestConnector.start({ through: network });
   ns = connector.namespace;
-  const kubeConfig = new KubeConfig();
-  kubeConfig.loadFromFile(kubernetes.kubeconfig);
-  api = createKubeApi(kubeConfig);
+  api = adminApi(kubernetes.kubeconfig);
 }, 60_000);
 afterAll(async () => {
   await api.close();

@@ -13,6 +13,7 @@ import { TestConnector } from '../support/connector.ts';
 import type { TestServer } from '../support/http-server.ts';
 import { startServer, status } from '../support/http-server.ts';
 import { ownStack } from '../support/stack.ts';
+import { metricsSettings } from '../support/metrics-settings.ts';
 import { until } from '../support/until.ts';
 
 // R13, R14, R24, R25, R28
@@ -31,19 +32,10 @@ beforeAll(async () => {
   stack = await ownStack(['prometheus']);
   const authority = await createAuthority();
   insight = await startServer(status(202), await authority.issue('insight'));
-  const { address, ca, username, password } = stack.prometheus;
+  const { prometheus } = stack;
   connector = await TestConnector.start({
     clothes: 'development', // all roles in one process; a process for each is in roles.test.ts
-    files: { 'prom-ca.pem': ca, 'insight-ca.pem': authority.ca, 'metrics.yaml': METRICS },
-    env: {
-      PROM_URL: address,
-      PROM_USERNAME: username,
-      PROM_PASSWORD: password,
-      BYOC_PROM_CA: 'prom-ca.pem',
-      BYOC_METRICS: 'metrics.yaml',
-      INSIGHT_URL: insight.address,
-      BYOC_INSIGHT_CA: 'insight-ca.pem',
-    },
+    ...metricsSettings({ prometheus, insight, insightCa: authority.ca, queries: METRICS }),
   });
 });
 

@@ -10,6 +10,7 @@ import { ownStack } from '../support/stack.ts';
 import { until } from '../support/until.ts';
 
 const BOB = 'bob@example.com';
+const CAROL = 'carol@example.com';
 
 /** In this order: each test leaves the parts as the next one needs them, Temporal goes last. */
 describe('when a part is missing', () => {
@@ -18,7 +19,8 @@ describe('when a part is missing', () => {
 
   beforeAll(async () => {
     stack = await ownStack(['temporal', 'vault', 's3', 'kubernetes']);
-    connector = await TestConnector.start({ services: stack });
+    // Where payloads are encrypted no worker begins without Vault, which holds their keys.
+    connector = await TestConnector.start({ services: stack, clothes: 'development' });
   }, 120_000);
   afterAll(async () => {
     await connector.stop();
@@ -65,7 +67,6 @@ describe('when a part is missing', () => {
   }, 120_000);
 
   it('the API server: what people reject before it is back never begins, and the log says that their no counts', async () => {
-    const CAROL = 'carol@example.com';
     const [unchanged, changed] = [await submitAndPlan('unchanged'), await submitAndPlan('changed')];
     await connector.kubectl('create', 'configmap', 'changed', '-n', connector.namespace, '--from-literal=size=large');
     await stack.kill('kube-apiserver');
@@ -74,7 +75,7 @@ describe('when a part is missing', () => {
     }
     for (const one of [unchanged, changed]) {
       await shownRetrying(one);
-      await connector.signal(one.workflowId, 'reject', { approver: CAROL, reason: 'not today' });
+      await connector.signalRejection(one.workflowId, { approver: CAROL, reason: 'not today' });
       await until('the late no', async () => (await connector.client.get(one.wpkId)).votes.length === 2);
       expect(fates(await connector.client.get(one.wpkId))[1]).toBe(`reject ${CAROL} APPROVAL_CLOSED`);
     }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Payload } from '@temporalio/common';
 import { defaultPayloadConverter } from '@temporalio/common';
 import { temporal } from '@temporalio/proto';
+import { WorkflowFailedError } from '@temporalio/client';
 import { Agent, request } from 'undici';
 import { EncryptionCodec } from '../../client/data-converter/encryption-codec.ts';
 import { KeyRing } from '../../client/data-converter/key-ring.ts';
@@ -196,6 +197,41 @@ describe('a connector that encrypts what it tells Temporal', () => {
     expect(tells(everythingIn(await rawHistory({ wpkId: '', workflowId, runId: runId ?? '' })), CANARY)).toBe(false);
     await connector.client.stop(one.wpkId);
   });
+
+  it.each(['executeWpk', 'rollbackWpk'])(
+    'says of a %s under an id of its own runs that it is none, and nothing of what was sent or is wrong with it',
+    async (type) => {
+      const signed = connector.signed({ ...told('plain'), clusterId: `other-${CANARY}` });
+      const workflowId = scheduleIdOf(connector.clusterId, `plain-${type}`);
+      const handle = await connector.client.client.workflow.signalWithStart(type, {
+        args: [type === 'executeWpk' ? signed : { signed }],
+        workflowId,
+        taskQueue: taskQueueOf(connector.clusterId, 'execution'),
+        signal: 'approve', // which has to be there before the run has ended
+        signalArgs: [{ approver: BOB, statement: { nobody: 'signed this' } }],
+      });
+      const failure: unknown = await handle.result().catch((error: unknown) => error);
+      expect(failure).toBeInstanceOf(WorkflowFailedError);
+      const { events = [] } = await handle.fetchHistory();
+      // What was sent, and is handed on as it is, is the sender's own words.
+      const answers = (events ?? []).filter(
+        (event) =>
+          !event.workflowExecutionStartedEventAttributes &&
+          !event.workflowExecutionSignaledEventAttributes &&
+          !event.activityTaskScheduledEventAttributes,
+      );
+      const bytes = everythingIn(answers);
+      expect(bytes).toContain('CALLER_UNTRUSTED');
+      for (const word of [CANARY, 'WPK_WRONG_CLUSTER', 'It names', 'could not be checked']) {
+        expect({ word, isTold: tells(bytes, word) }).toEqual({ word, isTold: false });
+      }
+      const [refused] = (await connector.audit({ workflowId })).filter(({ type: of }) => of === 'call.refused');
+      expect(refused?.detail).toMatchObject({
+        code: 'CALLER_UNTRUSTED',
+        detail: expect.stringContaining('is not the run of a package'),
+      });
+    },
+  );
 
   it('lets a control plane without a key start, follow and stop packages, and vote', async () => {
     const submitted = await keyless.submit(connector.signed(told('keyless')));

@@ -15,7 +15,7 @@ describe('a policy that changes while the connector runs', () => {
   let connector: TestConnector;
   let uses = 0;
   beforeAll(async () => {
-    connector = await TestConnector.start({ policy: trustingPolicy() });
+    connector = await TestConnector.start({ policy: trustingPolicy(), voters: ['carol@example.com'] });
   });
   afterAll(() => connector.stop());
 

@@ -32,7 +32,7 @@ import { TokenIssuer } from '../support/token-issuer.ts';
 import { until } from '../support/until.ts';
 import { workflowBundle } from '../support/workflow-bundle.ts';
 
-// R7, R16, R22, R24, R25
+// R7, R15, R16, R22, R24, R25
 
 const ROLES = ['registration', 'metrics', 'execution'] as const;
 const BYOC = join(import.meta.dirname, '../../client/cli/main.ts');
@@ -187,9 +187,14 @@ describe('a process for each role, with the chart’s accounts and a login of it
     for (const role of ROLES) {
       const url = await agentOf(role);
       const { statusCode, body } = await request(`${url}/health`, { headers });
-      const { freeze, components, ...health } = (await body.json()) as HealthReport;
+      const { freeze, components, registration, ...health } = (await body.json()) as HealthReport;
       expect([role, statusCode, health]).toMatchObject([role, 200, { ready: true, roles: [role], writer: role }]);
       expect([role, freeze?.state]).toEqual([role, role === 'execution' ? 'open' : undefined]);
+      const isKnown = { state: 'registered', registeredAt: expect.any(String) };
+      expect([role, registration]).toEqual([
+        role,
+        role === 'registration' ? expect.objectContaining(isKnown) : undefined,
+      ]);
       const applying = components.find(({ name }) => name === 'applying-account')?.state;
       expect([role, applying]).toEqual([role, role === 'execution' ? 'ok' : undefined]);
       const metrics = await (await request(`${url}/metrics`)).body.text();

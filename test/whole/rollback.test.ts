@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { KubeConfig } from '@kubernetes/client-node';
-import { createKubeApi, type KubeApi } from '../../activities/kubernetes/kube-api.ts';
+import type { KubeApi } from '../../activities/kubernetes/kube-api.ts';
 import type { Step } from '../../domain/wpk.ts';
+import { adminApi } from '../support/kubernetes-admin.ts';
 import { stateOf } from '../support/cluster-state.ts';
 import type { WaitingPackage } from '../support/connector.ts';
 import { TestConnector } from '../support/connector.ts';
@@ -14,9 +14,7 @@ let ns: string;
 beforeAll(async () => {
   connector = await TestConnector.start();
   ns = connector.namespace;
-  const kubeConfig = new KubeConfig();
-  kubeConfig.loadFromFile(connector.services.kubernetes.kubeconfig);
-  api = createKubeApi(kubeConfig);
+  api = adminApi(connector.services.kubernetes.kubeconfig);
 });
 afterAll(async () => {
   await api.close();

@@ -10,7 +10,7 @@ const BOB = 'bob@example.com';
 describe('a worker that is told to end while a package waits for readiness', () => {
   let connector: TestConnector;
   beforeAll(async () => {
-    connector = await TestConnector.start();
+    connector = await TestConnector.start({ voters: ['carol@example.com'] });
   });
   afterAll(async () => {
     await labelNodes(`${connector.namespace}-`);
@@ -34,7 +34,7 @@ describe('a worker that is told to end while a package waits for readiness', () 
     const drained = connector.stopWorker();
     await connector.startWorker('worker-1');
     // A vote that comes when it has begun is too late, also for the one who goes on.
-    await connector.signal(one.workflowId, 'reject', { approver: 'carol@example.com', reason: 'too late' });
+    await connector.signalRejection(one.workflowId, { approver: 'carol@example.com', reason: 'too late' });
     await drained;
     expect(await connector.client.get(one.wpkId)).toMatchObject({ phase: 'executing' });
 

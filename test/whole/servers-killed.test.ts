@@ -1,15 +1,15 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { KubeConfig } from '@kubernetes/client-node';
 import { parse, stringify } from 'yaml';
-import { createKubeApi, type KubeApi } from '../../activities/kubernetes/kube-api.ts';
+import type { KubeApi } from '../../activities/kubernetes/kube-api.ts';
 import { run } from '../../dev/process.ts';
 import { get } from '../../dev/servers/https.ts';
 import type { Stack } from '../../dev/stack.ts';
 import { TestConnector } from '../support/connector.ts';
 import type { WaitingPackage } from '../support/connector.ts';
 import { effectsOf, ONCE, prepareTarget, stepsOnce } from '../support/exactly-once.ts';
+import { adminApi } from '../support/kubernetes-admin.ts';
 import { SlowNetwork } from '../support/slow-network.ts';
 import { ownStack } from '../support/stack.ts';
 import { until } from '../support/until.ts';
@@ -29,9 +29,7 @@ describe('a package of five steps comes through, and does everything once, when'
     tokens = new Tokens(stack, network.kubeconfig);
     connector = await TestConnector.start({ services: stack, env: { KUBECONFIG: await tokens.kubeconfig() } });
     ns = connector.namespace;
-    const kubeConfig = new KubeConfig();
-    kubeConfig.loadFromFile(stack.kubernetes.kubeconfig);
-    api = createKubeApi(kubeConfig);
+    api = adminApi(stack.kubernetes.kubeconfig);
   }, 120_000);
   afterAll(async () => {
     await api.close();

@@ -1,5 +1,3 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { parsePublicKeys } from '../../activities/sigstore/keys.ts';
 import type { TestApprover } from '../support/approvers.ts';
@@ -80,8 +78,9 @@ describe('a package that takes signed votes', () => {
 
   it('takes them from `byoc approve --print` through `temporal workflow signal`, as the Temporal UI says', async () => {
     const one = await waiting();
-    const answer = await connector.temporal('workflow', 'metadata', '--workflow-id', one.workflowId, '-o', 'json');
-    const [{ currentDetails }] = (JSON.parse(answer) as { queryResult: [{ currentDetails: string }] }).queryResult;
+    // With the payload keys, as the UI has them from the codec server.
+    const run = connector.client.client.workflow.getHandle(one.workflowId);
+    const { currentDetails } = await run.query<{ currentDetails: string }>('__temporal_workflow_metadata');
     expect(currentDetails).toContain('a bare signal counts for nothing here');
     const [print = '', signal = ''] = currentDetails
       .split('\n')
@@ -309,14 +308,12 @@ describe('a package that takes signed votes', () => {
   }, 60_000);
 
   it('does not take the vote of a pinned key that Vault says belongs to somebody else, or to another group', async () => {
-    const pinned = async ({ entry }: TestApprover, more: string) => {
-      const pem = await readFile(join(connector.prepared.folder, `${entry}.pub`), 'utf8');
-      return `{ fingerprint: '${parsePublicKeys(pem, entry)[0]?.fingerprint}', ${more} }`;
-    };
+    const pinned = ({ entry, publicKeyPem }: TestApprover, more: string) =>
+      `{ fingerprint: '${parsePublicKeys(publicKeyPem, entry)[0]?.fingerprint}', ${more} }`;
     const pins = [
-      await pinned(bob, `identity: ${BOB}, groups: [sre]`),
-      await pinned(carol, 'identity: somebody-else@example.com'),
-      await pinned(erin, 'groups: [payments]'),
+      pinned(bob, `identity: ${BOB}, groups: [sre]`),
+      pinned(carol, 'identity: somebody-else@example.com'),
+      pinned(erin, 'groups: [payments]'),
     ];
     await connector.setPolicy(policy(`low: 1, pinnedKeys: [${pins.join(', ')}]`));
     const one = await waiting();

@@ -1,37 +1,57 @@
 import { z } from 'zod';
 import type { TlsSource } from '../../activities/tls/context.ts';
 import { ConnectorError } from '../../domain/errors.ts';
-import { isPrivateAddress } from '../../domain/private-address.ts';
+import { isEncryptedOrLocal } from '../../domain/encrypted-or-local.ts';
 import type { TlsFiles } from '../../domain/tls-settings.ts';
+import { setting } from '../settings/setting.ts';
+
+const text = z.string().min(1).optional();
 
 /** Settings of the agent's HTTP API; it is there only where BYOC_AGENT_PORT is set. */
 export const AGENT_SETTINGS = {
-  /** 8005 by convention; 0 takes any free one. */
-  BYOC_AGENT_PORT: z.coerce.number().int().min(0).max(65_535).optional(),
-  /** Address to listen on: all with TLS, this machine without. */
-  BYOC_AGENT_HOST: z.string().min(1).optional(),
-  /** Certificate (with its chain) and key, files in PEM; read again when they change. */
-  BYOC_AGENT_TLS_CERT: z.string().min(1).optional(),
-  BYOC_AGENT_TLS_KEY: z.string().min(1).optional(),
-  /** Authority, a file in PEM, that signs the certificates of clients. */
-  BYOC_AGENT_CLIENT_CA: z.string().min(1).optional(),
-  /** Which clients: their subject alternative names, such as `URI:spiffe://acme/control-plane,DNS:cp.example.com`. */
-  BYOC_AGENT_CLIENT_NAMES: z
-    .string()
-    .transform((text) => text.split(',').map((name) => name.trim()))
-    .pipe(z.array(z.string().regex(/^(URI|DNS|email):[^\s"]+$/, 'must be names such as DNS:cp.example.com')).min(1))
-    .optional(),
-  /** Issuer of the control plane's JWTs, exactly as it stands in them. */
-  BYOC_AGENT_JWT_ISSUER: z.string().min(1).optional(),
-  /** Where its public keys are (JWKS, RFC 7517): a URL or a file. */
-  BYOC_AGENT_JWT_KEYS: z.string().min(1).optional(),
-  /** Audience that the JWTs must have; `byoc/<cluster>` otherwise. */
-  BYOC_AGENT_JWT_AUDIENCE: z.string().min(1).optional(),
-  /** How many packages one caller may send in a minute. */
-  BYOC_AGENT_RATE: z.coerce.number().int().min(1).max(100_000).default(60),
-  /** `production` refuses what is for development only. */
-  NODE_ENV: z.string().optional(),
-} as const;
+  BYOC_AGENT_PORT: setting(z.coerce.number().int().min(0).max(65_535).optional(), {
+    means: "port of the [agent's HTTP API](agent.md), 8005 by convention; 0 takes any free one",
+    otherwise: 'there is none',
+  }),
+  BYOC_AGENT_HOST: setting(text, { means: 'address to listen on', otherwise: 'all with TLS, 127.0.0.1 without' }),
+  BYOC_AGENT_TLS_CERT: setting(text, {
+    needed: 'in production',
+    means: 'certificate with its chain: a file in PEM, read again when it changes',
+  }),
+  BYOC_AGENT_TLS_KEY: setting(text, { needed: 'in production', means: 'and its key' }),
+  BYOC_AGENT_CLIENT_CA: setting(text, {
+    means: 'lets in clients with a certificate of this authority (a file in PEM)',
+  }),
+  BYOC_AGENT_CLIENT_NAMES: setting(
+    z
+      .string()
+      .transform((names) => names.split(',').map((name) => name.trim()))
+      .pipe(z.array(z.string().regex(/^(URI|DNS|email):[^\s"]+$/, 'must be names such as DNS:cp.example.com')).min(1))
+      .optional(),
+    {
+      needed: 'with `BYOC_AGENT_CLIENT_CA`',
+      means: 'and one of these alternative names: `URI:spiffe://acme/control-plane,DNS:cp.example.com`',
+    },
+  ),
+  BYOC_AGENT_JWT_ISSUER: setting(text, {
+    means: 'lets in callers with a token of this issuer, exactly as it stands in them',
+  }),
+  BYOC_AGENT_JWT_KEYS: setting(text, {
+    needed: 'with `BYOC_AGENT_JWT_ISSUER`',
+    means: 'URL or file of the keys that sign them (JWKS, RFC 7517)',
+  }),
+  BYOC_AGENT_JWT_AUDIENCE: setting(text, {
+    means: 'audience of the tokens',
+    otherwise: `\`${audienceOf('<cluster>')}\``,
+  }),
+  BYOC_AGENT_RATE: setting(z.coerce.number().int().min(1).max(100_000).default(60), {
+    means: 'packages that one caller may send in a minute',
+  }),
+  NODE_ENV: setting(z.string().optional(), {
+    means:
+      '`production`, which the image sets, refuses what is for development: an agent or codec server without TLS, a process without named roles, a cluster without a name',
+  }),
+};
 
 type AgentSettings = z.infer<z.ZodObject<typeof AGENT_SETTINGS>>;
 
@@ -85,6 +105,10 @@ export function agentConfigOf(settings: AgentSettings, clusterId: string, keysTl
   };
 }
 
+function audienceOf(clusterId: string): string {
+  return `byoc/${clusterId}`;
+}
+
 function tlsOf(settings: AgentSettings): ServerFiles | undefined {
   const { BYOC_AGENT_TLS_CERT: certPath, BYOC_AGENT_TLS_KEY: keyPath, BYOC_AGENT_CLIENT_CA: clientCaPath } = settings;
   if ((certPath === undefined) !== (keyPath === undefined)) {
@@ -104,9 +128,9 @@ function jwtOf(settings: AgentSettings, clusterId: string, tls: TlsFiles): JwtSe
     throw invalid('BYOC_AGENT_JWT_ISSUER and BYOC_AGENT_JWT_KEYS must be set together.');
   }
   if (issuer === undefined || keys === undefined) return undefined;
-  const audience = settings.BYOC_AGENT_JWT_AUDIENCE ?? `byoc/${clusterId}`;
+  const audience = settings.BYOC_AGENT_JWT_AUDIENCE ?? audienceOf(clusterId);
   if (!/^[a-z][a-z+.-]*:\/\//i.test(keys)) return { issuer, audience, keys: { path: keys } };
-  if (!isPrivateAddress(keys)) throw invalid('BYOC_AGENT_JWT_KEYS must be https, except on this machine.');
+  if (!isEncryptedOrLocal(keys)) throw invalid('BYOC_AGENT_JWT_KEYS must be https, except on this machine.');
   return { issuer, audience, keys: { url: keys, tls } };
 }
 

@@ -33,6 +33,7 @@ export async function openSupervision(
   const states = () => roles.map(({ worker }) => worker.getState());
   const isReady = () => states().every((state) => state === 'RUNNING') && overall() !== 'down';
   const freeze = roles.find((role) => role.freeze)?.freeze;
+  const registration = roles.find((role) => role.registration)?.registration;
   const intake = roles.find((role) => role.intake)?.intake;
 
   const report = (): HealthReport => {
@@ -47,6 +48,7 @@ export async function openSupervision(
       version: VERSION,
       startedAt,
       ...(freeze && { freeze: describe(freeze()) }),
+      ...(registration && { registration: registration() }),
       components: health.components(),
       audit: { head, ...(bucket && { bucket }) },
     };

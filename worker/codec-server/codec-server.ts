@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import type { Logger } from 'pino';
 import { loadPayloadKeys } from '../../activities/vault/payload-keys.ts';
@@ -11,6 +12,7 @@ import { createKeySet } from '../agent/key-set.ts';
 import { nothingListens, openAgentServer } from '../agent/server.ts';
 import { createCodecApi } from './api.ts';
 import { createReadingLog } from './reading-log.ts';
+import { isReceiptOf } from './reading-receipt.ts';
 import type { CodecServerConfig } from './settings.ts';
 
 export interface CodecServer {
@@ -18,6 +20,10 @@ export interface CodecServer {
   readonly url: string;
   close(): Promise<void>;
 }
+
+const NONCE_BYTES = 16;
+const NO_RECEIPT =
+  "What answered in Temporal has not the cluster's payload keys: no worker of this release with VAULT_ADDR.";
 
 /**
  * Opens the server that shows what is encrypted in Temporal to those who may see it.
@@ -66,7 +72,12 @@ export async function openCodecServer(
     codecs: client.client.options.loadedDataConverter.payloadCodecs,
     namespace,
     origins,
-    onRead: createReadingLog((reader) => client.recordPayloadRead({ reader, namespace }).catch(unrecorded)),
+    onRead: createReadingLog(async (reader) => {
+      const read = { reader, namespace, nonce: randomBytes(NONCE_BYTES).toString('base64url') };
+      const answer = await client.recordPayloadRead(read).catch(unrecorded);
+      if (!(await isReceiptOf(ring, clusterId, read, answer)))
+        throw new ConnectorError('READING_UNRECORDED', NO_RECEIPT);
+    }),
     logger,
   });
   try {

@@ -2,30 +2,51 @@ import { z } from 'zod';
 import type { VaultSettings } from '../../activities/vault/vault.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { CLUSTER_ID } from '../../domain/names.ts';
-import { isPrivateAddress } from '../../domain/private-address.ts';
+import { isEncryptedOrLocal } from '../../domain/encrypted-or-local.ts';
 import type { TlsFiles } from '../../domain/tls-settings.ts';
 import { tlsFilesOf } from '../../domain/tls-settings.ts';
 import type { JwtSettings, ServerFiles } from '../agent/settings.ts';
+import { setting } from '../settings/setting.ts';
 import { readVaultSettings } from '../vault-settings.ts';
+
+const text = z.string().min(1).optional();
+
+/** Settings of the codec server alone. */
+export const CODEC_SETTINGS = {
+  BYOC_CODEC_PORT: setting(z.coerce.number().int().min(0).max(65_535).default(8006), {
+    means: 'port of the [codec server](data-protection.md#the-codec-server)',
+  }),
+  BYOC_CODEC_HOST: setting(text, { means: 'address to listen on', otherwise: 'all with TLS, 127.0.0.1 without' }),
+  BYOC_CODEC_TLS_CERT: setting(text, {
+    needed: 'except on this machine',
+    means: 'certificate with its chain: a file in PEM, read again when it changes',
+  }),
+  BYOC_CODEC_TLS_KEY: setting(text, { needed: 'except on this machine', means: 'and its key' }),
+  BYOC_CODEC_ORIGINS: setting(
+    z
+      .string()
+      .transform((origins) => origins.split(',').map((origin) => origin.trim()))
+      .pipe(z.array(z.string().regex(/^https?:\/\/[^/\s]+$/, 'must be origins such as https://temporal.example.com')))
+      .default([]),
+    { means: 'origins of the Temporal UI, with commas between: pages from elsewhere are shown nothing' },
+  ),
+  BYOC_CODEC_JWT_ISSUER: setting(text, {
+    needed: 'except on this machine',
+    means: 'issuer of the tokens of those who may read payloads, exactly as it stands in them',
+  }),
+  BYOC_CODEC_JWT_KEYS: setting(text, {
+    needed: 'with `BYOC_CODEC_JWT_ISSUER`',
+    means: 'URL or file of the keys that sign them (JWKS, RFC 7517)',
+  }),
+  BYOC_CODEC_JWT_AUDIENCE: setting(text, {
+    means: 'audience of the tokens',
+    otherwise: `\`${audienceOf('<cluster>')}\``,
+  }),
+};
 
 const settingsSchema = z.object({
   BYOC_CLUSTER_ID: z.string().regex(CLUSTER_ID, 'must be a DNS label'),
-  /** Address to listen on: all with TLS, this machine without. */
-  BYOC_CODEC_HOST: z.string().min(1).optional(),
-  BYOC_CODEC_PORT: z.coerce.number().int().min(0).max(65_535).default(8006),
-  /** Certificate (with its chain) and key, files in PEM; read again when they change. */
-  BYOC_CODEC_TLS_CERT: z.string().min(1).optional(),
-  BYOC_CODEC_TLS_KEY: z.string().min(1).optional(),
-  /** Origins of the Temporal UI: pages from elsewhere are shown nothing. */
-  BYOC_CODEC_ORIGINS: z
-    .string()
-    .transform((text) => text.split(',').map((origin) => origin.trim()))
-    .pipe(z.array(z.string().regex(/^https?:\/\/[^/\s]+$/, 'must be origins such as https://temporal.example.com')))
-    .default([]),
-  /** Whose tokens are accepted: issuer, where its keys are (JWKS: a URL or a file), and for whom they must be. */
-  BYOC_CODEC_JWT_ISSUER: z.string().min(1).optional(),
-  BYOC_CODEC_JWT_KEYS: z.string().min(1).optional(),
-  BYOC_CODEC_JWT_AUDIENCE: z.string().min(1).optional(),
+  ...CODEC_SETTINGS,
   NODE_ENV: z.string().optional(),
 });
 
@@ -72,6 +93,10 @@ export function readCodecServerConfig(env: Readonly<Record<string, string | unde
   return { clusterId, host, port, tls, origins, jwt, vault };
 }
 
+function audienceOf(clusterId: string): string {
+  return `byoc/${clusterId}/payloads`;
+}
+
 function tlsOf({ BYOC_CODEC_TLS_CERT: certPath, BYOC_CODEC_TLS_KEY: keyPath }: Settings): ServerFiles | undefined {
   if (certPath === undefined && keyPath === undefined) return undefined;
   if (certPath !== undefined && keyPath !== undefined) return { certPath, keyPath, clientCaPath: undefined };
@@ -84,9 +109,9 @@ function jwtOf(settings: Settings, keysTls: TlsFiles): JwtSettings | undefined {
   if (issuer === undefined || keys === undefined) {
     throw invalid('BYOC_CODEC_JWT_ISSUER and BYOC_CODEC_JWT_KEYS must be set together.');
   }
-  const audience = settings.BYOC_CODEC_JWT_AUDIENCE ?? `byoc/${settings.BYOC_CLUSTER_ID}/payloads`;
+  const audience = settings.BYOC_CODEC_JWT_AUDIENCE ?? audienceOf(settings.BYOC_CLUSTER_ID);
   if (!/^[a-z][a-z+.-]*:\/\//i.test(keys)) return { issuer, audience, keys: { path: keys } };
-  if (!isPrivateAddress(keys)) throw invalid('BYOC_CODEC_JWT_KEYS must be https, except on this machine.');
+  if (!isEncryptedOrLocal(keys)) throw invalid('BYOC_CODEC_JWT_KEYS must be https, except on this machine.');
   return { issuer, audience, keys: { url: keys, tls: keysTls } };
 }
 

@@ -8,8 +8,10 @@ import type { VaultSettings } from '../../activities/vault/vault.ts';
 import type { TlsFiles, TlsPart } from '../../domain/tls-settings.ts';
 import { TLS_SETTINGS } from '../../domain/tls-settings.ts';
 import { prefixOf } from '../audit-trail.ts';
-import type { SettingProblem, WorkerConfig } from '../config.ts';
-import { checkConfig, settingNames } from '../config.ts';
+import type { WorkerConfig } from '../config.ts';
+import { checkConfig } from '../config.ts';
+import { workerSettingNames } from '../settings/catalogue.ts';
+import type { SettingProblem } from '../settings/check.ts';
 import type { ScheduleRow } from '../schedules.ts';
 import { auditSchedules, clusterSchedules, linkSchedules, metricsSchedules } from '../schedules.ts';
 import { workflowQueueOf } from '../workflows.ts';
@@ -65,7 +67,7 @@ const PARTS = [
 export async function examine({ env, nodeVersion, expectsWorker, now }: DoctorOptions): Promise<Examination> {
   const { config, problems } = bestConfig(env);
   const groups = [
-    processChecks({ env, nodeVersion, problems, known: settingNames() }),
+    processChecks({ env, nodeVersion, problems, known: workerSettingNames() }),
     ...(config ? partsOf(config, env, expectsWorker, now) : [{ checks: PARTS.map(needingSettings) }]),
   ];
   try {
@@ -84,7 +86,7 @@ function bestConfig(env: NodeJS.ProcessEnv): {
   const first = checkConfig(env);
   if ('config' in first) return { config: first.config, problems: [] };
   // Of settings that do not go together all go, because leaving one out would be as wrong.
-  const known = settingNames();
+  const known = workerSettingNames();
   const wrong = first.problems.flatMap(({ says }) => says.match(/\b[A-Z][A-Z0-9_]+\b/g) ?? []);
   const aside = new Set(wrong.filter((name) => known.includes(name)));
   const rest = checkConfig(Object.fromEntries(Object.entries(env).filter(([name]) => !aside.has(name))));

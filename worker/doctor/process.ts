@@ -1,7 +1,7 @@
-import { isPrivateAddress } from '../../domain/private-address.ts';
+import { isEncryptedOrLocal } from '../../domain/encrypted-or-local.ts';
 import { unverifiedBy } from '../../domain/tls-settings.ts';
-import { meantWord } from '../../domain/schema-sentences.ts';
-import type { SettingProblem } from '../config.ts';
+import type { SettingProblem } from '../settings/check.ts';
+import { isServiceAddress, unknownSettings } from '../settings/unknown.ts';
 import { found, ok } from './check.ts';
 import type { Check, CheckGroup, Told } from './check.ts';
 import { shown } from './evidence.ts';
@@ -12,22 +12,12 @@ export interface ProcessOptions {
   readonly nodeVersion: string;
   /** What is wrong with the settings of the worker. */
   readonly problems: readonly SettingProblem[];
-  /** The settings that the worker reads. */
+  /** Those that the worker reads. */
   readonly known: readonly string[];
 }
 
 const NODE_MAJOR = 24;
 
-/** Settings that are read elsewhere: by commands, by the development stack, and where a pod's account is looked for. */
-const OF_OTHERS = [
-  ...['BYOC_AUTHOR', 'BYOC_APPROVER', 'BYOC_DEBUG', 'BYOC_CACHE', 'BYOC_DEV_STATE', 'BYOC_TEST_STACK'],
-  'BYOC_KUBE_ACCOUNT_DIR',
-];
-const OF_PROGRAMS = /^BYOC_[A-Z0-9_]+_BIN$/;
-/** What Kubernetes puts into each pod for each Service of its namespace, such as one named `byoc-connector`. */
-const OF_SERVICES = /_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$/;
-/** Other people's variables begin like ours here, so only what nearly is one of ours is told. */
-const SHARED_PREFIX = /^(VAULT|PROM|INSIGHT|S3|AWS|COSIGN|CONTROL_PLANE)_/;
 const ADDRESSES = ['VAULT_ADDR', 'CONTROL_PLANE_URL', 'PROM_URL', 'INSIGHT_URL', 'AWS_ENDPOINT_URL_S3'];
 
 /** What this process is made of: Node, and the settings. */
@@ -42,7 +32,12 @@ export function processChecks(options: ProcessOptions): CheckGroup {
           ? [ok(`All that are set are understood (${options.known.filter((name) => env[name]).length}).`)]
           : problems.map(({ setting, says }) => found('SETTING_WRONG', `${says}.${hintFor(env[setting])}`)),
       ),
-      now('settings.unknown', () => orOk(unknownSettings(options), 'None is misspelt.')),
+      now('settings.unknown', () =>
+        orOk(
+          unknownSettings(env).map((says) => found('SETTING_UNKNOWN', says)),
+          'None is misspelt.',
+        ),
+      ),
       now('settings.tls', () =>
         orOk(verificationTroubles(env), 'Nothing turns the check of certificates off, and nothing travels in clear.'),
       ),
@@ -58,20 +53,8 @@ function judgeNode(version: string): Told {
 
 /** Kubernetes overwrites a setting where a Service has the name that its variable is made of. */
 function hintFor(value: string | undefined): string {
-  if (!/^(tcp|udp|sctp):\/\/[\d.:[\]a-f]+$/.test(value ?? '')) return '';
+  if (!isServiceAddress(value)) return '';
   return ' Kubernetes has set it for a Service of this name: set enableServiceLinks to false in the pod.';
-}
-
-function unknownSettings({ env, known }: ProcessOptions): Told[] {
-  const ours = [...known, ...OF_OTHERS];
-  return Object.keys(env)
-    .filter((name) => !ours.includes(name))
-    .flatMap((name) => {
-      const meant = meantWord(name, ours);
-      const isOurs = name.startsWith('BYOC_') && !OF_PROGRAMS.test(name) && !OF_SERVICES.test(name);
-      if (!isOurs && !(SHARED_PREFIX.test(name) && meant)) return [];
-      return [found('SETTING_UNKNOWN', `${name} is no setting${meant ? `; did you mean ${meant}?` : '.'}`)];
-    });
 }
 
 function verificationTroubles(env: NodeJS.ProcessEnv): Told[] {
@@ -87,7 +70,7 @@ function verificationTroubles(env: NodeJS.ProcessEnv): Told[] {
 
 /** In development nobody else is on this machine. */
 function isInClear(env: NodeJS.ProcessEnv, address: string): boolean {
-  return address.startsWith('http:') && (env['NODE_ENV'] === 'production' || !isPrivateAddress(address));
+  return address.startsWith('http:') && (env['NODE_ENV'] === 'production' || !isEncryptedOrLocal(address));
 }
 
 function orOk(told: readonly Told[], says: string): readonly Told[] {

@@ -137,7 +137,7 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
   const worker = await createWorker({
     ...temporal,
     taskQueue,
-    activities: { ...activities, ...createReadActivities(audit) },
+    activities: { ...activities, ...createReadActivities({ clusterId, audit, keys: payloads.keys }) },
     dataConverter,
     ...(await executionWorkflows(config, dataConverter)),
     // Each holds a plan in memory; more at a time are no faster.

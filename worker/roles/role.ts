@@ -1,4 +1,5 @@
 import type { Worker } from '@temporalio/worker';
+import type { HealthReport } from '../../domain/agent-api.ts';
 import type { FreezeState } from '../../domain/freeze.ts';
 import type { Intake } from '../agent/intake.ts';
 import type { Looks } from '../health-watch.ts';
@@ -11,6 +12,8 @@ export interface RoleRun {
   readonly looks?: Looks;
   /** The emergency stop, where the role knows of it. */
   readonly freeze?: () => FreezeState;
+  /** Whether the control plane knows the cluster, where the role tells it. */
+  readonly registration?: () => NonNullable<HealthReport['registration']>;
   /** Where the role takes packages in. */
   readonly intake?: Intake;
   /** Works until it is shut down, or the process is told to end. */

@@ -144,6 +144,10 @@ safe, extraEnv cannot say otherwise: of two variables of one name kubelets take 
 - { name: BYOC_STATE_NAMESPACE, value: {{ $v.stateNamespace | quote }} }
 - { name: BYOC_HEADS_NAMESPACE, value: {{ .root.Release.Namespace | quote }} }
 - { name: LOG_LEVEL, value: {{ $v.logLevel }} }
+{{- if not $v.controlPlane.url }}
+# There is nobody who would send them on.
+- { name: BYOC_ALERT_RELAY, value: 'off' }
+{{- end }}
 - { name: HOME, value: /tmp }
 - name: BYOC_WRITER
   valueFrom: { fieldRef: { fieldPath: metadata.name } }
@@ -203,8 +207,7 @@ NODE_OPTIONS: --max-semi-space-size=1 --v8-pool-size=1
 {{- end }}
 {{- with $v.temporal.apiKey }}
 {{- if .existingSecret }}
-- name: TEMPORAL_API_KEY
-  valueFrom: { secretKeyRef: { name: {{ .existingSecret | quote }}, key: {{ .key | quote }} } }
+- { name: TEMPORAL_API_KEY_FILE, value: /etc/byoc/temporal-login/api-key }
 {{- end }}
 {{- end }}
 {{- if $v.vault.address }}
@@ -312,9 +315,12 @@ NODE_OPTIONS: --max-semi-space-size=1 --v8-pool-size=1
 {{- toYaml (dict "files" $files) -}}
 {{- end -}}
 
-{{/* Of them, what is for TLS with whom the pods talk to. */}}
+{{/* Of them, what is for whom the pods talk to: TLS, and the login to Temporal, which are read again when they change. */}}
 {{- define "connector.serviceFiles" -}}
 {{- $files := list -}}
+{{- with .root.Values.temporal.apiKey -}}
+{{- if .existingSecret -}}{{- $files = append $files (dict "name" "temporal-login" "secret" .existingSecret "items" (dict .key "api-key")) -}}{{- end -}}
+{{- end -}}
 {{- range (include "connector.services" . | fromYaml).services -}}
 {{- $items := dict .ca.key "ca.crt" -}}
 {{- $name := printf "%s-ca" .name -}}

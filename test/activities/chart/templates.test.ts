@@ -267,6 +267,11 @@ describe.each(VALUES)('with the %s values', (name) => {
 });
 
 describe('roles', () => {
+  it('hand alerts on where there is a control plane to send them to', async () => {
+    expect(envOf(await render('minimal'), 'execution')).toMatchObject({ BYOC_ALERT_RELAY: 'off' });
+    expect(envOf(await render('full'), 'execution')).not.toHaveProperty('BYOC_ALERT_RELAY');
+  });
+
   it('get their own logins and what they need, and nothing of the others', async () => {
     const manifests = await render('full');
     const logins = ROLES.map((role) => envOf(manifests, role)['VAULT_ROLE_ID']);

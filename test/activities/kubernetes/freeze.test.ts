@@ -1,15 +1,14 @@
-import { KubeConfig } from '@kubernetes/client-node';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { ulid } from 'ulid';
 import { ApiStatusError } from '../../../activities/kubernetes/api-status-error.ts';
 import type { FreezeVersion } from '../../../activities/kubernetes/freeze-watch.ts';
 import { FreezeWatch } from '../../../activities/kubernetes/freeze-watch.ts';
 import type { KubeApi } from '../../../activities/kubernetes/kube-api.ts';
-import { createKubeApi } from '../../../activities/kubernetes/kube-api.ts';
 import { createStateRecords, writeFreeze } from '../../../activities/kubernetes/writer.ts';
 import { FreezeRecords } from '../../../activities/package/freeze-records.ts';
 import type { AuditEvent } from '../../../domain/audit.ts';
 import { freezeNameOf } from '../../../domain/freeze.ts';
+import { adminApi } from '../../support/kubernetes-admin.ts';
 import { sha256 } from '../../support/kubernetes.ts';
 import { sharedServices } from '../../support/stack.ts';
 import { until } from '../../support/until.ts';
@@ -20,9 +19,7 @@ describe('the freeze of a cluster', () => {
   let watches: FreezeWatch[];
 
   beforeAll(async () => {
-    const kubeConfig = new KubeConfig();
-    kubeConfig.loadFromFile((await sharedServices()).kubernetes.kubeconfig);
-    api = createKubeApi(kubeConfig);
+    api = adminApi((await sharedServices()).kubernetes.kubeconfig);
   });
   afterAll(() => api.close());
   beforeEach(() => {

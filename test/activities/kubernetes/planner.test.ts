@@ -12,6 +12,7 @@ import {
   packageOf,
   sha256,
   testCluster,
+  widgetDefinition,
 } from '../../support/kubernetes.ts';
 import type { TestCluster } from '../../support/kubernetes.ts';
 import { until } from '../../support/until.ts';
@@ -163,7 +164,7 @@ describe('a plan', () => {
           kind: 'Namespace',
           metadata: { name },
         }),
-        applyStep('kind', widgetDefinition(ns), {
+        applyStep('kind', widgetDefinition(`${ns}.example.com`), {
           apiVersion: `${ns}.example.com/v1`,
           kind: 'Widget',
           metadata: { name: 'first', namespace: ns },
@@ -348,7 +349,7 @@ describe('what the API server refuses', () => {
   it('includes objects of a kind that the package only claims to bring', async () => {
     const group = `${ns}-claimed.example.com`;
     const claim = (spec: { group: string; plural: string }, apiVersion = 'apiextensions.k8s.io/v1'): Manifest => ({
-      ...widgetDefinition(ns),
+      ...widgetDefinition(`${ns}.example.com`),
       apiVersion,
       spec: {
         group: spec.group,
@@ -378,19 +379,3 @@ describe('what the API server refuses', () => {
     expect(dryRun.writes[0]?.planned.changes).toEqual([{ path: '/spec/replicas', before: 5, after: 3 }]);
   });
 });
-
-function widgetDefinition(prefix: string): Manifest {
-  const group = `${prefix}.example.com`;
-  const schema = { openAPIV3Schema: { type: 'object', properties: { spec: { type: 'object' } } } };
-  return {
-    apiVersion: 'apiextensions.k8s.io/v1',
-    kind: 'CustomResourceDefinition',
-    metadata: { name: `widgets.${group}` },
-    spec: {
-      group,
-      scope: 'Namespaced',
-      names: { kind: 'Widget', plural: 'widgets' },
-      versions: [{ name: 'v1', served: true, storage: true, schema }],
-    },
-  };
-}

@@ -9,7 +9,7 @@ import { FIELD_MANAGER, STATE_NAMESPACE } from '../../../domain/names.ts';
 import type { StepReport } from '../../../domain/status.ts';
 import type { Manifest, Target, Wpk } from '../../../domain/wpk.ts';
 import { applyStep, configMap, deployment, digestOf, digestsOf, execute } from '../../support/kubernetes.ts';
-import { packageOf, type TestCluster, testCluster } from '../../support/kubernetes.ts';
+import { packageOf, type TestCluster, testCluster, widgetDefinition } from '../../support/kubernetes.ts';
 
 let cluster: TestCluster;
 let ns: string;
@@ -108,7 +108,7 @@ describe('an execution', () => {
           'all',
           { apiVersion: `${group}/v1`, kind: 'Widget', metadata: { name: 'first', namespace: name } },
           configMap(name, 'inside', {}),
-          definition(group),
+          widgetDefinition(group),
           { apiVersion: 'v1', kind: 'Namespace', metadata: { name } },
         ),
       ),
@@ -472,19 +472,4 @@ async function replicaSetsOf(name: string): Promise<number | undefined> {
     labelSelector: `app=${name}`,
   });
   return sets?.length;
-}
-
-function definition(group: string): Manifest {
-  const schema = { openAPIV3Schema: { type: 'object', properties: { spec: { type: 'object' } } } };
-  return {
-    apiVersion: 'apiextensions.k8s.io/v1',
-    kind: 'CustomResourceDefinition',
-    metadata: { name: `widgets.${group}` },
-    spec: {
-      group,
-      scope: 'Namespaced',
-      names: { kind: 'Widget', plural: 'widgets' },
-      versions: [{ name: 'v1', served: true, storage: true, schema }],
-    },
-  };
 }

@@ -1,5 +1,4 @@
 import { X509Certificate } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createSecureContext } from 'node:tls';
 import { gzipSync } from 'node:zlib';
 import { KubeConfig } from '@kubernetes/client-node';
@@ -20,6 +19,7 @@ import type { TlsFiles } from '../../../domain/tls-settings.ts';
 import { createKeySet } from '../../../worker/agent/key-set.ts';
 import { newCluster, registrationOf } from '../../support/control-plane.ts';
 import { asyncErrorOf } from '../../support/expect-code.ts';
+import { callOverAndOver } from '../../support/over-and-over.ts';
 import { ownStack, sharedServices } from '../../support/stack.ts';
 import { TestTlsFiles } from '../../support/tls-files.ts';
 import { TlsFront } from '../../support/tls-front.ts';
@@ -270,31 +270,20 @@ describe.each(KINDS)('the client of $name, while it runs', ({ server, open, noti
     const front = await TlsFront.start(server(), { ...good, clientCa: clients.ca });
     const tls = await files.save({ ca: authority.ca, ...before });
     const client = await open(`https://127.0.0.1:${front.port}`, tls);
-    const failures: unknown[] = [];
-    let calls = 0;
-    let isOver = false;
-    const calling = async () => {
-      while (!isOver) {
-        await client.call().catch((error: unknown) => failures.push(error));
-        calls += 1;
-        await sleep(20);
-      }
-    };
-    const all = Promise.all([calling(), calling(), calling()]);
+    const calling = callOverAndOver(() => client.call(), 3);
     try {
       const serial = new X509Certificate(after.cert).serialNumber;
-      await until('the first calls', () => calls > 10);
+      await until('the first calls', () => calling.calls > 10);
       expect(front.accepted).not.toContain(serial);
       // As a rotation is done: first both authorities are trusted, then the server changes over.
       await files.write(tls, { ca: `${stranger.ca}${authority.ca}`, ...after });
       await until('the new certificate', () => front.accepted.includes(serial), noticedWithinMs);
       front.setCertificates({ ...(await stranger.issue('front')), clientCa: clients.ca });
-      const callsThen = calls;
-      await until('calls after that', () => calls > callsThen + 20);
-      expect(failures).toEqual([]);
+      const callsThen = calling.calls;
+      await until('calls after that', () => calling.calls > callsThen + 20);
+      expect(calling.failures).toEqual([]);
     } finally {
-      isOver = true;
-      await all;
+      await calling.stop();
       await client.close();
       await front.close();
     }

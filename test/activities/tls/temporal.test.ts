@@ -1,4 +1,7 @@
 import { X509Certificate } from 'node:crypto';
+import { rm, writeFile } from 'node:fs/promises';
+import { createSecureServer } from 'node:http2';
+import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { ConnectorClient } from '../../../client/connector-client.ts';
@@ -8,6 +11,7 @@ import type { Services } from '../../../dev/stack.ts';
 import type { TlsFiles } from '../../../domain/tls-settings.ts';
 import { connectTemporal } from '../../../worker/temporal.ts';
 import { asyncErrorOf } from '../../support/expect-code.ts';
+import { callOverAndOver } from '../../support/over-and-over.ts';
 import { sharedServices } from '../../support/stack.ts';
 import { TestTlsFiles } from '../../support/tls-files.ts';
 import { TlsFront } from '../../support/tls-front.ts';
@@ -123,34 +127,55 @@ describe.each(KINDS)('the connection of $name', ({ open }) => {
     const [before, after] = [await us(), await us()];
     const tls = await files.save({ ca: authority.ca, ...before });
     const temporal = await open(envOf(at.port, tls));
-    const failures: unknown[] = [];
-    let isOver = false;
-    let calls = 0;
-    const calling = async () => {
-      while (!isOver) {
-        await temporal.call().catch((error: unknown) => failures.push(error));
-        calls += 1;
-        await sleep(20);
-      }
-    };
-    const all = Promise.all([calling(), calling()]);
+    const calling = callOverAndOver(() => temporal.call(), 2);
     try {
-      await until('the first calls', () => calls > 10);
+      await until('the first calls', () => calling.calls > 10);
       await files.write(tls, { cert: after.cert }); // its key comes later: until then the old pair serves on
       await sleep(1_000);
       await files.write(tls, { key: after.key });
       const serial = new X509Certificate(after.cert).serialNumber;
       await until('the new certificate', () => at.accepted.includes(serial));
-      const callsThen = calls;
-      await until('calls after that', () => calls > callsThen + 10);
-      expect(failures).toEqual([]);
+      const callsThen = calling.calls;
+      await until('calls after that', () => calling.calls > callsThen + 10);
+      expect(calling.failures).toEqual([]);
     } finally {
-      isOver = true;
-      await all;
+      await calling.stop();
       await temporal.close();
       await at.close();
     }
   }, 40_000);
+
+  it('logs in with another API key when its file holds one; no call fails', async () => {
+    const accepted = new Set(['key-of-before']);
+    const seen = new Set<string>();
+    const at = await cloud(good, (key) => seen.add(key) && accepted.has(key));
+    const [{ ca }, TEMPORAL_API_KEY_FILE] = [await files.save({ ca: authority.ca }), files.nothing];
+    await writeFile(TEMPORAL_API_KEY_FILE, 'key-of-before\n');
+    const temporal = await open({ ...envOf(at.port, { ca }), TEMPORAL_API_KEY_FILE });
+    const calling = callOverAndOver(() => temporal.call(), 2);
+    try {
+      await until('the first calls', () => calling.calls > 10);
+      await writeFile(TEMPORAL_API_KEY_FILE, 'key-of-nobody'); // it is not let in: the old one serves on
+      await until('the wrong key', () => seen.has('key-of-nobody'));
+      accepted.add('key-of-after');
+      await writeFile(TEMPORAL_API_KEY_FILE, 'key-of-after');
+      await until('the new key', () => seen.has('key-of-after'));
+      await until('calls with the new key alone', () => {
+        const isAlone = !seen.has('key-of-before');
+        seen.clear();
+        return isAlone;
+      });
+      accepted.delete('key-of-before');
+      const callsThen = calling.calls;
+      await until('calls after that', () => calling.calls > callsThen + 10);
+      expect(calling.failures).toEqual([]);
+    } finally {
+      await calling.stop();
+      await temporal.close();
+      await at.close();
+      await rm(TEMPORAL_API_KEY_FILE);
+    }
+  }, 60_000);
 
   it('is refused in clear to another machine, and with a switch that turns verification off', async () => {
     const plain = { TEMPORAL_ADDRESS: 'temporal.example.com:7233' };
@@ -168,3 +193,34 @@ describe.each(KINDS)('the connection of $name', ({ open }) => {
     expect((await asyncErrorOf(() => open(mixed))).detail).toContain('is not that of the certificate');
   });
 });
+
+/**
+ * Answers as Temporal Cloud does, with nothing in its answers: the real server here knows no API keys.
+ * @param isLetIn whether a key is good
+ */
+async function cloud(pair: Certificate, isLetIn: (key: string) => boolean) {
+  const server = createSecureServer(pair);
+  const sessions = new Set<{ destroy(): void }>();
+  server.on('session', (session) => {
+    sessions.add(session);
+    session.once('close', () => sessions.delete(session));
+  });
+  server.on('stream', (stream, { authorization = '' }) => {
+    const isKnown = isLetIn(authorization.replace(/^Bearer /, ''));
+    stream.on('error', () => undefined); // whoever called is gone
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': isKnown ? '0' : '16' }));
+    stream.end(isKnown ? EMPTY_MESSAGE : undefined);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (server.address() as AddressInfo).port, // it listens on a port
+    async close() {
+      for (const session of sessions) session.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** As gRPC frames it: not compressed, no bytes. */
+const EMPTY_MESSAGE = Buffer.alloc(5);

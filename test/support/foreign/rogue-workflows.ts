@@ -16,6 +16,11 @@ export async function executeWpk(): Promise<void> {
   await condition(() => false);
 }
 
+/** Says that a reading is recorded, as far as somebody without the keys can. */
+export function payloadRead(): Promise<unknown> {
+  return Promise.resolve({ key: 'first', mac: 'AAAA'.repeat(10) + 'AAA=' });
+}
+
 async function call({ activity, argument }: RogueCall): Promise<RogueAnswer> {
   const options = { startToCloseTimeout: '30s', retry: { maximumAttempts: 1 } } as const;
   try {

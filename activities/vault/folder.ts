@@ -1,6 +1,6 @@
 import { ConnectorError } from '../../domain/errors.ts';
 import type { ErrorCode } from '../../domain/errors.ts';
-import type { Vault } from '../vault/vault.ts';
+import type { Vault } from './vault.ts';
 
 export interface VaultFolder<Key> {
   readonly vault: Vault;

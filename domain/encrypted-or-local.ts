@@ -1,5 +1,5 @@
 /** Whether nobody else can listen on the way to an address: secrets travel encrypted, or on this machine, or not at all. */
-export function isPrivateAddress(address: string): boolean {
+export function isEncryptedOrLocal(address: string): boolean {
   const url = URL.parse(address);
   return url?.protocol === 'https:' || (url?.protocol === 'http:' && isLoopback(url.hostname));
 }
