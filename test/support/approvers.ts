@@ -34,7 +34,10 @@ export async function approver(
 }
 
 /** Revokes an approver's key in Vault. */
-export async function revoke(connector: TestConnector, { identity, entry, publicKeyPem: pem }: TestApprover): Promise<void> {
+export async function revoke(
+  connector: TestConnector,
+  { identity, entry, publicKeyPem: pem }: TestApprover,
+): Promise<void> {
   const revokedAt = new Date().toISOString();
   await connector.putVaultEntry(`approvers/${entry}`, { pem, identity, groups: [], revokedAt });
 }
