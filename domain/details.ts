@@ -1,3 +1,4 @@
+import { refusalText } from './approvals.ts';
 import { moment } from './moment.ts';
 import { printable } from './printable.ts';
 import type { Plan } from './plan.ts';
@@ -101,8 +102,10 @@ function renderAsk(workflowId: string, status: PackageStatus, plan: ShownPlan): 
 
 /** Who sends a signal gets no answer, and looks here for what became of it. */
 function renderRefused(votes: PackageStatus['votes']): string[] {
-  const refused = votes.flatMap(({ decision, approver, receivedAt, refused: why }) =>
-    why ? [`- ${decision} by ${inline(approver)} at ${moment(receivedAt)}: \`${why.code}\` ${inline(why.why)}`] : [],
+  const refused = votes.flatMap(({ decision, approver, receivedAt, refused: no }) =>
+    no
+      ? [`- ${decision} by ${inline(approver)} at ${moment(receivedAt)}: \`${no.code}\` ${inline(refusalText(no))}`]
+      : [],
   );
   return refused.length === 0
     ? []

@@ -141,9 +141,9 @@ describe('what whoever sent a signal reads in the Temporal UI', () => {
     const votes = ['ann', 'bob', 'carol', '**dan**'].map(refusedVote);
     const lines = linesOf(planOf([]), { votes });
     expect(lines.filter((line) => line.startsWith('- approve by'))).toEqual([
-      '- approve by bob at 2026-01-01T00:00:01Z: `APPROVAL_PLAN_MISMATCH` The current plan is \\*another\\*.',
-      '- approve by carol at 2026-01-01T00:00:02Z: `APPROVAL_PLAN_MISMATCH` The current plan is \\*another\\*.',
-      '- approve by \\*\\*dan\\*\\* at 2026-01-01T00:00:03Z: `APPROVAL_PLAN_MISMATCH` The current plan is \\*another\\*.',
+      '- approve by bob at 2026-01-01T00:00:01Z: `APPROVAL_PLAN_MISMATCH` The vote is for another plan than the current one. The current plan is \\*another\\*.',
+      '- approve by carol at 2026-01-01T00:00:02Z: `APPROVAL_PLAN_MISMATCH` The vote is for another plan than the current one. The current plan is \\*another\\*.',
+      '- approve by \\*\\*dan\\*\\* at 2026-01-01T00:00:03Z: `APPROVAL_PLAN_MISMATCH` The vote is for another plan than the current one. The current plan is \\*another\\*.',
     ]);
   });
 
