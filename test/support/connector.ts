@@ -195,8 +195,9 @@ export class TestConnector {
 
   /** Asks the worker to end, as a rollout does, and waits until it has drained. */
   async stopWorker(): Promise<void> {
+    const workers = this.#workers; // others may be started while these drain
     this.signalWorker('SIGTERM');
-    await until('the worker to end', () => !this.#workers.some(({ running }) => running), DRAINED_WITHIN_MS);
+    await until('the worker to end', () => !workers.some(({ running }) => running), DRAINED_WITHIN_MS);
   }
 
   /** Lets the worker stand still, as a machine does that is suspended. */

@@ -105,7 +105,7 @@ describe('a package whose objects are changed while it waits for approval', () =
     // The cluster is as it was when the first plan was approved, and so is the plan; the vote for it is spent.
     const third = await connector.untilWaiting(one);
     expect(third.planDigest).toBe(one.planDigest);
-    await connector.signal(one.workflowId, 'reject', { approver: BOB, reason: 'too restless' });
+    await connector.signalRejection(one.workflowId, { approver: BOB, reason: 'too restless' });
     await expect(connector.client.result(one.wpkId)).resolves.toMatchObject({ phase: 'rejected' });
     expect(await connector.dataOf('restless')).toBeUndefined();
   }, 60_000);

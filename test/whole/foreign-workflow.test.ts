@@ -24,7 +24,7 @@ describe('a foreign workflow in the same Temporal namespace', () => {
   const queue = () => `foreign.${connector.clusterId}`;
 
   beforeAll(async () => {
-    connector = await TestConnector.start();
+    connector = await TestConnector.start({ clothes: 'development' }); // a stranger has no key
     foreigner = await startForeigner(connector, queue(), 'workflows.ts');
   });
   afterAll(async () => {
