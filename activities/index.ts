@@ -30,6 +30,8 @@ export interface VerifyResult {
   readonly facts: PackageFacts;
   /** The search attributes that the Temporal namespace knows; setting another would fail the workflow task. */
   readonly searchAttributes: readonly string[];
+  /** Set where payloads are encrypted: the run then says nothing where Temporal's UI would pass it on in clear. */
+  readonly encrypted?: true;
 }
 
 export interface PlanResult {
@@ -60,6 +62,8 @@ export interface ActivityDeps extends ExecutionDeps {
   /** The queue that this worker's own workflows run on. */
   readonly taskQueue: string;
   readonly searchAttributes: readonly string[];
+  /** Whether what this worker tells Temporal is encrypted. */
+  readonly isEncrypted: boolean;
   /** Whether execution is frozen, as far as is known here. */
   readonly freeze: () => FreezeState;
   readonly audit: AuditWriter;
@@ -183,7 +187,7 @@ export function createActivities(deps: ActivityDeps): Activities {
         await deps.claims.claim(facts.wpkId, { workflowId, runId, wpkDigest, expiresAt: facts.expiresAt });
         const { signedBy, name, playbook, author } = facts;
         await recordsFor(caller)(admitted).write('package.verified', 'succeeded', { signedBy, name, playbook, author });
-        return { facts, searchAttributes: deps.searchAttributes };
+        return { facts, searchAttributes: deps.searchAttributes, ...(deps.isEncrypted && { encrypted: true }) };
       });
     },
 

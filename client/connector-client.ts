@@ -135,7 +135,8 @@ export class ConnectorClient {
         taskQueue: taskQueueOf(this.clusterId, 'execution'),
         workflowIdReusePolicy: 'REJECT_DUPLICATE',
         workflowIdConflictPolicy: 'FAIL',
-        staticSummary: summary,
+        // The UI has its server turn a summary into a page, in clear also where payloads are encrypted.
+        ...(this.client.options.loadedDataConverter.payloadCodecs.length === 0 && { staticSummary: summary }),
         // A worker's own connection can take the first task along; a client's cannot.
         requestEagerStart: !(this.client.connection instanceof Connection),
       }),

@@ -64,6 +64,24 @@ export function renderDetails(workflowId: string, status: PackageStatus, plan: S
   return lines.join('\n');
 }
 
+/**
+ * The same where payloads are encrypted: the UI has its server turn details into a page, in clear. So they hold what Temporal
+ * knows anyway (ids, phase, risk), how to answer, and where the rest is read without that server.
+ */
+export function renderDiscreetDetails(workflowId: string, status: PackageStatus, plan: ShownPlan | undefined): string {
+  const { phase, error, facts, risk } = status;
+  const lines: string[] = [`**${phase}**`, ...(error ? ['', `\`${error.code}\``] : [])];
+  if (facts) {
+    const command = `byoc show ${facts.wpkId} --cluster ${facts.clusterId}`;
+    lines.push('', `Cluster **${facts.clusterId}**${risk ? `, risk **${risk}**` : ''}`);
+    lines.push('', 'What it changes and who has voted is encrypted: below *Queries*, as `plan` and `status`, or', '');
+    lines.push('```sh', command, '```');
+  }
+  if (plan && phase === 'awaiting-approval') lines.push('', ...renderDiscreetAsk(workflowId, status, plan));
+  if (plan) lines.push('', `**Plan** \`${plan.digest}\``);
+  return lines.join('\n');
+}
+
 /** These details change with the history of the run only; what is done this second, the activity's heartbeats tell. */
 function renderProgress({ facts }: PackageStatus): string[] {
   const command = `byoc watch ${facts?.wpkId ?? 'ID'} --cluster ${facts?.clusterId ?? 'CLUSTER'}`;
@@ -75,7 +93,7 @@ function renderProgress({ facts }: PackageStatus): string[] {
 
 function renderAsk(workflowId: string, status: PackageStatus, plan: ShownPlan): string[] {
   const { facts, requirement, window, missing = 1, missingGroups = [], approvers, votes } = status;
-  const answerBy = status.answerBy === undefined ? 'it expires' : moment(status.answerBy);
+  const answerBy = untilWhen(status);
   const closed = window && !window.open ? window : undefined;
   if (missing === 0) {
     const waits = closed ? inline(waitsForWindowText(closed)).replace('approved', '**Approved**') : '**Approved**';
@@ -87,9 +105,29 @@ function renderAsk(workflowId: string, status: PackageStatus, plan: ShownPlan): 
   if (approvers.length > 0)
     lines.push('', `Approved so far by ${approvers.map(inline).join(', ')}; missing: ${missing}${groups}`);
   lines.push(...renderRefused(votes));
+  return [...lines, ...renderAnswers(workflowId, status, plan)];
+}
+
+function renderDiscreetAsk(workflowId: string, status: PackageStatus, plan: ShownPlan): string[] {
+  const { missing = 1, votes } = status;
+  if (missing === 0) return ['**Approved**; it begins when it may.'];
+  const refused = votes.filter((vote) => vote.refused).length;
+  return [
+    `**Waiting for approval until ${untilWhen(status)}**; missing: ${missing}`,
+    ...(refused > 0 ? ['', `Votes without effect: ${refused}; the query \`status\` says why.`] : []),
+    ...renderAnswers(workflowId, status, plan),
+  ];
+}
+
+function untilWhen({ answerBy }: PackageStatus): string {
+  return answerBy === undefined ? 'it expires' : moment(answerBy);
+}
+
+/** What to type. */
+function renderAnswers(workflowId: string, status: PackageStatus, plan: ShownPlan): string[] {
+  const { requirement } = status;
   const countsBare = requirement?.acceptAsserted && requirement.quorum === 1 && requirement.groups.length === 0;
   return [
-    ...lines,
     ...(countsBare ? bareAsk(workflowId, plan) : []),
     '',
     countsBare

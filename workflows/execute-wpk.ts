@@ -28,8 +28,8 @@ export async function executeWpk(signed: SignedWpk): Promise<PackageResult> {
   hearStop(run);
   listen(run);
   try {
-    const { facts, searchAttributes } = readable(await verifyPackage({ signed }));
-    run.admit(facts, searchAttributes);
+    const { facts, ...how } = readable(await verifyPackage({ signed }));
+    run.admit(facts, how);
     await runPackage(run, signed, facts.expiresAt);
   } catch (error) {
     await finishBy(run, signed, error);

@@ -1,5 +1,5 @@
 import { CancelledFailure, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
-import type { PlanResult } from '../activities/index.ts';
+import type { PlanResult, VerifyResult } from '../activities/index.ts';
 import type { Decision, Receipt, StatementProof, VoteContext, VoteRecord } from '../domain/approvals.ts';
 import type { Tally } from '../domain/tally.ts';
 import { isDigest } from '../domain/digest.ts';
@@ -19,7 +19,7 @@ import type {
 } from '../domain/status.ts';
 import { isEnd } from '../domain/status.ts';
 import type { ShownPlan } from '../domain/details.ts';
-import { renderDetails, showPlan } from '../domain/details.ts';
+import { renderDetails, renderDiscreetDetails, showPlan } from '../domain/details.ts';
 import { SEARCH_ATTRIBUTES } from '../domain/names.ts';
 import type { ReceivedVote } from './ballot.ts';
 import { Ballot } from './ballot.ts';
@@ -63,11 +63,13 @@ export class PackageRun {
   /** Set while there is an answer: tells whether all that had come in when it arose is settled. */
   private answered: (() => boolean) | undefined;
   private registered: readonly string[] = [];
+  private isEncrypted: boolean | undefined;
 
-  /** @param registered the search attributes that this Temporal namespace knows. */
-  admit(facts: PackageFacts, registered: readonly string[]): void {
+  /** @param how which search attributes this Temporal namespace knows, and whether what the run says is encrypted */
+  admit(facts: PackageFacts, { searchAttributes, encrypted }: Omit<VerifyResult, 'facts'>): void {
     this.facts = facts;
-    this.registered = registered;
+    this.registered = searchAttributes;
+    this.isEncrypted = encrypted;
     this.enter('planning', {
       [SEARCH_ATTRIBUTES.cluster]: facts.clusterId,
       [SEARCH_ATTRIBUTES.playbook]: facts.playbook,
@@ -286,7 +288,11 @@ export class PackageRun {
 
   private refreshDetails(): void {
     const { workflowId } = workflowInfo();
-    setCurrentDetails(renderDetails(workflowId, this.status(), this.shown));
+    const status = this.status();
+    const shown = this.isEncrypted
+      ? renderDiscreetDetails(workflowId, status, this.shown)
+      : renderDetails(workflowId, status, this.shown);
+    setCurrentDetails(shown);
   }
 
   /** An attribute that the namespace lacks would fail the workflow task for ever, so those are left out. */

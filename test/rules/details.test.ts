@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { VoteRecord } from '../../domain/approvals.ts';
-import { renderDetails, showPlan } from '../../domain/details.ts';
+import { renderDetails, renderDiscreetDetails, showPlan } from '../../domain/details.ts';
 import type { PathChange, Plan } from '../../domain/plan.ts';
 import { printable, printableIn } from '../../domain/printable.ts';
 import type { PackageStatus } from '../../domain/status.ts';
@@ -66,6 +66,39 @@ const FENCES = ['```json', '```', '```sh', '```', '```sh', '```', '```diff', '``
 
 /** Lines that tell the level of the risk; within a line of the differences the words are data. */
 const riskLines = (lines: readonly string[]) => lines.filter((line) => line.startsWith('**Risk:'));
+
+describe('what the Temporal UI is told where payloads are encrypted', () => {
+  const SECRET = 'canary-5b1f';
+  const vote: VoteRecord = {
+    ...{ decision: 'approve', approver: `${SECRET}@example.com`, planDigest: DIGEST, receivedAt: AT, at: AT },
+    ...{ proof: 'asserted', via: 'signal', comment: SECRET, refused: { code: 'APPROVAL_NOT_ACCEPTED', why: SECRET } },
+  };
+  const facts = { ...waiting.facts!, name: SECRET, author: SECRET, reason: SECRET, namespaces: [SECRET] };
+  const told: PackageStatus = {
+    ...waiting,
+    ...{ facts, risk: 'high', votes: [vote], approvers: [SECRET] },
+    ...{ error: { code: 'INTERNAL', message: SECRET }, requirement: { ...waiting.requirement!, reason: SECRET } },
+  };
+  const changes = [{ path: `/data/${SECRET}`, after: SECRET }];
+  const findings = [{ rule: 'secret', level: 'high', message: SECRET }] as const;
+  const plan = planOf(changes, { risk: { level: 'high', findings } });
+
+  it('is what Temporal knows anyway, how to answer, and where the rest is read', () => {
+    const details = renderDiscreetDetails('wpk/test/1', told, showPlan(plan));
+    expect(renderDetails('wpk/test/1', told, showPlan(plan))).toContain(SECRET);
+    expect(details).not.toContain(SECRET);
+    for (const part of [
+      '**awaiting-approval**',
+      'risk **high**',
+      'byoc show 01JD',
+      '*Queries*',
+      'byoc approve 01JD',
+      DIGEST,
+    ])
+      expect(details).toContain(part);
+    expect(details).toContain('Votes without effect: 1');
+  });
+});
 
 describe('what approvers read in the Temporal UI', () => {
   it.each([

@@ -102,6 +102,7 @@ export async function startExecution(foundation: Foundation): Promise<RoleRun> {
     clusterId,
     taskQueue,
     searchAttributes,
+    isEncrypted: config.payloadCodec === 'vault',
     sha256,
     admit,
     claims,
