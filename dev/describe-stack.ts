@@ -59,7 +59,12 @@ export async function exportLines(
   { stateDir, payloadCodec, settings }: ExportOptions,
 ): Promise<string[]> {
   const { temporal, kubernetes, vault } = services;
-  const env = { ...environmentOf(services), BYOC_PAYLOAD_CODEC: payloadCodec };
+  const env = {
+    ...environmentOf(services),
+    BYOC_PAYLOAD_CODEC: payloadCodec,
+    // A codec server of this shell shows the pages of the stack's own UI what is encrypted.
+    ...(payloadCodec === 'vault' && { BYOC_CODEC_ORIGINS: new URL(temporal.uiUrl).origin }),
+  };
   const others = await programsInCache(['helm', 'cosign'], settings);
   return linesFor(env, [temporal.bin, kubernetes.kubectl, vault.bin], stateDir, others);
 }

@@ -1,6 +1,7 @@
 import type { Approval } from './approval-statement.ts';
 import type { Digest } from './digest.ts';
 import type { ErrorCode } from './errors.ts';
+import { ConnectorError, isErrorCode } from './errors.ts';
 import { sameIdentity } from './identity.ts';
 import type { Requirement } from './policy.ts';
 
@@ -34,6 +35,11 @@ export type Decide = ({ decision: 'approve' } & Approve) | ({ decision: 'reject'
 export interface VoteRefusal {
   readonly code: ErrorCode;
   readonly why: string;
+}
+
+/** Why a vote has no effect, in words. A run that is somebody else's may tell of a code that there is not. */
+export function refusalText({ code, why }: VoteRefusal): string {
+  return isErrorCode(code) ? new ConnectorError(code, why).message : why;
 }
 
 /** What a message says, before anything in it is proven. */

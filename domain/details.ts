@@ -1,3 +1,5 @@
+import { refusalText } from './approvals.ts';
+import { moment } from './moment.ts';
 import { printable } from './printable.ts';
 import type { Plan } from './plan.ts';
 import { planDifference, planDifferenceMarkdown } from './plan-difference.ts';
@@ -5,6 +7,9 @@ import { planMarkdown } from './plan-text/markdown.ts';
 import { isSimulated, SIMULATION_NOTICE } from './simulation.ts';
 import type { PackageStatus } from './status.ts';
 import { openingText, waitsForWindowText } from './window-text.ts';
+
+/** How many votes without effect are shown. */
+const MAX_REFUSED = 3;
 
 /** A plan as Markdown, made once: status and votes change more often than the plan. */
 export interface ShownPlan {
@@ -69,7 +74,8 @@ function renderProgress({ facts }: PackageStatus): string[] {
 }
 
 function renderAsk(workflowId: string, status: PackageStatus, plan: ShownPlan): string[] {
-  const { facts, requirement, window, missing = 1, missingGroups = [], approvers, answerBy = 'it expires' } = status;
+  const { facts, requirement, window, missing = 1, missingGroups = [], approvers, votes } = status;
+  const answerBy = status.answerBy === undefined ? 'it expires' : moment(status.answerBy);
   const closed = window && !window.open ? window : undefined;
   if (missing === 0) {
     const waits = closed ? inline(waitsForWindowText(closed)).replace('approved', '**Approved**') : '**Approved**';
@@ -80,6 +86,7 @@ function renderAsk(workflowId: string, status: PackageStatus, plan: ShownPlan): 
   const groups = missingGroups.length > 0 ? `, somebody of ${missingGroups.map(inline).join(', ')} among them` : '';
   if (approvers.length > 0)
     lines.push('', `Approved so far by ${approvers.map(inline).join(', ')}; missing: ${missing}${groups}`);
+  lines.push(...renderRefused(votes));
   const countsBare = requirement?.acceptAsserted && requirement.quorum === 1 && requirement.groups.length === 0;
   return [
     ...lines,
@@ -93,17 +100,29 @@ function renderAsk(workflowId: string, status: PackageStatus, plan: ShownPlan): 
   ];
 }
 
+/** Who sends a signal gets no answer, and looks here for what became of it. */
+function renderRefused(votes: PackageStatus['votes']): string[] {
+  const refused = votes.flatMap(({ decision, approver, receivedAt, refused: no }) =>
+    no
+      ? [`- ${decision} by ${inline(approver)} at ${moment(receivedAt)}: \`${no.code}\` ${inline(refusalText(no))}`]
+      : [],
+  );
+  return refused.length === 0
+    ? []
+    : ['', 'Votes without effect (the query `status` has them all):', '', ...refused.slice(-MAX_REFUSED)];
+}
+
 function bareAsk(workflowId: string, plan: ShownPlan): string[] {
-  const argument = JSON.stringify({ approver: 'YOUR NAME', planDigest: plan.digest });
+  const vote = { approver: 'YOUR NAME', planDigest: plan.digest };
   return [
     '',
-    'Approve with the signal `approve` and this input, or with the command:',
+    'Approve with the signal `approve` (*More Actions*, *Send a Signal*) and this input, or with the command:',
     '',
     '```json',
-    argument,
+    ...JSON.stringify(vote, null, 2).split('\n'),
     '```',
     '```sh',
-    `temporal workflow signal --workflow-id '${workflowId}' --name approve --input '${argument}'`,
+    `temporal workflow signal --workflow-id '${workflowId}' --name approve --input '${JSON.stringify(vote)}'`,
     '```',
   ];
 }

@@ -31,6 +31,9 @@ const MAX_REPLANS = 10;
 /** Anybody may say that the policy has changed; beyond this many plans it is found out at execution only. */
 const MAX_POLICY_CHANGES = 100;
 
+/** Whoever sends a vote without effect sees so in the Temporal UI; beyond this many a flood of them costs nothing. */
+const MAX_REFUSED_TOLD = 50;
+
 const EARLY: ReadonlySet<Phase> = new Set<Phase>(['verifying', 'planning']);
 const NO_TALLY: Tally = { outcome: 'waiting', approvers: [], approvals: [], missing: 0, missingGroups: [] };
 /** What requirements did not have that workers of version 0.1 made. */
@@ -55,6 +58,7 @@ export class PackageRun {
   private replans = 0;
   private clusterChanges = 0;
   private policyChanges = 0;
+  private refusedVotes = 0;
   private isOutdated = false;
   /** Set while there is an answer: tells whether all that had come in when it arose is settled. */
   private answered: (() => boolean) | undefined;
@@ -155,6 +159,7 @@ export class PackageRun {
     const { decision } = received.message;
     const vote = this.ballot.judge(received, proof, this.context(this.takes(decision, received.receipt)));
     if (!vote.refused) this.changed();
+    else if (this.refusedVotes++ < MAX_REFUSED_TOLD) this.refreshDetails();
     return vote;
   }
 
@@ -268,7 +273,7 @@ export class PackageRun {
     this.refreshDetails();
   }
 
-  /** Only votes with an effect change the count and what the UI shows: a flood of others costs nothing. */
+  /** Only votes with an effect change the count. */
   private changed(): void {
     this.weigh();
     this.refreshDetails();

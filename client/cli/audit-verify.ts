@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 
+import { moment } from '../../domain/moment.ts';
 import { printable } from '../../domain/printable.ts';
 import { localAuditFiles } from '../audit-files.ts';
 import type { HeadKeys } from '../audit-keys.ts';
@@ -103,7 +104,7 @@ async function readKeys(files: readonly string[]): Promise<HeadKeys> {
 function describe(report: AuditReport, hasKey: boolean): string[] {
   const isSigned = report.heads > 0;
   const chains = report.chains.map(({ chain, entries, firstSeq, lastSeq, from, to, head, ...rest }) => [
-    ...[chain, String(entries), `${firstSeq}–${lastSeq}`, from, to, head],
+    ...[chain, String(entries), `${firstSeq}–${lastSeq}`, moment(from), moment(to), head],
     ...(isSigned ? [signedText(rest, hasKey)] : []),
   ]);
   const heading = ['CHAIN', 'ENTRIES', 'NUMBERS', 'FROM', 'TO', 'HEAD', ...(isSigned ? ['SIGNED'] : [])];

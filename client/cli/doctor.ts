@@ -12,7 +12,7 @@ import { ROLES } from '../../domain/vault-setup.ts';
 import type { Finding, Summary } from '../../worker/doctor/check.ts';
 import { exitCodeOf, summaryOf } from '../../worker/doctor/check.ts';
 import { readInput } from './files.ts';
-import { BYOC, markSimulated, paint, printAs, say } from './output.ts';
+import { BYOC, markSimulated, paint, printAs, say, wrapped } from './output.ts';
 import { folderOf, withChoice } from './dev.ts';
 import type { StackChoice } from './dev.ts';
 import type { FormatOptions } from './settings.ts';
@@ -60,7 +60,9 @@ export function registerDoctor(program: Command): void {
       markSimulated(simulated);
       const summary = summaryOf(findings);
       const about = { clusterId, version: VERSION, at: startedAt.toISOString() };
-      printAs(options.output, { ...about, summary, findings }, () => findingLines(findings));
+      printAs(options.output, { ...about, summary, findings }, () =>
+        findingLines(findings, process.stdout.isTTY ? process.stdout.columns : undefined),
+      );
       say(summaryLine(summary, Date.now() - startedAt.getTime()));
       process.exitCode = exitCodeOf(summary);
     });
@@ -95,11 +97,25 @@ function useSettings(env: NodeJS.ProcessEnv): void {
 const WORDS = { ok: 'ok', warning: 'warning', wrong: 'wrong', unreachable: 'unreachable', skipped: 'skipped' } as const;
 const COLOURS = { ok: 'green', warning: 'yellow', wrong: 'red', unreachable: 'red', skipped: 'dim' } as const;
 
-function findingLines(findings: readonly Finding[]): string[] {
+const STATUS_WIDTH = 11;
+/** Narrower than this a column is harder to read than what the terminal makes of a long line. */
+const MIN_TEXT_WIDTH = 24;
+
+/** @param terminal how many characters its lines have; left out where none is, for a program wants one line each */
+export function findingLines(findings: readonly Finding[], terminal = Infinity): string[] {
   const width = Math.max(...findings.map(({ check }) => check.length));
+  const indent = STATUS_WIDTH + width + 4;
+  const left = terminal - indent;
+  const room = left < MIN_TEXT_WIDTH ? Infinity : left;
   return findings.map(({ check, status, says, todo }) => {
-    const word = paint(COLOURS[status], WORDS[status].padEnd(11));
-    return `${word}  ${check.padEnd(width)}  ${printable(says)}${todo ? paint('bold', ` → ${todo}`) : ''}`;
+    const word = paint(COLOURS[status], WORDS[status].padEnd(STATUS_WIDTH));
+    const facts = printable(says);
+    const advice = todo ? `→ ${todo}` : '';
+    const fits = facts.length + 1 + advice.length <= room;
+    const text = fits
+      ? [`${facts}${advice && ` ${paint('bold', advice)}`}`]
+      : [...wrapped(facts, room), ...(advice ? wrapped(advice, room).map((line) => paint('bold', line)) : [])];
+    return `${word}  ${check.padEnd(width)}  ${text.join(`\n${' '.repeat(indent)}`)}`;
   });
 }
 

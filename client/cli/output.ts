@@ -81,6 +81,15 @@ export function columns(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
+/** Breaks a text between words, into lines of at most so many characters; a longer word has a line of its own. */
+export function wrapped(text: string, width: number): string[] {
+  return text.split(' ').reduce<string[]>((lines, word) => {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + 1 + word.length > width) return [...lines, word];
+    return [...lines.slice(0, -1), `${last} ${word}`];
+  }, []);
+}
+
 /** The command as one types it here: from a checkout npm runs it. */
 export const BYOC = process.env['npm_lifecycle_event'] === undefined ? 'byoc' : 'npm run -s byoc --';
 

@@ -6,6 +6,7 @@ import { planDifference, planDifferenceLines } from '../../domain/plan-differenc
 import { printable, printableIn } from '../../domain/printable.ts';
 import { describeObject } from '../../domain/plan.ts';
 import type { VoteRecord } from '../../domain/approvals.ts';
+import { refusalText } from '../../domain/approvals.ts';
 import { moment } from '../../domain/moment.ts';
 import type { LogTail, PackageStatus, Phase, UndoOutcome, UndoReport } from '../../domain/status.ts';
 import { openingText, waitsForWindowText } from '../../domain/window-text.ts';
@@ -86,7 +87,9 @@ export function packageLines(untrusted: PackageView): string[] {
   if (view.waiting) lines.push(`  ${paint('yellow', waitingText(view.waiting))}`);
   if (view.progress) lines.push(`  ${progressText(view.progress)}`);
   for (const vote of view.votes) {
-    const fate = vote.refused ? paint('dim', `no effect: ${vote.refused.code}: ${vote.refused.why}`) : vote.proof;
+    const fate = vote.refused
+      ? paint('dim', `no effect: ${vote.refused.code}: ${refusalText(vote.refused)}`)
+      : vote.proof;
     lines.push(
       `  ${vote.decision} by ${voterText(vote)} at ${moment(vote.receivedAt)} (${fate})${vote.comment ? `: ${vote.comment}` : ''}`,
     );

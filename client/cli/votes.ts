@@ -12,7 +12,7 @@ import type { VotedPlan } from '../vote.ts';
 import { signApproval, signRejection } from '../vote.ts';
 import { toDigest } from './arguments.ts';
 import { paint, print, say } from './output.ts';
-import { planLines, rollbackText } from './render.ts';
+import { packageLines, planLines, rollbackText } from './render.ts';
 import type { ClusterOptions } from './settings.ts';
 import { defaultIdentity, withClient, withCluster } from './settings.ts';
 
@@ -39,7 +39,7 @@ export function registerVotes(program: Command): void {
         const view = await client.get(id);
         refuseEnded(view);
         const about = await planIn(client, view);
-        if (!(await isMeant(about, options.plan))) {
+        if (!(await isMeant(view, about, options.plan))) {
           say('Nothing was sent.');
           process.exitCode = 1;
           return;
@@ -126,10 +126,10 @@ export function refuseEnded({ phase, since, error, rollback }: PackageView): voi
 }
 
 /**
- * Shows the plan and asks; where it is named already, it must be the current one. Without a terminal it must be named, so
+ * Shows the package and its plan, and asks; where it is named already, it must be the current one. Without a terminal it must be named, so
  * that nobody approves what they have not seen.
  */
-async function isMeant({ plan, replaced }: ShownPlan, named: string | undefined): Promise<boolean> {
+async function isMeant(view: PackageView, { plan, replaced }: ShownPlan, named: string | undefined): Promise<boolean> {
   if (named !== undefined) {
     if (named === plan.digest) return true;
     throw new ConnectorError('APPROVAL_PLAN_MISMATCH', `The current plan is ${plan.digest}.`);
@@ -137,7 +137,7 @@ async function isMeant({ plan, replaced }: ShownPlan, named: string | undefined)
   if (!process.stdin.isTTY) {
     throw new ConnectorError('USAGE', `Without a terminal, name the plan that you approve: --plan ${plan.digest}`);
   }
-  planLines(plan, replaced).forEach((line) => say(line));
+  [...packageLines(view), ...planLines(plan, replaced)].forEach((line) => say(line));
   const asked = createInterface({ input: process.stdin, output: process.stderr });
   const answer = await asked.question(`${paint('bold', 'Approve exactly this plan?', process.stderr)} [y/N] `);
   asked.close();

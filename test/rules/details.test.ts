@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import type { VoteRecord } from '../../domain/approvals.ts';
 import { renderDetails, showPlan } from '../../domain/details.ts';
 import type { PathChange, Plan } from '../../domain/plan.ts';
 import { printable, printableIn } from '../../domain/printable.ts';
@@ -122,6 +123,37 @@ describe('what approvers read in the Temporal UI', () => {
   it('stays short for a value of any length', () => {
     const lines = linesOf(planOf([{ path: '/data/text', after: 'x'.repeat(1_000_000) }]));
     expect(Math.max(...lines.map(({ length }) => length))).toBeLessThan(300);
+  });
+});
+
+describe('what whoever sent a signal reads in the Temporal UI', () => {
+  const refusedVote = (approver: string, second: number): VoteRecord => ({
+    decision: 'approve',
+    approver,
+    proof: 'asserted',
+    at: AT,
+    receivedAt: `2026-01-01T00:00:0${second}.500Z`,
+    via: 'signal',
+    refused: { code: 'APPROVAL_PLAN_MISMATCH', why: 'The current plan is *another*.' },
+  });
+
+  it('is why a vote has no effect, the newest of them', () => {
+    const votes = ['ann', 'bob', 'carol', '**dan**'].map(refusedVote);
+    const lines = linesOf(planOf([]), { votes });
+    expect(lines.filter((line) => line.startsWith('- approve by'))).toEqual([
+      '- approve by bob at 2026-01-01T00:00:01Z: `APPROVAL_PLAN_MISMATCH` The vote is for another plan than the current one. The current plan is \\*another\\*.',
+      '- approve by carol at 2026-01-01T00:00:02Z: `APPROVAL_PLAN_MISMATCH` The vote is for another plan than the current one. The current plan is \\*another\\*.',
+      '- approve by \\*\\*dan\\*\\* at 2026-01-01T00:00:03Z: `APPROVAL_PLAN_MISMATCH` The vote is for another plan than the current one. The current plan is \\*another\\*.',
+    ]);
+  });
+
+  it('is nothing of votes while there are none without effect', () => {
+    expect(linesOf(planOf([])).join('\n')).not.toContain('without effect');
+  });
+
+  it('is until when an answer is waited for, to the second', () => {
+    const text = linesOf(planOf([]), { answerBy: '2026-01-02T03:04:05.678Z' }).join('\n');
+    expect(text).toContain('**Waiting for approval until 2026-01-02T03:04:05Z**');
   });
 });
 

@@ -56,8 +56,6 @@ export interface TestConnectorOptions {
   readonly clothes?: Clothes;
   /** Who votes beside the development approver; where votes must be signed, they get keys. */
   readonly voters?: readonly string[];
-  /** More values of the chart, in production's clothes. */
-  readonly values?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -115,7 +113,6 @@ export class TestConnector {
     clothes = CLOTHES,
     encrypted = clothes === 'production',
     voters = [],
-    values,
   }: TestConnectorOptions = {}): Promise<TestConnector> {
     const stack = services ?? (await sharedServices());
     const folder = await mkdtemp(join(tmpdir(), 'byoc-connector-'));
@@ -136,10 +133,9 @@ export class TestConnector {
       callKubernetes(stack, 'create', 'namespace', clusterId),
     ]);
     for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
-    const more = { ...controlPlane, ...(values && { values }) };
     const pods =
       clothes === 'production'
-        ? await Pods.install(stack, { prepared: developed, policy, env: own, ...more })
+        ? await Pods.install(stack, { prepared: developed, policy, env: own, ...controlPlane })
         : undefined;
     const prepared = (await pods?.prepare('execution', FIRST_WRITER)) ?? developed;
     const keys = openPayloadKeys(clusterId, { ...environmentOf(stack), ...(encrypted && ENCRYPTED) });

@@ -23,8 +23,6 @@ export interface InstallationOptions {
   readonly controlPlane?: ControlPlaneService;
   /** Settings of a worker that knows the logins for Vault (`prepareConnector`). */
   readonly env: Readonly<Record<string, string>>;
-  /** More values of the chart. */
-  readonly values?: Readonly<Record<string, unknown>>;
 }
 
 /** The chart, installed in the stack's API server with what a customer brings along, in namespaces of its own. */
@@ -165,7 +163,7 @@ async function broughtAlong(
 /** The values of an installation, beside the chart's defaults. */
 function valuesOf(
   { temporal, vault, s3 }: Services,
-  { clusterId, namespace, policy, controlPlane, env, values }: InstallationOptions,
+  { clusterId, namespace, policy, controlPlane, env }: InstallationOptions,
   roles: readonly Role[],
   stateNamespace: string,
 ): Record<string, unknown> {
@@ -196,6 +194,5 @@ function valuesOf(
       ...{ temporal: here(temporal.address), vault: here(vault.address), s3: here(s3.endpoint) },
       ...(controlPlane && { controlPlane: here(controlPlane.url) }),
     },
-    ...values,
   };
 }

@@ -13,8 +13,7 @@ export interface PodsOptions {
   readonly prepared: PreparedConnector;
   readonly policy: string | undefined;
   readonly controlPlane?: ControlPlaneService;
-  readonly values?: Readonly<Record<string, unknown>>;
-  /** Settings that go before those of the chart. */
+  /** The test's own settings: what it is about, and the bundle of workflows that all tests share. */
   readonly env: Readonly<Record<string, string>>;
 }
 
@@ -34,13 +33,12 @@ export class Pods {
   }
 
   static async install(services: Services, options: PodsOptions): Promise<Pods> {
-    const { prepared, policy, controlPlane, values } = options;
+    const { prepared, policy, controlPlane } = options;
     const { clusterId, env } = prepared;
     const installation = await install(services, {
       ...{ clusterId, env, namespace: clusterId },
       ...(policy !== undefined && { policy: signedOnly(policy) }),
       ...(controlPlane && { controlPlane }),
-      ...(values && { values }),
     });
     return new Pods(installation, options);
   }
@@ -60,7 +58,6 @@ export class Pods {
       policyPath: settings['BYOC_POLICY'] ?? '',
       env: {
         ...settings,
-        NODE_ENV: 'production', // as the image has it
         BYOC_ROLES: role,
         BYOC_WRITER: role === 'execution' ? writer : role,
         ...ON_ONE_MACHINE,

@@ -157,6 +157,8 @@ describe('the codec server', () => {
       const answer = await call('/decode', await encryptedPlan(), { method, headers });
       expect(answer.status).toBe(403);
       expect(answer.headers['access-control-allow-origin']).toBeUndefined();
+      // The page itself is only told that it could not connect.
+      expect(JSON.parse(lines.at(-1) ?? '{}')).toMatchObject({ code: 'ORIGIN_DENIED', origin: headers.origin });
     }
   });
 

@@ -172,11 +172,14 @@ describe('a development stack that is to encrypt what it tells Temporal', () => 
     try {
       const byoc = [join(import.meta.dirname, '../../client/cli/main.ts'), 'dev'];
       const options = { cwd: root, env: { ...process.env, BYOC_PAYLOAD_CODEC: 'vault' } };
-      await run(process.execPath, [...byoc, 'up'], options);
+      const up = await run(process.execPath, [...byoc, 'up'], options);
       const log = await readFile(join(connectorFolder(stateDir), 'worker.log'), 'utf8');
       expect(log).toContain('payloads are encrypted');
       const { stdout } = await run(process.execPath, [...byoc, 'env'], { cwd: root });
       expect(stdout).toContain('export BYOC_PAYLOAD_CODEC=vault\n');
+      // The pages of the stack's UI may then ask a codec server that is started in this shell.
+      const ui = /UI (http:\S+)/.exec(up.stdout + up.stderr)?.[1] ?? 'no UI';
+      expect(stdout).toContain(`export BYOC_CODEC_ORIGINS=${ui}\n`);
     } finally {
       await devDown({ stateDir });
       await rm(root, { recursive: true, force: true });

@@ -174,11 +174,14 @@ describe('a package that waits for a person', () => {
 
   it('shows what is to be decided in the Temporal UI, and the command that stands there approves', async () => {
     const one = await waiting();
+    const wrong = { approver: BOB, planDigest: `sha256:${'0'.repeat(64)}` };
+    await asyncErrorOf(() => connector.client.approve(one.wpkId, wrong));
     const answer = await connector.temporal('workflow', 'metadata', '--workflow-id', one.workflowId, '-o', 'json');
     const [{ currentDetails }] = (JSON.parse(answer) as { queryResult: [{ currentDetails: string }] }).queryResult;
     expect(currentDetails).toContain(`+   colour: blue`);
     expect(currentDetails).toContain('**Risk: low**');
     expect(currentDetails).toContain(one.planDigest);
+    expect(currentDetails).toMatch(new RegExp(`^- approve by ${BOB} at \\S+: \`APPROVAL_PLAN_MISMATCH\``, 'm'));
     const command = /^temporal workflow signal .*$/m.exec(currentDetails)?.[0] ?? 'no command';
     expect(await connector.shell(command)).toMatchObject({ code: 0 });
     expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded', approvers: ['YOUR NAME'] });

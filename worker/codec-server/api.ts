@@ -29,6 +29,8 @@ const BODY_MAX_BYTES = 16 * 1024 * 1024;
 const CALLS_PER_MINUTE = 3_000;
 const FAILED_PER_MINUTE = 600;
 const MAX_AT_ONCE = 8;
+/** A host name of 253 characters with its scheme and port; what is longer is no page's. */
+const MAX_ORIGIN_CHARS = 270;
 const WHOEVER_IS_HERE = 'somebody on this machine';
 
 /** Temporal's codec server protocol: `POST /decode` and `POST /encode`. @see https://docs.temporal.io/codec-server */
@@ -81,7 +83,13 @@ export function createCodecApi(deps: CodecApiDeps): FastifyInstance {
 
   function answerProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
     const problem = toProblem(toOurs(error));
-    const about = { route: request.routeOptions.url, code: problem.code, caller: callers.get(request), ip: request.ip };
+    const about = {
+      route: request.routeOptions.url,
+      code: problem.code,
+      caller: callers.get(request),
+      ip: request.ip,
+      origin: request.headers.origin?.slice(0, MAX_ORIGIN_CHARS),
+    };
     if (problem.code === 'CALLER_UNAUTHENTICATED') {
       logger.error({ alert: 'authentication-failed', ...about }, 'a caller was not accepted');
     } else logger.warn({ ...about, err: error }, 'a call was refused');
