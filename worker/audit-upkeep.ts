@@ -7,8 +7,9 @@ import type { AuditReadActivities, AuditUpkeepActivities } from '../activities/a
 import { toApplicationFailure } from '../activities/failure.ts';
 import { dataConverter } from '../client/data-converter/index.ts';
 import type { KeyRing } from '../client/data-converter/key-ring.ts';
+import { sha256 } from '../client/sha256.ts';
 import { AUDIT_RETENTION_DAYS } from '../domain/audit.ts';
-import { auditReadSchema, payloadReadSchema } from '../domain/audit-read.ts';
+import { auditReadSchema, payloadReadSchema, payloadReadText } from '../domain/audit-read.ts';
 import { ConnectorError } from '../domain/errors.ts';
 import { isSealed } from '../domain/malformed.ts';
 import { auditQueueOf } from '../domain/names.ts';
@@ -97,7 +98,9 @@ export function createReadActivities({ clusterId, audit, keys }: ReadOptions): A
         const { reader, nonce, ...detail } = parsed.data;
         // Before it is recorded: a key that cannot be had costs no entry.
         const receipt = nonce && keys && (await makeReceipt(keys, clusterId, parsed.data));
-        const eventId = `payload.read/${Context.current().info.workflowExecution?.runId ?? randomUUID()}`;
+        // The run alone would not do: somebody else's could have one reading recorded, and get a receipt of another.
+        const told = sha256(payloadReadText(clusterId, parsed.data));
+        const eventId = `payload.read/${Context.current().info.workflowExecution?.runId ?? randomUUID()}/${told}`;
         const actor = { id: reader.toWellFormed(), proof: 'asserted' } as const;
         await audit.append({ eventId, type: 'payload.read', actor, outcome: 'succeeded', detail });
         return receipt || undefined;

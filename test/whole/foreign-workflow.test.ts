@@ -124,6 +124,25 @@ describe('a foreign workflow in the same Temporal namespace', () => {
     ).toBe('');
   });
 
+  // R20: by the receipt of such a call the codec server knows that its reading is recorded.
+  it('has each reading recorded that it tells of, also the second of one run', async () => {
+    const call = (reader: string): ForeignCall => ({
+      taskQueue: taskQueueOf(connector.clusterId, 'execution'),
+      activity: 'recordPayloadRead',
+      argument: { reader, namespace: connector.services.temporal.namespace, nonce: 'n'.repeat(22) },
+    });
+    const calls = ['first@example.com', 'second@example.com', 'second@example.com'].map(call);
+    const { workflow } = connector.client.client;
+    const answers = await workflow.execute<(calls: readonly ForeignCall[]) => Promise<string[]>>('stealActivities', {
+      taskQueue: queue(),
+      workflowId: `${queue()}/readings`,
+      args: [calls],
+    });
+    expect(answers).toEqual(['done', 'done', 'done']);
+    const readings = (await connector.audit()).filter(({ type }) => type === 'payload.read');
+    expect(readings.map(({ actor }) => actor.id)).toEqual(['first@example.com', 'second@example.com']);
+  });
+
   it.each([
     ['nothing', undefined],
     ['a number', 7],

@@ -410,6 +410,8 @@ describe('rules for the whole cluster', () => {
     ['namespaces', 'delete', 'must not delete namespaces'],
     ['mutatingadmissionpolicies', 'create', 'must not hold mutatingadmissionpolicies'],
     ['persistentvolumeclaims', 'delete', 'must not delete persistentvolumeclaims'],
+    // Of them the StatefulSet's controller makes pods while an upgrade is under way.
+    ['controllerrevisions', 'create', 'must not create controllerrevisions'],
     ['users', 'impersonate:user-info', 'must not hold the verb'],
   ])('cannot reach the connector: %s with %s is refused', async (resource, verb, why) => {
     const rule = { apiGroups: ['*'], resources: [resource], verbs: ['get', verb] };

@@ -20,5 +20,12 @@ export async function stealActivity({ taskQueue, activity, argument }: ForeignCa
   }
 }
 
-/** The same under the name of the connector's own workflow. */
+/** Calls several, one after the other, in one run. */
+export async function stealActivities(calls: readonly ForeignCall[]): Promise<string[]> {
+  const answers: string[] = [];
+  for (const call of calls) answers.push(await stealActivity(call));
+  return answers;
+}
+
+/** One call, under the name of the connector's own workflow. */
 export const executeWpk = stealActivity;
