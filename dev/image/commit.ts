@@ -36,7 +36,8 @@ export async function describeCommit(): Promise<Commit> {
 
 async function git(...args: string[]): Promise<string> {
   // Images are built as root, and the checkout may be somebody else's, which git would refuse.
-  const trusted = ['-c', `safe.directory=${PROJECT}`, '-C', PROJECT];
+  // Its configuration is not obeyed as far as it names programs.
+  const trusted = ['-c', `safe.directory=${PROJECT}`, '-c', 'core.fsmonitor=false', '-C', PROJECT];
   try {
     return (await promisify(execFile)('git', [...trusted, ...args])).stdout.trim();
   } catch (cause) {

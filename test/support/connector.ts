@@ -160,6 +160,11 @@ export class TestConnector {
     return this.prepared.clusterId;
   }
 
+  /** How far it is proven who voted. */
+  get proof(): 'verified' | 'asserted' {
+    return this.#pods ? 'verified' : 'asserted';
+  }
+
   /** Where the chart is installed, in production's clothes. */
   get installation(): Installation {
     if (!this.#pods) throw new Error('The chart is installed in production’s clothes alone.');

@@ -71,7 +71,12 @@ const podSchema = z.object({
           }),
         ),
         volumeMounts: z.array(
-          z.object({ name: z.string(), mountPath: z.string(), readOnly: z.boolean().default(false) }),
+          z.strictObject({
+            name: z.string(),
+            mountPath: z.string(),
+            readOnly: z.boolean().default(false),
+            recursiveReadOnly: z.string().optional(),
+          }),
         ),
       }),
     ]),

@@ -135,7 +135,9 @@ describe('the audit trail of a worker', () => {
       ...['package.verified', 'package.planned', 'package.approved', 'package.succeeded'],
     ]);
     const table = await connector.byoc('audit', 'search', auditDir, '--actor', 'bob@example.com');
-    expect(table.stdout).toMatch(/TIME +TYPE[^]*vote\.recorded +succeeded +bob@example\.com \((asserted|verified)\)/);
+    expect(table.stdout).toMatch(
+      new RegExp(`TIME +TYPE[^]*vote\\.recorded +succeeded +bob@example\\.com \\(${connector.proof}\\)`),
+    );
     expect((await connector.byoc('audit', 'tail', '-n', '3', auditDir)).stdout.trim().split('\n')).toHaveLength(4);
 
     const exported = await connector.save('export.jsonl', (await connector.byoc('audit', 'export', auditDir)).stdout);
@@ -145,7 +147,7 @@ describe('the audit trail of a worker', () => {
     expect(report.code).toBe(0);
     expect(report.stdout).toContain('**The log verifies**');
     expect(report.stdout).toMatch(
-      new RegExp(`\\| ${wpkId} \\|.*bob@example.com \\\\\\((asserted|verified)\\\\\\).*succeeded`),
+      new RegExp(`\\| ${wpkId} \\|.*bob@example.com \\\\\\(${connector.proof}\\\\\\).*succeeded`),
     );
 
     const readings = (await connector.audit()).filter(({ type }) => type === 'audit.read');

@@ -43,6 +43,7 @@ describe('the codec server', () => {
     folder = await mkdtemp(join(tmpdir(), 'byoc-codec-'));
     const files = { 'jwks.json': await issuer.jwks(), 'tls.crt': cert, 'tls.key': key };
     for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
+    // Of production only that payloads are encrypted, and only where a test says so.
     connector = await TestConnector.start({ clothes: 'development', encrypted: true });
     const env = {
       ...environmentOf(connector.services),

@@ -237,7 +237,7 @@ describe('whoever hears of a simulation is told what it is', () => {
 describe('what is real takes nothing of a simulation', () => {
   let connector: TestConnector;
   beforeAll(async () => {
-    connector = await TestConnector.start({ clothes: 'development' });
+    connector = await TestConnector.start({ clothes: 'development' }); // the mode that a simulation is of
   });
   afterAll(() => connector?.stop());
 
