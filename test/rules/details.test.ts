@@ -26,7 +26,7 @@ function planOf(changes: readonly PathChange[], more: Partial<Plan> = {}): Plan 
   };
 }
 
-const waiting: PackageStatus = {
+const waiting = {
   phase: 'awaiting-approval',
   since: AT,
   timeline: [],
@@ -57,7 +57,7 @@ const waiting: PackageStatus = {
     signedBy: 'development',
     signerFingerprint: 'fingerprint',
   },
-};
+} satisfies PackageStatus;
 
 const linesOf = (plan: Plan, status: Partial<PackageStatus> = {}) =>
   renderDetails('wpk/test/1', { ...waiting, ...status }, showPlan(plan)).split('\n');
@@ -73,11 +73,11 @@ describe('what the Temporal UI is told where payloads are encrypted', () => {
     ...{ decision: 'approve', approver: `${SECRET}@example.com`, planDigest: DIGEST, receivedAt: AT, at: AT },
     ...{ proof: 'asserted', via: 'signal', comment: SECRET, refused: { code: 'APPROVAL_NOT_ACCEPTED', why: SECRET } },
   };
-  const facts = { ...waiting.facts!, name: SECRET, author: SECRET, reason: SECRET, namespaces: [SECRET] };
+  const facts = { ...waiting.facts, name: SECRET, author: SECRET, reason: SECRET, namespaces: [SECRET] };
   const told: PackageStatus = {
     ...waiting,
     ...{ facts, risk: 'high', votes: [vote], approvers: [SECRET] },
-    ...{ error: { code: 'INTERNAL', message: SECRET }, requirement: { ...waiting.requirement!, reason: SECRET } },
+    ...{ error: { code: 'INTERNAL', message: SECRET }, requirement: { ...waiting.requirement, reason: SECRET } },
   };
   const changes = [{ path: `/data/${SECRET}`, after: SECRET }];
   const findings = [{ rule: 'secret', level: 'high', message: SECRET }] as const;
