@@ -1,4 +1,3 @@
-import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import type { Approve, Reject } from '../../domain/approvals.ts';
 import { ConnectorError } from '../../domain/errors.ts';
@@ -11,6 +10,7 @@ import { openSigner } from '../signer.ts';
 import type { VotedPlan } from '../vote.ts';
 import { signApproval, signRejection } from '../vote.ts';
 import { toDigest } from './arguments.ts';
+import { confirm } from './confirm.ts';
 import { paint, print, say } from './output.ts';
 import { packageLines, planLines, rollbackText } from './render.ts';
 import type { ClusterOptions } from './settings.ts';
@@ -138,10 +138,7 @@ async function isMeant(view: PackageView, { plan, replaced }: ShownPlan, named: 
     throw new ConnectorError('USAGE', `Without a terminal, name the plan that you approve: --plan ${plan.digest}`);
   }
   [...packageLines(view), ...planLines(plan, replaced)].forEach((line) => say(line));
-  const asked = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await asked.question(`${paint('bold', 'Approve exactly this plan?', process.stderr)} [y/N] `);
-  asked.close();
-  return /^y(es)?$/i.test(answer.trim());
+  return confirm(paint('bold', 'Approve exactly this plan?', process.stderr));
 }
 
 function printVote(vote: Approve | Reject, about: VotedPlan | undefined, name: 'approve' | 'reject'): void {
