@@ -1,9 +1,11 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { generateKeyPair } from '../../client/sign.ts';
+import { claimState } from '../../dev/state.ts';
 import { buildWpk } from '../support/packages.ts';
 
 const BYOC = join(import.meta.dirname, '../../client/cli/main.ts');
@@ -120,6 +122,25 @@ describe('byoc', () => {
     [['audit', 'head', '--fast'], "error: unknown option '--fast'\nSee: byoc audit head --help\n"],
   ])('that is typed wrongly, as %j, says what is missing, and where the command is explained', async (args, stderr) => {
     expect(await byoc(args)).toEqual({ code: 2, stdout: '', stderr });
+  });
+
+  it('says that nothing is left of a start that was interrupted', async () => {
+    // A stack that somebody is starting already: a second start waits for it.
+    const state = join(folder, 'starting');
+    await mkdir(state);
+    await claimState(state);
+    const tells = "process.on('newListener', (name) => name === 'SIGINT' && process.stdout.write('listens '));";
+    const env = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(tells)}` };
+    const starting = spawn(process.execPath, [BYOC, 'dev', 'up', '--state', state, '--no-worker'], { env });
+    let listens = '';
+    let said = '';
+    starting.stderr.on('data', (data: Buffer) => (said += data.toString()));
+    starting.stdout.on('data', (data: Buffer) => {
+      listens += data.toString();
+      if (listens === 'listens listens ') starting.kill('SIGINT'); // every command does, and then this one in its own way
+    });
+    const [code] = (await once(starting, 'close')) as [number | null];
+    expect([code, said]).toEqual([130, 'Interrupted; everything that was started is stopped.\n']);
   });
 
   it('says so where it waits for something that never comes', async () => {
