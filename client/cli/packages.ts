@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { namesOtherBytes } from '../../activities/sigstore/other-bytes.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { checkWpk } from '../../domain/parse-wpk.ts';
 import { moment } from '../../domain/moment.ts';
@@ -37,11 +38,13 @@ function submitCommand(program: Command): void {
     .option('--wait', 'follow the package to its end')
     .addHelpText('after', '\nExample:\n  byoc submit restart-checkout.wpk.json --cluster prod-eu-1')
     .action(async (file: string, options: Options & { bundle?: string; wait?: boolean }) => {
-      const signed = await readSigned(file, options.bundle ?? bundleBeside(file));
+      const bundleFile = options.bundle ?? bundleBeside(file);
+      const signed = await readSigned(file, bundleFile);
       if (!isFit(file, signed, clusterOf(options))) {
         process.exitCode = 1;
         return;
       }
+      assertSignsIt(file, bundleFile, signed);
       await withClient(options, async (client) => {
         const submitted = await client.submit(signed);
         if (options.wait) return follow(client, submitted.wpkId, options);
@@ -63,6 +66,16 @@ function isFit(file: string, { payload }: SignedWpk, clusterId: string): boolean
   const addressed = wpk.target.clusterId;
   if (addressed === clusterId) return true;
   throw new ConnectorError('USAGE', `${file} is for the cluster ${addressed}, not for ${clusterId}: nothing was sent.`);
+}
+
+/**
+ * Whether somebody may sign only the cluster knows; that a signature is for other bytes, as after a change, shows here.
+ * @throws {ConnectorError} SIGNATURE_INVALID
+ */
+function assertSignsIt(file: string, bundleFile: string, { payload, bundle }: SignedWpk): void {
+  if (!namesOtherBytes(Buffer.from(payload, 'base64'), bundle)) return;
+  const what = `${bundleFile} signs other bytes than those of ${file}.`;
+  throw new ConnectorError('SIGNATURE_INVALID', `${what} Sign it anew. Nothing was sent.`);
 }
 
 function listCommand(program: Command): void {

@@ -4,7 +4,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { generateKeyPair } from '../../client/sign.ts';
+import { generateKeyPair, signWpk } from '../../client/sign.ts';
 import { claimState } from '../../dev/state.ts';
 import { buildWpk } from '../support/packages.ts';
 
@@ -26,6 +26,7 @@ function byoc(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran
 
 /** A port where nobody listens: what gets so far has not refused the package. */
 const NOWHERE = { TEMPORAL_ADDRESS: '127.0.0.1:1' };
+const GONE = '/nowhere/gone.pem';
 
 describe('byoc', () => {
   let folder: string;
@@ -34,10 +35,10 @@ describe('byoc', () => {
   });
   afterAll(() => rm(folder, { recursive: true }));
 
-  async function save(wpk: object): Promise<string> {
+  async function save(wpk: object, bundle: unknown = {}): Promise<string> {
     const file = join(folder, 'one.wpk.json');
     await writeFile(file, JSON.stringify(wpk, null, 2));
-    await writeFile(join(folder, 'one.wpk.sigstore.json'), '{}');
+    await writeFile(join(folder, 'one.wpk.sigstore.json'), JSON.stringify(bundle));
     return file;
   }
 
@@ -55,6 +56,41 @@ describe('byoc', () => {
     const file = await save({ ...buildWpk({ clusterId: 'prod-eu-1' }), risk: 'none' });
     expect(await byoc(['submit', file, '--cluster', 'prod-eu-1'], NOWHERE)).toEqual({
       ...{ code: 1, stdout: '', stderr: expect.stringMatching(/^\S+one.wpk.json:\d+:11 WPK_SCHEMA .* \(\/risk\)\n$/) },
+    });
+  });
+
+  it('sends no package whose signature is for other bytes', async () => {
+    const wpk = buildWpk({ clusterId: 'prod-eu-1' });
+    const bundle = signWpk(Buffer.from(JSON.stringify(wpk)), generateKeyPair().privateKeyPem);
+    const file = await save(wpk, bundle); // with indents: the same package in other bytes
+    const signature = join(folder, 'one.wpk.sigstore.json');
+    expect(await byoc(['submit', file, '--cluster', 'prod-eu-1'], NOWHERE)).toEqual({
+      ...{ code: 1, stdout: '' },
+      stderr:
+        'byoc: SIGNATURE_INVALID: The signature does not match the payload. ' +
+        `${signature} signs other bytes than those of ${file}. Sign it anew. Nothing was sent.\n`,
+    });
+  });
+
+  const ofBytes = (bytes: string) => signWpk(Buffer.from(bytes), generateKeyPair().privateKeyPem);
+  it.each<[string, (bytes: string) => unknown]>([
+    ['is for these bytes, whoever signed them', (bytes) => ofBytes(bytes)],
+    ['is no bundle', () => 'not a bundle'],
+    [
+      'names a digest that it does not know',
+      (bytes) => {
+        const bundle = ofBytes(bytes);
+        const messageDigest = { algorithm: 'SHA2_512', digest: bundle.messageSignature.messageDigest.digest };
+        return { ...bundle, messageSignature: { ...bundle.messageSignature, messageDigest } };
+      },
+    ],
+  ])('leaves a signature to the cluster that %s', async (_what, bundleOf) => {
+    const wpk = buildWpk({ clusterId: 'prod-eu-1' });
+    const file = await save(wpk, bundleOf(JSON.stringify(wpk, null, 2)));
+    // What comes to the connection has not refused the package.
+    const env = { TEMPORAL_TLS_SERVER_CA_CERT_PATH: GONE };
+    expect(await byoc(['submit', file, '--cluster', 'prod-eu-1'], env)).toMatchObject({
+      ...{ code: 2, stderr: expect.stringContaining(`TEMPORAL_TLS_SERVER_CA_CERT_PATH names ${GONE}`) },
     });
   });
 
@@ -80,7 +116,6 @@ describe('byoc', () => {
     });
   });
 
-  const GONE = '/nowhere/gone.pem';
   it.each([
     [['list'], 'TEMPORAL_TLS_SERVER_CA_CERT_PATH', {}],
     [
