@@ -12,7 +12,7 @@ import type { PackageView } from '../package-view.ts';
 import { toInteger } from './arguments.ts';
 import { problemLine } from './check.ts';
 import { bundleBeside, readInput } from './files.ts';
-import { columns, printAs, say } from './output.ts';
+import { BYOC, columns, printAs, say } from './output.ts';
 import { approvedText, packageLines, phaseText, planLines, rollbackText, workText } from './render.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { clusterOf, withClient, withCluster, withFormat } from './settings.ts';
@@ -178,11 +178,25 @@ function exitCodeOf(phase: EndPhase): number {
 }
 
 async function readSigned(file: string, bundleFile: string): Promise<SignedWpk> {
-  const [payload, bundle] = await Promise.all([readInput(file), readInput(bundleFile)]);
+  const payload = await readInput(file);
+  const bundle = await readInput(bundleFile).catch((error: unknown) => {
+    throw bundleFile === bundleBeside(file) && isMissing(error) ? unsigned(file, bundleFile) : error;
+  });
   return {
     payload: Buffer.from(payload).toString('base64'),
     bundle: parsedOrRaw(Buffer.from(bundle).toString('utf8')),
   };
+}
+
+function isMissing(error: unknown): boolean {
+  if (!(error instanceof ConnectorError)) return false;
+  return (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT'; // of node:fs
+}
+
+function unsigned(file: string, bundleFile: string): ConnectorError {
+  const sign = `cosign sign-blob --key KEY --bundle ${bundleFile} --use-signing-config=false --tlog-upload=false ${file}`;
+  const what = `${bundleFile} does not exist: ${file} is not signed yet.`;
+  return new ConnectorError('FILE_UNREADABLE', `${what} Sign it: ${sign} (in development: ${BYOC} dev sign ${file})`);
 }
 
 /** A bundle that is no JSON is sent as it is: the cluster refuses and audits it. */

@@ -59,6 +59,19 @@ describe('byoc', () => {
     });
   });
 
+  it('says of a package that is not signed yet how it is', async () => {
+    const file = join(folder, 'unsigned.wpk.json');
+    await writeFile(file, JSON.stringify(buildWpk({ clusterId: 'prod-eu-1' })));
+    const signature = join(folder, 'unsigned.wpk.sigstore.json');
+    expect(await byoc(['submit', file, '--cluster', 'prod-eu-1'], NOWHERE)).toEqual({
+      ...{ code: 2, stdout: '' },
+      stderr:
+        `byoc: FILE_UNREADABLE: A file cannot be read. ${signature} does not exist: ${file} is not signed yet. ` +
+        `Sign it: cosign sign-blob --key KEY --bundle ${signature} --use-signing-config=false --tlog-upload=false ${file} ` +
+        `(in development: byoc dev sign ${file})\n`,
+    });
+  });
+
   it('sends no package whose signature is for other bytes', async () => {
     const wpk = buildWpk({ clusterId: 'prod-eu-1' });
     const bundle = signWpk(Buffer.from(JSON.stringify(wpk)), generateKeyPair().privateKeyPem);
