@@ -191,6 +191,23 @@ describe('byoc', () => {
     expect([code, said]).toEqual([130, 'Interrupted; everything that was started is stopped.\n']);
   });
 
+  const POINTER =
+    'This shell is set to use the embedded stack, whose worker has settings of its own: byoc doctor --dev';
+  it('points to the worker of the stack where doctor looks at a shell that is set to use it', async () => {
+    const env = { BYOC_DEV_STATE: folder };
+    expect((await byoc(['doctor'], env)).stderr).toContain(POINTER);
+    const file = join(folder, 'settings.env');
+    await writeFile(file, 'BYOC_CLUSTER_ID=prod-eu-1\n');
+    for (const [args, others] of [
+      [['doctor'], {}],
+      [['doctor', '--env-file', file], env],
+    ] as const) {
+      const ran = await byoc(args, others);
+      expect(ran).toMatchObject({ code: 1, stdout: expect.stringContaining('does not start until then') });
+      expect(ran.stderr).not.toContain('doctor --dev');
+    }
+  });
+
   it('says so where it waits for something that never comes', async () => {
     const hung = 'fs.readFile = () => new Promise(() => {}); syncBuiltinESMExports();';
     const module = `import fs from 'node:fs/promises'; import { syncBuiltinESMExports } from 'node:module'; ${hung}`;
