@@ -11,7 +11,7 @@ import type { VotedPlan } from '../vote.ts';
 import { signApproval, signRejection } from '../vote.ts';
 import { toDigest } from './arguments.ts';
 import { confirm } from './confirm.ts';
-import { paint, print, say } from './output.ts';
+import { BYOC, paint, print, say } from './output.ts';
 import { packageLines, planLines, rollbackText } from './render.ts';
 import type { ClusterOptions } from './settings.ts';
 import { defaultIdentity, withClient, withCluster } from './settings.ts';
@@ -70,7 +70,11 @@ export function registerVotes(program: Command): void {
             ? await signRejection(about, { approver, reason, signer: await openSigner(key, process.env) })
             : { approver, reason };
         if (options.print) return printVote(vote, about, 'reject');
-        await client.reject(id, vote);
+        await client.reject(id, vote).catch(async (error: unknown) => {
+          if (!isClosed(error)) throw error;
+          const now = await client.get(id).catch(() => undefined); // what came of the vote is told in any case
+          throw now ? tooLate(error, now) : error;
+        });
         print('rejected');
       });
     });
@@ -91,6 +95,17 @@ async function approval(
   const said = comment === undefined ? {} : { comment };
   if (key === undefined) return { approver, planDigest: about.plan.digest, ...said };
   return signApproval(about, { approver, signer: await openSigner(key, process.env), ...said });
+}
+
+function isClosed(error: unknown): error is ConnectorError {
+  return error instanceof ConnectorError && error.code === 'APPROVAL_CLOSED';
+}
+
+/** A no to what is approved is told that it is too late, and holds where nothing was begun yet (docs/approvals.md). */
+export function tooLate(error: ConnectorError, { phase, wpkId }: PackageView): ConnectorError {
+  if (phase !== 'executing') return error;
+  const what = 'It is approved already; where it has not begun, the no is kept and counts.';
+  return new ConnectorError(error.code, `${what} To be sure: ${BYOC} stop ${wpkId}`, { cause: error });
 }
 
 interface ShownPlan extends VotedPlan {
