@@ -86,7 +86,7 @@ export function packageLines(untrusted: PackageView): string[] {
   if (view.waiting) lines.push(`  ${paint('yellow', waitingText(view.waiting))}`);
   if (view.progress) lines.push(`  ${progressText(view.progress)}`);
   for (const vote of view.votes) {
-    const fate = vote.refused ? paint('dim', `no effect: ${vote.refused.code}: ${vote.refused.why}`) : vote.proof;
+    const fate = vote.refused ? paint('dim', `no effect: ${refusedText(vote.refused)}`) : vote.proof;
     lines.push(
       `  ${vote.decision} by ${voterText(vote)} at ${moment(vote.receivedAt)} (${fate})${vote.comment ? `: ${vote.comment}` : ''}`,
     );
@@ -106,6 +106,11 @@ export function packageLines(untrusted: PackageView): string[] {
 }
 
 const UNPROVEN: ReadonlySet<string> = new Set(['APPROVAL_KEY_UNTRUSTED', 'APPROVAL_SIGNATURE_INVALID']);
+
+/** What the code says is in its table; not every refusal has more to say. */
+function refusedText({ code, why }: NonNullable<VoteRecord['refused']>): string {
+  return why ? `${code}: ${why}` : code;
+}
 
 /** A name beside a signature that proves nothing is only what whoever sent it wrote. */
 function voterText({ approver, refused }: VoteRecord): string {
