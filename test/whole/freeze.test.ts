@@ -53,14 +53,6 @@ describe('when the cluster is frozen', () => {
     return { ...one, name };
   }
 
-  /** When Temporal gives out the activity that has failed once more, in milliseconds; far enough ahead to wait for. */
-  async function nextAttemptOf(workflowId: string): Promise<number | undefined> {
-    const { raw } = await connector.client.client.workflow.getHandle(workflowId).describe();
-    const { seconds, nanos } = raw.pendingActivities?.[0]?.nextAttemptScheduleTime ?? {};
-    const at = Number(seconds ?? 0) * 1_000 + Number(nanos ?? 0) / 1e6;
-    return at > Date.now() + 100 ? at : undefined;
-  }
-
   it('stops what is executed, leaves what waits for people, and says so', async () => {
     const running = await executing();
     const waiting = await connector.submitAndPlan({ steps: [settings(anotherName())] });
@@ -95,9 +87,7 @@ describe('when the cluster is frozen', () => {
     for (const earlyMs of [12, 9, 6, 3, 0]) {
       const one = await connector.submitAndPlan({ steps: [settings(anotherName())] });
       await approve(one);
-      const at = await until('another attempt', () => nextAttemptOf(one.workflowId));
-      await sleep(at - Date.now() - earlyMs);
-      await connector.client.stop(one.wpkId);
+      await connector.stopAtNextAttempt(one, earlyMs);
       expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'stopped' });
     }
   }, 90_000);
