@@ -15,6 +15,8 @@ export interface ExecutorFate {
 
 export interface AcknowledgementOptions {
   readonly list: () => Promise<readonly ExecutorLease[]>;
+  /** Those that were there before the freeze: whoever is gone since then has halted. */
+  readonly before: readonly ExecutorLease[];
   /** resourceVersion of the freeze. */
   readonly frozenAt: string;
   readonly withinMs: number;
@@ -29,6 +31,7 @@ const POLL_MS = 50;
  */
 export async function acknowledgements({
   list,
+  before,
   frozenAt,
   withinMs,
 }: AcknowledgementOptions): Promise<readonly ExecutorFate[]> {
@@ -36,6 +39,10 @@ export async function acknowledgements({
   const fates = new Map<string, ExecutorFate>();
   const observer = new LeaseObserver();
   let open: ReadonlyMap<string, ExecutorLease> = byName(await list());
+  // They gave their Leases up, which they do when they have nothing to execute any more.
+  for (const { name, holder } of before) {
+    if (!open.has(name)) fates.set(name, { holder, fate: 'acknowledged', writesInFlight: 0 });
+  }
   for (;;) {
     const now = performance.now();
     const isOver = now - startedAt >= withinMs;
@@ -51,9 +58,8 @@ export async function acknowledgements({
     if (!listed) continue;
     const current = byName(listed);
     for (const name of silent) {
-      const before = fates.get(name);
-      // It gave its Lease up, which it does when it has nothing to execute any more.
-      if (!current.has(name) && before) fates.set(name, { ...before, fate: 'acknowledged', writesInFlight: 0 });
+      const last = fates.get(name);
+      if (!current.has(name) && last) fates.set(name, { ...last, fate: 'acknowledged', writesInFlight: 0 });
     }
     open = new Map(silent.flatMap((name) => [[name, current.get(name)] as const]).filter(isThere));
   }

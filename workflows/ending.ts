@@ -1,4 +1,4 @@
-import { ActivityFailure, ApplicationFailure, isCancellation, TimeoutFailure } from '@temporalio/workflow';
+import { ActivityFailure, ApplicationFailure, isCancellation, patched, TimeoutFailure } from '@temporalio/workflow';
 import { ERRORS, isErrorCode } from '../domain/errors.ts';
 import type { ErrorCode } from '../domain/errors.ts';
 import type { ExecutionReport, Failure, UndoReport } from '../domain/status.ts';
@@ -11,6 +11,7 @@ export async function finishBy(run: PackageRun, signed: SignedWpk, error: unknow
   if (isCancellation(error)) return run.finish('stopped');
   if (isUnanswered(error)) return run.finish('stopped', undefined, UNANSWERED);
   const { failure, report } = read(error);
+  if (hadNoOtherAttempt(error) && patched('stopped-between-attempts')) return run.finish('stopped', report);
   const isDenial = ERRORS[failure.code].denies || run.status().phase === 'verifying';
   const end = isDenial ? 'denied' : 'failed';
   // Without a report nothing was written.
@@ -33,6 +34,11 @@ export async function finishBy(run: PackageRun, signed: SignedWpk, error: unknow
  */
 export function isUnanswered(error: unknown): boolean {
   return error instanceof ActivityFailure && error.cause instanceof TimeoutFailure;
+}
+
+/** What failed would have been tried again, had nobody stopped it: it is the stop that ends it. */
+function hadNoOtherAttempt(error: unknown): boolean {
+  return error instanceof ActivityFailure && error.retryState === 'CANCEL_REQUESTED';
 }
 
 const UNANSWERED: Failure = {

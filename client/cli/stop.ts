@@ -137,13 +137,15 @@ async function stopAll(options: StopOptions): Promise<void> {
       const records = createStateRecords(api, stateNamespace());
       const already = await alreadyFrozen(records, clusterId);
       const data = already ?? { frozen: 'true', reason, by: options.as };
+      const { list } = createExecutorLeases(api, clusterId, stateNamespace());
+      const atWork = list().catch(() => []); // beside the freeze, which nothing holds up
       // Loading Temporal's client takes longer than this: what halts the cluster goes first, whatever comes of it.
       const frozenAt = await writeFreeze(api, clusterId, data, BYOC_FIELD_MANAGER, stateNamespace());
       onFrozen(undefined);
       say(already ? alreadySentence(already) : 'Frozen; waiting for the executors.');
-      const { list } = createExecutorLeases(api, clusterId, stateNamespace());
+      const before = await atWork;
       const [executors, installed] = await Promise.all([
-        half(() => acknowledgements({ list, frozenAt, withinMs: timeout * 1_000 })),
+        half(() => acknowledgements({ list, before, frozenAt, withinMs: timeout * 1_000 })),
         half(() => assertInstalled(records, clusterId)),
       ]);
       return { executors, installed };

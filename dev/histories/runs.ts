@@ -89,6 +89,20 @@ export const RUNS: Readonly<Record<string, Run>> = {
     await connector.client.stop(one.wpkId, { by: BOB, reason: 'it was a mistake' });
     return ended(connector, one);
   },
+  'executeWpk-stopped-between-attempts': async ({ connector }) => {
+    await connector.byoc('stop', '--all', '--reason', 'between attempts');
+    try {
+      for (let earlyMs = 12; ; earlyMs = (earlyMs + 3) % 15) {
+        const one = await approved(connector);
+        await connector.stopAtNextAttempt(one, earlyMs);
+        const { events } = await connector.client.client.workflow.getHandle(one.workflowId).fetchHistory();
+        // Most often the activity is called off before it is given out, and nothing is special.
+        if (events?.some(({ activityTaskFailedEventAttributes }) => activityTaskFailedEventAttributes)) return one;
+      }
+    } finally {
+      await connector.byoc('resume', '--reason', 'over');
+    }
+  },
   'executeWpk-in-flight-waiting': ({ connector }) => planned(connector),
   'executeWpk-in-flight-executing': ({ connector }) => executing(connector),
   'executeWpk-in-flight-retrying': async ({ connector, stack }) => {

@@ -56,14 +56,22 @@ describe('an executor', () => {
 });
 
 describe('whoever stops the cluster', () => {
-  const asked = (answers: readonly (readonly ExecutorLease[])[], withinMs = 1_000) => {
+  const asked = (
+    answers: readonly (readonly ExecutorLease[])[],
+    { withinMs = 1_000, before = [] }: { withinMs?: number; before?: readonly ExecutorLease[] } = {},
+  ) => {
     let call = 0;
     const list = () => Promise.resolve(answers[Math.min(call++, answers.length - 1)] ?? []);
-    return acknowledgements({ list, frozenAt: '100', withinMs });
+    return acknowledgements({ list, before, frozenAt: '100', withinMs });
   };
 
   it('waits for nobody where nobody is at work', async () => {
     expect(await asked([[]])).toEqual([]);
+  });
+
+  it('counts who was at work and is gone by the time of the first look', async () => {
+    const gone = [{ holder: 'worker-0', fate: 'acknowledged', writesInFlight: 0 }];
+    expect(await asked([[]], { before: [lease()] })).toEqual(gone);
   });
 
   it('waits for each executor', async () => {
@@ -79,7 +87,7 @@ describe('whoever stops the cluster', () => {
   });
 
   it('names the one that does not answer, and what it has under way', async () => {
-    expect(await asked([[lease({ writesInFlight: 3 })]], 100)).toEqual([
+    expect(await asked([[lease({ writesInFlight: 3 })]], { withinMs: 100 })).toEqual([
       { holder: 'worker-0', fate: 'silent', writesInFlight: 3 },
     ]);
   });

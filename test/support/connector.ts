@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { glob, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { dirname, join } from 'node:path';
 import { ulid } from 'ulid';
 import type { SubmittedPackage } from '../../client/connector-client.ts';
@@ -313,6 +314,18 @@ export class TestConnector {
     const { client } = this;
     const argument = client instanceof SigningClient ? await client.signedRejection(wpkIdOf(workflowId), vote) : vote;
     await this.signal(workflowId, 'reject', argument);
+  }
+
+  /** Stops a package whose activity has failed, at the moment at which Temporal gives it out again, or a little earlier. */
+  async stopAtNextAttempt({ wpkId, workflowId }: SubmittedPackage, earlyMs: number): Promise<void> {
+    const at = await until('another attempt', async () => {
+      const { raw } = await this.client.client.workflow.getHandle(workflowId).describe();
+      const { seconds, nanos } = raw.pendingActivities?.[0]?.nextAttemptScheduleTime ?? {};
+      const next = Number(seconds ?? 0) * 1_000 + Number(nanos ?? 0) / 1e6;
+      return next > Date.now() + 100 && next;
+    });
+    await sleep(at - Date.now() - earlyMs);
+    await this.client.stop(wpkId);
   }
 
   async setPolicy(yaml: string): Promise<void> {

@@ -33,7 +33,9 @@ export async function prepareIdentity(
     rotation_period: '24h',
     verification_ttl: '24h',
   });
-  const template = `{"${CLUSTER_CLAIM}": {{identity.entity.metadata.cluster_id}}}`;
+  // As `byoc vault setup` makes it: the role is one for all clusters of the Vault, also for those of other tests.
+  const metadata = '{{identity.entity.metadata';
+  const template = `{"${CLUSTER_CLAIM}": ${metadata}.cluster_id}}, "role": ${metadata}.role}}}`;
   await call('POST', `identity/oidc/role/${role}`, { key, client_id: audience, ttl: tokenTtl, template });
   const policy = [
     `path "identity/oidc/token/*" { capabilities = ["read"] }`,
@@ -44,7 +46,7 @@ export async function prepareIdentity(
   await call('POST', `auth/approle/role/${name}`, { token_policies: [name], token_ttl: '1h' });
   const roleId = text((await read(`auth/approle/role/${name}/role-id`))['role_id']);
   const secretId = text(dataOf(await call('POST', `auth/approle/role/${name}/secret-id`, {}))['secret_id']);
-  await call('POST', `identity/entity/name/${name}`, { metadata: { cluster_id: clusterId } });
+  await call('POST', `identity/entity/name/${name}`, { metadata: { cluster_id: clusterId, role: 'registration' } });
   const entity = text((await read(`identity/entity/name/${name}`))['id']);
   const mount = (await read('sys/auth'))['approle/'];
   const accessor = text((mount as { accessor?: unknown } | undefined)?.accessor);

@@ -83,6 +83,15 @@ describe('when the cluster is frozen', () => {
     expect(JSON.parse(frozen)).toEqual({ frozen: 'true', reason: 'checkout is down', by: BOB });
   });
 
+  it('ends as stopped what waits for its end, also where the stop comes at the moment of another attempt', async () => {
+    for (const earlyMs of [12, 9, 6, 3, 0]) {
+      const one = await connector.submitAndPlan({ steps: [settings(anotherName())] });
+      await approve(one);
+      await connector.stopAtNextAttempt(one, earlyMs);
+      expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'stopped' });
+    }
+  }, 90_000);
+
   it('lets what is approved meanwhile wait, says what for, and goes on once it is lifted', async () => {
     const name = anotherName();
     const one = await connector.submitAndPlan({ steps: [settings(name)] });
