@@ -268,12 +268,18 @@ export class ConnectorClient {
    * Emergency stop of one package, and of its rollback: it halts where it is. Resolves when the cluster has acknowledged,
    * with how it ended.
    * @param request for the audit log and whoever looks
+   * @param options.onRecorded called once Temporal has taken the stop down, while a worker is to acknowledge it
    * @throws {ConnectorError} WORKER_UNAVAILABLE where nobody has acknowledged yet; the stop is recorded all the same
    */
-  async stop(wpkId: string, request?: StopRequest): Promise<StoppedPackage> {
+  async stop(
+    wpkId: string,
+    request?: StopRequest,
+    { onRecorded }: { readonly onRecorded?: () => void } = {},
+  ): Promise<StoppedPackage> {
     const [rollback] = await this.call(wpkId, () =>
       Promise.all([this.cancelRollback(wpkId), this.cancel(this.handle(wpkId), request)]),
     );
+    onRecorded?.();
     return this.inTime(STOPPED_WITHIN_MS, 'The stop is recorded, but no worker has acknowledged it yet', async () => {
       const [result, undone] = await Promise.all([this.result(wpkId), rollback?.result().catch(unlessFailed)]);
       return { ...result, ...(undone && { rollback: isSealed(undone) ? 'sealed' : undone }) };

@@ -21,3 +21,8 @@ const DIGESTS: ReadonlyMap<string, SignatureDigest> = new Map<string, SignatureD
 export function digestOfCurve(curve: string | undefined): SignatureDigest | undefined {
   return curve === undefined ? undefined : DIGESTS.get(curve);
 }
+
+/** The same by the name that a signature gives it, which proves nothing. */
+export function digestNamed(sigstore: string): SignatureDigest | undefined {
+  return [...DIGESTS.values()].find((one) => one.sigstore === sigstore);
+}

@@ -53,8 +53,8 @@ async function readLeases({ cluster, context }: Flags): Promise<HeadLease[]> {
     await api.close();
   }
   throw new ConnectorError(
-    'OBJECT_MISSING',
-    `No writer of ${cluster} has published a head in the namespace ${namespace}. A chart's are in that of its release: set BYOC_HEADS_NAMESPACE.`,
+    'CONFIG_INVALID',
+    `No writer of ${cluster} has published a head in the namespace ${namespace}. Check --cluster and --context; a chart's are in the namespace of its release: set BYOC_HEADS_NAMESPACE.`,
   );
 }
 

@@ -38,32 +38,16 @@ export function registerDev(program: Command): void {
       'after',
       '\nExample:\n  byoc dev up && byoc dev status\n  BYOC_PAYLOAD_CODEC=vault byoc dev up   # its worker encrypts what it tells Temporal',
     )
-    .action(async (choice: StackChoice & { persist?: boolean; simulate?: boolean; worker: boolean }) => {
+    .action(async (choice: UpChoice) => {
       const interrupted = new AbortController();
       process.removeAllListeners('SIGINT').once('SIGINT', () => interrupted.abort());
-      const common = {
-        stateDir: folderOf(choice),
-        env: process.env,
-        signal: interrupted.signal,
-        onProgress: (part: string, message: string) => say(`${part.padEnd(12)} ${message}`),
-      };
-      if (choice.simulate) {
-        if (choice.persist || !choice.worker)
-          throw new ConnectorError(
-            'USAGE',
-            '--simulate goes without --persist and --no-worker: it is all in the worker.',
-          );
-        const { simulation, started } = await devUpSimulated(common);
-        if (!started) say('The stack was up already.');
-        return describeSimulated(simulation).forEach((line) => print(line));
+      try {
+        await up(choice, interrupted.signal);
+      } catch (error) {
+        if (!interrupted.signal.aborted) throw error;
+        say('Interrupted; everything that was started is stopped.');
+        process.exitCode = 130;
       }
-      const { services, started } = await devUp({
-        ...common,
-        persist: choice.persist ?? false,
-        connector: choice.worker,
-      });
-      if (!started) say('The stack was up already.');
-      describeStack(services).forEach((line) => print(line));
     });
 
   withChoice(dev.command('down'))
@@ -106,6 +90,35 @@ export function registerDev(program: Command): void {
       ]);
       if (status.state !== 'up' || Object.values(healthy).includes(false)) process.exitCode = 3;
     });
+}
+
+interface UpChoice extends StackChoice {
+  readonly persist?: boolean;
+  readonly simulate?: boolean;
+  readonly worker: boolean;
+}
+
+async function up(choice: UpChoice, signal: AbortSignal): Promise<void> {
+  const common = {
+    stateDir: folderOf(choice),
+    env: process.env,
+    signal,
+    onProgress: (part: string, message: string) => say(`${part.padEnd(12)} ${message}`),
+  };
+  if (choice.simulate) {
+    if (choice.persist || !choice.worker)
+      throw new ConnectorError('USAGE', '--simulate goes without --persist and --no-worker: it is all in the worker.');
+    const { simulation, started } = await devUpSimulated(common);
+    if (!started) say('The stack was up already.');
+    return describeSimulated(simulation).forEach((line) => print(line));
+  }
+  const { services, started } = await devUp({
+    ...common,
+    persist: choice.persist ?? false,
+    connector: choice.worker,
+  });
+  if (!started) say('The stack was up already.');
+  describeStack(services).forEach((line) => print(line));
 }
 
 /** For development alone: the key lies on this disk. */

@@ -2,6 +2,7 @@ import { parseEnv } from 'node:util';
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { connectorFolder, existingConnector } from '../../dev/connector.ts';
+import { STATE_VARIABLE } from '../../dev/environment.ts';
 import { simulatedConnector } from '../../dev/simulated-stack.ts';
 import { devStatus } from '../../dev/stack-command.ts';
 import { ConnectorError } from '../../domain/errors.ts';
@@ -64,6 +65,9 @@ export function registerDoctor(program: Command): void {
         findingLines(findings, process.stdout.isTTY ? process.stdout.columns : undefined),
       );
       say(summaryLine(summary, Date.now() - startedAt.getTime()));
+      const looksElsewhere = !options.dev && options.envFile === undefined && process.env[STATE_VARIABLE] !== undefined;
+      if (summary.wrong > 0 && looksElsewhere)
+        say(`This shell is set to use the embedded stack, whose worker has settings of its own: ${BYOC} doctor --dev`);
       process.exitCode = exitCodeOf(summary);
     });
 }

@@ -95,7 +95,9 @@ export const BYOC = process.env['npm_lifecycle_event'] === undefined ? 'byoc' : 
 
 /** What to try next, by what went wrong. */
 const NEXT: Partial<Record<ConnectorError['code'], string>> = {
-  TEMPORAL_UNAVAILABLE: `Is Temporal running, and TEMPORAL_ADDRESS right? For a local stack: ${BYOC} dev up`,
+  TEMPORAL_UNAVAILABLE:
+    'Is Temporal running, and TEMPORAL_ADDRESS right? Does it want TLS (TEMPORAL_TLS_SERVER_CA_CERT_PATH) or a client ' +
+    `certificate (TEMPORAL_TLS_CLIENT_CERT_PATH, TEMPORAL_TLS_CLIENT_KEY_PATH)? For a local stack: ${BYOC} dev up`,
   WORKER_UNAVAILABLE: 'Is a worker of this cluster running? Look at its log; its queue shows in the Temporal UI.',
   KUBERNETES_UNAVAILABLE: 'Does `kubectl version` reach the cluster? Check KUBECONFIG.',
   VAULT_UNAVAILABLE: 'Is VAULT_ADDR right, and Vault unsealed? Try: vault status',
@@ -104,7 +106,6 @@ const NEXT: Partial<Record<ConnectorError['code'], string>> = {
   PAYLOAD_SEALED:
     'With BYOC_PAYLOAD_CODEC=vault, here and in the worker, and a login to Vault that may read the payload keys it can be read.',
   S3_UNAVAILABLE: 'Are the name of the bucket, AWS_ENDPOINT_URL_S3, AWS_REGION and the credentials (AWS_…) right?',
-  WPK_NOT_FOUND: `See what there is: ${BYOC} list`,
   WPK_ALREADY_USED: `An id is used once, ever. Pack it anew to get another: ${BYOC} pack`,
   APPROVAL_PLAN_MISMATCH: `Read the current plan before you vote: ${BYOC} show ID`,
   INTERNAL: 'BYOC_DEBUG=1 shows where.',

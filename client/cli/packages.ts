@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { namesOtherBytes } from '../../activities/sigstore/other-bytes.ts';
 import { ConnectorError } from '../../domain/errors.ts';
 import { checkWpk } from '../../domain/parse-wpk.ts';
 import { moment } from '../../domain/moment.ts';
@@ -11,7 +12,7 @@ import type { PackageView } from '../package-view.ts';
 import { toInteger } from './arguments.ts';
 import { problemLine } from './check.ts';
 import { bundleBeside, readInput } from './files.ts';
-import { columns, printAs, say } from './output.ts';
+import { BYOC, columns, printAs, say } from './output.ts';
 import { approvedText, packageLines, phaseText, planLines, rollbackText, workText } from './render.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { clusterOf, withClient, withCluster, withFormat } from './settings.ts';
@@ -37,11 +38,13 @@ function submitCommand(program: Command): void {
     .option('--wait', 'follow the package to its end')
     .addHelpText('after', '\nExample:\n  byoc submit restart-checkout.wpk.json --cluster prod-eu-1')
     .action(async (file: string, options: Options & { bundle?: string; wait?: boolean }) => {
-      const signed = await readSigned(file, options.bundle ?? bundleBeside(file));
+      const bundleFile = options.bundle ?? bundleBeside(file);
+      const signed = await readSigned(file, bundleFile);
       if (!isFit(file, signed, clusterOf(options))) {
         process.exitCode = 1;
         return;
       }
+      assertSignsIt(file, bundleFile, signed);
       await withClient(options, async (client) => {
         const submitted = await client.submit(signed);
         if (options.wait) return follow(client, submitted.wpkId, options);
@@ -63,6 +66,16 @@ function isFit(file: string, { payload }: SignedWpk, clusterId: string): boolean
   const addressed = wpk.target.clusterId;
   if (addressed === clusterId) return true;
   throw new ConnectorError('USAGE', `${file} is for the cluster ${addressed}, not for ${clusterId}: nothing was sent.`);
+}
+
+/**
+ * Whether somebody may sign only the cluster knows; that a signature is for other bytes, as after a change, shows here.
+ * @throws {ConnectorError} SIGNATURE_INVALID
+ */
+function assertSignsIt(file: string, bundleFile: string, { payload, bundle }: SignedWpk): void {
+  if (!namesOtherBytes(Buffer.from(payload, 'base64'), bundle)) return;
+  const what = `${bundleFile} signs other bytes than those of ${file}.`;
+  throw new ConnectorError('SIGNATURE_INVALID', `${what} Sign it anew. Nothing was sent.`);
 }
 
 function listCommand(program: Command): void {
@@ -165,11 +178,25 @@ function exitCodeOf(phase: EndPhase): number {
 }
 
 async function readSigned(file: string, bundleFile: string): Promise<SignedWpk> {
-  const [payload, bundle] = await Promise.all([readInput(file), readInput(bundleFile)]);
+  const payload = await readInput(file);
+  const bundle = await readInput(bundleFile).catch((error: unknown) => {
+    throw bundleFile === bundleBeside(file) && isMissing(error) ? unsigned(file, bundleFile) : error;
+  });
   return {
     payload: Buffer.from(payload).toString('base64'),
     bundle: parsedOrRaw(Buffer.from(bundle).toString('utf8')),
   };
+}
+
+function isMissing(error: unknown): boolean {
+  if (!(error instanceof ConnectorError)) return false;
+  return (error.cause as NodeJS.ErrnoException | undefined)?.code === 'ENOENT'; // of node:fs
+}
+
+function unsigned(file: string, bundleFile: string): ConnectorError {
+  const sign = `cosign sign-blob --key KEY --bundle ${bundleFile} --use-signing-config=false --tlog-upload=false ${file}`;
+  const what = `${bundleFile} does not exist: ${file} is not signed yet.`;
+  return new ConnectorError('FILE_UNREADABLE', `${what} Sign it: ${sign} (in development: ${BYOC} dev sign ${file})`);
 }
 
 /** A bundle that is no JSON is sent as it is: the cluster refuses and audits it. */

@@ -6,7 +6,7 @@ import { STATE_NAMESPACE } from '../../domain/names.ts';
 import type { ConnectorClient } from '../connector-client.ts';
 import { isSimulated } from '../../domain/simulation.ts';
 import type { Format } from './output.ts';
-import { markSimulated } from './output.ts';
+import { BYOC, markSimulated } from './output.ts';
 
 /** Options that several commands share. */
 export interface ClusterOptions {
@@ -81,12 +81,22 @@ export async function withClient<T>(
     const client = await ConnectorClient.connect(clusterId, process.env, keys?.converterFor);
     try {
       return await work(client);
+    } catch (error) {
+      throw withWhereAsked(error, clusterId);
     } finally {
       await client.close();
     }
   } finally {
     await keys?.close();
   }
+}
+
+/** An id that is not found is often one of another cluster: says which was asked. */
+export function withWhereAsked(error: unknown, clusterId: string): unknown {
+  if (!(error instanceof ConnectorError && error.code === 'WPK_NOT_FOUND')) return error;
+  const what = `The cluster ${clusterId} has none with the id ${error.detail}.`;
+  const detail = `${what} See what it has: ${BYOC} list --cluster ${clusterId}`;
+  return new ConnectorError('WPK_NOT_FOUND', detail, { cause: error });
 }
 
 async function openKeys(clusterId: string) {

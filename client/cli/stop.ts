@@ -9,6 +9,7 @@ import type { FreezeData } from '../../domain/freeze.ts';
 import { freezeNameOf, freezeRecordNameOf, readFreeze } from '../../domain/freeze.ts';
 import { printable } from '../../domain/printable.ts';
 import type { RollbackOutcome, StopRequest } from '../../domain/status.ts';
+import type { ConnectorClient, StoppedPackage } from '../connector-client.ts';
 import type { ExecutorFate } from '../acknowledgements.ts';
 import { acknowledgements } from '../acknowledgements.ts';
 import { toInteger } from './arguments.ts';
@@ -18,6 +19,9 @@ import { clusterOf, defaultIdentity, stateNamespace, withClient, withCluster, wi
 
 /** A stop does not wait for Vault. */
 const WITHOUT_KEYS = { withKeys: false } as const;
+
+/** After so long without an acknowledgement the stop of one package says what it waits for, ms. */
+const ACKNOWLEDGED_SOON_MS = 2_000;
 
 /** Under this name the API server notes who wrote the freeze. */
 const BYOC_FIELD_MANAGER = 'byoc';
@@ -57,7 +61,7 @@ export function registerStop(program: Command): void {
       await withClient(
         options,
         async (client) => {
-          const { phase, rollback } = await client.stop(id, stopRequestOf(options));
+          const { phase, rollback } = await stopOne(client, id, options);
           printAs(options.output, { wpkId: id, phase, ...(rollback && { rollback }) }, () => [phase]);
           if (rollback) say(rollbackSentence(rollback));
           else if (phase !== 'stopped') say(`It had already ended as ${phase}.`);
@@ -81,6 +85,19 @@ export function registerStop(program: Command): void {
         print(before && !readFreeze(before).isFrozen ? 'It was not frozen.' : 'resumed');
       });
     });
+}
+
+async function stopOne(client: ConnectorClient, id: string, options: StopOptions): Promise<StoppedPackage> {
+  let patience: NodeJS.Timeout | undefined;
+  const onRecorded = () => {
+    const what = 'The stop is recorded; waiting for a worker to acknowledge it.';
+    patience = setTimeout(() => say(what), ACKNOWLEDGED_SOON_MS);
+  };
+  try {
+    return await client.stop(id, stopRequestOf(options), { onRecorded });
+  } finally {
+    clearTimeout(patience);
+  }
 }
 
 function withKube(command: Command): Command {

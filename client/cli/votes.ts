@@ -1,4 +1,3 @@
-import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import type { Approve, Reject } from '../../domain/approvals.ts';
 import { ConnectorError } from '../../domain/errors.ts';
@@ -11,7 +10,8 @@ import { openSigner } from '../signer.ts';
 import type { VotedPlan } from '../vote.ts';
 import { signApproval, signRejection } from '../vote.ts';
 import { toDigest } from './arguments.ts';
-import { paint, print, say } from './output.ts';
+import { confirm } from './confirm.ts';
+import { BYOC, paint, print, say } from './output.ts';
 import { packageLines, planLines, rollbackText } from './render.ts';
 import type { ClusterOptions } from './settings.ts';
 import { defaultIdentity, withClient, withCluster } from './settings.ts';
@@ -70,7 +70,11 @@ export function registerVotes(program: Command): void {
             ? await signRejection(about, { approver, reason, signer: await openSigner(key, process.env) })
             : { approver, reason };
         if (options.print) return printVote(vote, about, 'reject');
-        await client.reject(id, vote);
+        await client.reject(id, vote).catch(async (error: unknown) => {
+          if (!isClosed(error)) throw error;
+          const now = await client.get(id).catch(() => undefined); // what came of the vote is told in any case
+          throw now ? tooLate(error, now) : error;
+        });
         print('rejected');
       });
     });
@@ -91,6 +95,17 @@ async function approval(
   const said = comment === undefined ? {} : { comment };
   if (key === undefined) return { approver, planDigest: about.plan.digest, ...said };
   return signApproval(about, { approver, signer: await openSigner(key, process.env), ...said });
+}
+
+function isClosed(error: unknown): error is ConnectorError {
+  return error instanceof ConnectorError && error.code === 'APPROVAL_CLOSED';
+}
+
+/** A no to what is approved is told that it is too late, and holds where nothing was begun yet (docs/approvals.md). */
+export function tooLate(error: ConnectorError, { phase, wpkId }: PackageView): ConnectorError {
+  if (phase !== 'executing') return error;
+  const what = 'It is approved already; where it has not begun, the no is kept and counts.';
+  return new ConnectorError(error.code, `${what} To be sure: ${BYOC} stop ${wpkId}`, { cause: error });
 }
 
 interface ShownPlan extends VotedPlan {
@@ -138,10 +153,7 @@ async function isMeant(view: PackageView, { plan, replaced }: ShownPlan, named: 
     throw new ConnectorError('USAGE', `Without a terminal, name the plan that you approve: --plan ${plan.digest}`);
   }
   [...packageLines(view), ...planLines(plan, replaced)].forEach((line) => say(line));
-  const asked = createInterface({ input: process.stdin, output: process.stderr });
-  const answer = await asked.question(`${paint('bold', 'Approve exactly this plan?', process.stderr)} [y/N] `);
-  asked.close();
-  return /^y(es)?$/i.test(answer.trim());
+  return confirm(paint('bold', 'Approve exactly this plan?', process.stderr));
 }
 
 function printVote(vote: Approve | Reject, about: VotedPlan | undefined, name: 'approve' | 'reject'): void {

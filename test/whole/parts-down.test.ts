@@ -73,9 +73,16 @@ describe('when a part is missing', () => {
     for (const { workflowId, planDigest } of [unchanged, changed]) {
       await connector.signalApproval(workflowId, { approver: BOB, planDigest });
     }
-    for (const one of [unchanged, changed]) {
+    const noTo: ((one: SubmittedPackage) => Promise<unknown>)[] = [
+      async ({ wpkId }) =>
+        expect(await connector.byoc('reject', wpkId, '--as', CAROL, '--reason', 'not today')).toMatchObject({
+          ...{ code: 1, stderr: expect.stringMatching(/APPROVAL_CLOSED.* kept and counts.*stop \w+\n/) },
+        }),
+      ({ workflowId }) => connector.signalRejection(workflowId, { approver: CAROL, reason: 'not today' }),
+    ];
+    for (const [index, one] of [unchanged, changed].entries()) {
       await shownRetrying(one);
-      await connector.signalRejection(one.workflowId, { approver: CAROL, reason: 'not today' });
+      await noTo[index]?.(one);
       await until('the late no', async () => (await connector.client.get(one.wpkId)).votes.length === 2);
       expect(fates(await connector.client.get(one.wpkId))[1]).toBe(`reject ${CAROL} APPROVAL_CLOSED`);
     }
@@ -114,8 +121,17 @@ describe('when a part is missing', () => {
       stdout: '',
       stderr: expect.stringMatching(/WORKER_UNAVAILABLE.*\n.*worker of this cluster/),
     });
+    const other = await submit('unacknowledged');
+    expect(await connector.byoc('stop', other.wpkId)).toEqual({
+      code: 3,
+      stdout: '',
+      stderr: expect.stringMatching(
+        /^The stop is recorded; waiting for a worker.*\nbyoc: WORKER_UNAVAILABLE.*recorded/,
+      ),
+    });
     await connector.startWorker();
     await connector.untilWaiting(one);
+    expect(await connector.client.result(other.wpkId)).toMatchObject({ phase: 'stopped' });
   }, 120_000);
 
   it('Temporal: says so, and what to do', async () => {
@@ -123,7 +139,7 @@ describe('when a part is missing', () => {
     expect(await connector.byoc('list')).toEqual({
       code: 3,
       stdout: '',
-      stderr: expect.stringMatching(/TEMPORAL_UNAVAILABLE.*\n.*TEMPORAL_ADDRESS/),
+      stderr: expect.stringMatching(/TEMPORAL_UNAVAILABLE.*\n.*TEMPORAL_ADDRESS.*TEMPORAL_TLS_CLIENT_CERT_PATH/),
     });
   }, 60_000);
 });

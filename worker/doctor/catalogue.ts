@@ -25,7 +25,7 @@ export const FINDINGS = {
 
   // This process
   NODE_TOO_OLD: wrong('Use the image of the connector, or install Node.js 24.'),
-  SETTING_WRONG: wrong('Set it as docs/settings.md says; the worker does not start with it.'),
+  SETTING_WRONG: wrong('Set it as docs/settings.md says; the worker does not start until then.'),
   SETTING_UNKNOWN: warning('Remove it, or spell it as docs/settings.md does: nothing reads it.'),
   SIMULATED: warning('Unset SIMULATION for anything that is to be real.'),
   VERIFICATION_OFF: wrong('Unset it: certificates are always verified, and the worker does not start where it is set.'),
