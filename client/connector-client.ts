@@ -23,7 +23,7 @@ import type { Plan } from '../domain/plan.ts';
 import type { PackageResult, PackageStatus, RollbackOutcome, RollbackRequest, StopRequest } from '../domain/status.ts';
 import { isEnd } from '../domain/status.ts';
 import type { SignedWpk } from '../domain/wpk.ts';
-import { dataConverter } from './data-converter/index.ts';
+import { dataConverter, encrypts } from './data-converter/index.ts';
 import { followConnection } from './following-connection.ts';
 import { inBatches } from './in-batches.ts';
 import { isDeadlineExceeded, isUnreadableRun, toConnectorError } from './errors.ts';
@@ -136,7 +136,7 @@ export class ConnectorClient {
         workflowIdReusePolicy: 'REJECT_DUPLICATE',
         workflowIdConflictPolicy: 'FAIL',
         // The UI has its server turn a summary into a page, in clear also where payloads are encrypted.
-        ...(this.client.options.loadedDataConverter.payloadCodecs.length === 0 && { staticSummary: summary }),
+        ...(!encrypts(this.client.options.loadedDataConverter) && { staticSummary: summary }),
         // A worker's own connection can take the first task along; a client's cannot.
         requestEagerStart: !(this.client.connection instanceof Connection),
       }),

@@ -23,3 +23,8 @@ export function encryptingConverter(keys: KeyRing, scope: EncryptionScope): Data
     payloadCodecs: [new CompressionCodec(), new EncryptionCodec(keys, scope)],
   };
 }
+
+/** Whether what goes through a converter is encrypted. */
+export function encrypts({ payloadCodecs = [] }: Pick<DataConverter, 'payloadCodecs'>): boolean {
+  return payloadCodecs.some((codec) => codec instanceof EncryptionCodec);
+}

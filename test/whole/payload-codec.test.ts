@@ -69,6 +69,16 @@ describe('a connector that encrypts what it tells Temporal', () => {
   const approve = ({ wpkId }: SubmittedPackage, planDigest: string) =>
     connector.client.approve(wpkId, { approver: BOB, planDigest, comment: CANARY });
 
+  it('says in summary and details, which the UI has its own server show, nothing that Temporal may not read', async () => {
+    const one = await connector.submitAndPlan(told('undisclosed'));
+    const run = connector.client.client.workflow.getHandle(one.workflowId);
+    expect(await (await run.describe()).staticSummary()).toBeUndefined();
+    const { currentDetails } = await run.query<{ currentDetails: string }>('__temporal_workflow_metadata');
+    expect(currentDetails).toContain(`byoc show ${one.wpkId}`);
+    for (const word of [CANARY, 'change-settings', 'undisclosed']) expect(currentDetails).not.toContain(word);
+    await connector.client.stop(one.wpkId);
+  });
+
   it('carries a package out of which Temporal sees nothing: not in its history, nor wherever else it keeps things', async () => {
     const one = await connector.submitAndPlan(told('hidden'));
     expect(await connector.client.plan(one.wpkId)).toMatchObject({ digest: one.planDigest });
