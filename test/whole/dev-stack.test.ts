@@ -148,9 +148,11 @@ describe('the development stack', () => {
   it('leaves no process when it is interrupted while it starts', async () => {
     const other = stateDirOf(root, { name: 'interrupted' });
     const interruption = new AbortController();
-    const starting = devUp({ stateDir: other, env: process.env, signal: interruption.signal });
-    while ((await processesOf(other)).length < 6) await sleep(20);
-    interruption.abort(new Error('interrupted'));
+    // When the first part is up the others are about to be.
+    const onProgress = (_part: string, message: string) => {
+      if (message.startsWith('ready')) interruption.abort(new Error('interrupted'));
+    };
+    const starting = devUp({ stateDir: other, env: process.env, signal: interruption.signal, onProgress });
     await expect(starting).rejects.toThrow('interrupted');
     expect(await untilNoProcess(other)).toEqual([]);
   });
