@@ -13,7 +13,8 @@ const text = (low: number) => policyText(`approvals: { acceptAsserted: true, low
 describe('while a worker runs, its policy', () => {
   let connector: TestConnector;
   beforeAll(async () => {
-    connector = await TestConnector.start({ policy: text(1) });
+    // What is read is this very text; the chart writes one of its own.
+    connector = await TestConnector.start({ clothes: 'development', policy: text(1) });
   });
   afterAll(() => connector.stop());
 

@@ -30,7 +30,7 @@ describe("a connector's login to Vault", () => {
   }
 
   beforeAll(async () => {
-    connector = await TestConnector.start();
+    connector = await TestConnector.start({ clothes: 'development' }); // its login is changed in the file that it has
     file = join(connector.prepared.folder, 'vault', 'execution.secret-id');
     secretId = await readFile(file, 'utf8');
   }, 120_000);
