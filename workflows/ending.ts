@@ -11,7 +11,7 @@ export async function finishBy(run: PackageRun, signed: SignedWpk, error: unknow
   if (isCancellation(error)) return run.finish('stopped');
   if (isUnanswered(error)) return run.finish('stopped', undefined, UNANSWERED);
   const { failure, report } = read(error);
-  if (hadNoOtherAttempt(error) && patched('stopped-between-attempts')) return run.finish('stopped', report);
+  if (hadNoOtherAttempt(error)) return run.finish('stopped', report);
   const isDenial = ERRORS[failure.code].denies || run.status().phase === 'verifying';
   const end = isDenial ? 'denied' : 'failed';
   // Without a report nothing was written.
@@ -21,7 +21,8 @@ export async function finishBy(run: PackageRun, signed: SignedWpk, error: unknow
     if (outcome === 'stopped') return run.finish('stopped', { ...report, undo }, failure);
     run.finish(undo.complete ? 'rolled-back' : end, { ...report, undo }, failure);
   } catch (unrolled) {
-    if (isCancellation(unrolled) || isUnanswered(unrolled)) return run.finish('stopped', report, failure);
+    if (isCancellation(unrolled) || isUnanswered(unrolled) || hadNoOtherAttempt(unrolled))
+      return run.finish('stopped', report, failure);
     const { failure: why, undo } = read(unrolled);
     const told = `${failure.message} It was not rolled back: ${why.code}: ${why.message}`;
     run.finish(end, { ...report, ...(undo && { undo }) }, { ...failure, message: told });
@@ -37,8 +38,9 @@ export function isUnanswered(error: unknown): boolean {
 }
 
 /** What failed would have been tried again, had nobody stopped it: it is the stop that ends it. */
-function hadNoOtherAttempt(error: unknown): boolean {
-  return error instanceof ActivityFailure && error.retryState === 'CANCEL_REQUESTED';
+export function hadNoOtherAttempt(error: unknown): boolean {
+  const isCutShort = error instanceof ActivityFailure && error.retryState === 'CANCEL_REQUESTED';
+  return isCutShort && patched('stopped-between-attempts');
 }
 
 const UNANSWERED: Failure = {

@@ -63,13 +63,14 @@ export class PackageRun {
   /** Set while there is an answer: tells whether all that had come in when it arose is settled. */
   private answered: (() => boolean) | undefined;
   private registered: readonly string[] = [];
-  private isEncrypted: boolean | undefined;
+  /** Until a worker has said otherwise. */
+  private isEncrypted = true;
 
   /** @param how which search attributes this Temporal namespace knows, and whether what the run says is encrypted */
   admit(facts: PackageFacts, { searchAttributes, encrypted }: Omit<VerifyResult, 'facts'>): void {
     this.facts = facts;
     this.registered = searchAttributes;
-    this.isEncrypted = encrypted;
+    this.isEncrypted = encrypted ?? false;
     this.enter('planning', {
       [SEARCH_ATTRIBUTES.cluster]: facts.clusterId,
       [SEARCH_ATTRIBUTES.playbook]: facts.playbook,

@@ -2,7 +2,7 @@ import { isCancellation, setCurrentDetails } from '@temporalio/workflow';
 import type { RollbackInput } from '../activities/package/rollback.ts';
 import type { RollbackOutcome } from '../domain/status.ts';
 import { rollbackPackage } from './activities.ts';
-import { isUnanswered } from './ending.ts';
+import { hadNoOtherAttempt, isUnanswered } from './ending.ts';
 
 /**
  * Undoes, on somebody's request, what a package has written that failed, was stopped or cut off. Whether it may be is
@@ -22,7 +22,7 @@ async function attempt(input: RollbackInput): Promise<RollbackOutcome> {
   try {
     return await rollbackPackage(input);
   } catch (error) {
-    if (!isCancellation(error) && !isUnanswered(error)) throw error;
+    if (!isCancellation(error) && !isUnanswered(error) && !hadNoOtherAttempt(error)) throw error;
     return { outcome: 'stopped', report: { objects: [], complete: false } };
   }
 }
