@@ -126,7 +126,7 @@ async function startRole(role: Role, { folder, env }: PreparedConnector, start: 
     },
     logFile: join(home, 'worker.log'),
   });
-  const isReady = () => Promise.resolve(program.lastLines().includes('"message":"ready"'));
+  const isReady = () => Promise.resolve(program.output().includes('"message":"ready"'));
   await untilHealthy(program, isReady, { timeoutMs: START_TIMEOUT_MS });
   return { program, tookMs: performance.now() - startedAt };
 }

@@ -224,8 +224,8 @@ describe('the codec server', () => {
       },
       logFile: join(folder, 'codec-server.log'),
     });
-    await untilHealthy(program, () => Promise.resolve(/Listening at/.test(program.lastLines())), { timeoutMs: 30_000 });
-    return { program, url: /Listening at (\S+);/.exec(program.lastLines())?.[1] ?? '' };
+    await untilHealthy(program, () => Promise.resolve(/Listening at/.test(program.output())), { timeoutMs: 30_000 });
+    return { program, url: /Listening at (\S+);/.exec(program.output())?.[1] ?? '' };
   }
 
   it.each(['SIGINT', 'SIGTERM'] as const)('ends at %s, when what is under way has its answer', async (signal) => {

@@ -83,6 +83,15 @@ describe('a worker that is killed by SIGKILL', () => {
     },
   });
 
+  /** Holds a package between its start, which takes many requests, and the step that a test is about. */
+  const untilThere = (name: string): Step => ({
+    id: 'gate',
+    action: 'wait',
+    target: { kind: 'ConfigMap', name, namespace: connector.namespace },
+    for: 'ready',
+    timeoutSeconds: 60,
+  });
+
   it('while the answer to a claim is held back and others wait, leaves all to the next worker', async () => {
     const waiting = await connector.submitAndPlan({
       steps: [applyStep(configMap('waiting', connector.namespace, {}))],
@@ -102,33 +111,45 @@ describe('a worker that is killed by SIGKILL', () => {
     }
   }, 120_000);
 
-  it('while the answers to its writes are held back, has restarted once and appended once', async () => {
-    await Promise.all([deploy('restarted'), deploy('appended')]);
-    await connector.kubectl(
-      ...['patch', 'deployment', 'appended', '-n', connector.namespace, '--type=json'],
-      ...['-p', '[{"op":"add","path":"/spec/template/spec/containers/0/args","value":["first"]}]'],
-    );
-    const before = await workload('restarted');
-    const packages = [
-      await connector.submitAndPlan({ steps: [restart('restarted')] }),
-      await connector.submitAndPlan({ steps: [append('appended')] }),
-    ];
-    await network.holdAnswers(HELD_MS);
-    for (const one of packages) await approve(one);
-    await until('both effects in the cluster', async () => {
-      const [restarted, appended] = await Promise.all([workload('restarted'), workload('appended')]);
-      return restarted.metadata.generation > before.metadata.generation && argsOf(appended).length > 1;
-    });
-    await connector.killWorker();
-    await network.letAnswersThrough();
-    await connector.startWorker();
-    for (const { wpkId } of packages) {
-      expect(await connector.client.result(wpkId)).toMatchObject({ phase: 'succeeded' });
-    }
-    expect((await workload('restarted')).metadata.generation).toBe(before.metadata.generation + 1);
-    expect(await replicaSetsOf('restarted')).toBe(2);
-    expect(argsOf(await workload('appended'))).toEqual(['first', 'once']);
-  }, 120_000);
+  it.each([
+    { change: 'restart', done: 'restarted once' },
+    { change: 'append', done: 'appended once' },
+  ] as const)(
+    'while the answer to its $change is held back, has $done',
+    async ({ change }) => {
+      const name = `to-${change}`;
+      const gate = `gate-of-${name}`;
+      await deploy(name);
+      await connector.kubectl(
+        ...['patch', 'deployment', name, '-n', connector.namespace, '--type=json'],
+        ...['-p', '[{"op":"add","path":"/spec/template/spec/containers/0/args","value":["first"]}]'],
+      );
+      const before = await workload(name);
+      const one = await connector.submitAndPlan({ steps: [untilThere(gate), { restart, append }[change](name)] });
+      const happened = async (type: string) =>
+        (await connector.audit({ workflowId: one.workflowId })).filter((entry) => entry.type === type).length;
+      await approve(one);
+      await until('the gate', async () => (await happened('step.started')) === 1);
+      await network.holdAnswers(HELD_MS);
+      await connector.kubectl('create', 'configmap', gate, '-n', connector.namespace);
+      await until('the effect in the cluster', async () => {
+        const { metadata } = await workload(name);
+        return metadata.generation > before.metadata.generation;
+      });
+      await connector.killWorker();
+      const known = await happened('step.finished');
+      await network.letAnswersThrough();
+      await connector.startWorker();
+
+      expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });
+      expect(known).toBe(1); // the gate's: of the other step's end the dead worker never learned
+      const after = await workload(name);
+      expect(after.metadata.generation).toBe(before.metadata.generation + 1);
+      expect(await replicaSetsOf(name)).toBe(3);
+      expect(argsOf(after)).toEqual(change === 'append' ? ['first', 'once'] : ['first']);
+    },
+    120_000,
+  );
 
   it('at random moments of planning and execution, has done everything once in the end', async () => {
     await deploy('shop');

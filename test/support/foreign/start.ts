@@ -16,7 +16,7 @@ export async function startForeigner(connector: TestConnector, taskQueue: string
     env: { PATH: '/usr/bin:/bin', ...temporalSettings(temporal) },
     logFile: join(connector.prepared.folder, 'foreign.log'),
   });
-  const ready = () => Promise.resolve(foreigner.lastLines().includes('ready'));
+  const ready = () => Promise.resolve(foreigner.output().includes('ready'));
   await untilHealthy(foreigner, ready, { timeoutMs: 30_000 });
   return foreigner;
 }
