@@ -106,7 +106,7 @@ const NEXT: Partial<Record<ConnectorError['code'], string>> = {
   PAYLOAD_SEALED:
     'With BYOC_PAYLOAD_CODEC=vault, here and in the worker, and a login to Vault that may read the payload keys it can be read.',
   S3_UNAVAILABLE: 'Are the name of the bucket, AWS_ENDPOINT_URL_S3, AWS_REGION and the credentials (AWS_…) right?',
-  WPK_ALREADY_USED: `An id is used once, ever. Pack it anew to get another: ${BYOC} pack`,
+  WPK_ALREADY_USED: `An id is used once, ever. What became of it: ${BYOC} show ID. Pack it anew to get another id: ${BYOC} pack`,
   APPROVAL_PLAN_MISMATCH: `Read the current plan before you vote: ${BYOC} show ID`,
   INTERNAL: 'BYOC_DEBUG=1 shows where.',
 };

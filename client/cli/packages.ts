@@ -15,12 +15,9 @@ import { bundleBeside, readInput } from './files.ts';
 import { BYOC, columns, printAs, say } from './output.ts';
 import { approvedText, packageLines, phaseText, planLines, rollbackText, workText } from './render.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
-import { clusterOf, withClient, withCluster, withFormat } from './settings.ts';
+import { ANSWERED_SOON_MS, clusterOf, withClient, withCluster, withFormat } from './settings.ts';
 
 type Options = ClusterOptions & FormatOptions;
-
-/** After so long without a first answer `watch` says what it waits for, ms. */
-const ANSWERED_SOON_MS = 3_000;
 
 /** The commands that run packages and follow them. */
 export function registerPackages(program: Command): void {
@@ -88,6 +85,7 @@ function listCommand(program: Command): void {
         const packages = await client.list({ limit: options.limit });
         const now = await client.listNow(packages);
         const listed = packages.map((one, index) => ({ ...one, ...now[index] }));
+        if (listed.length === 0) say(`Temporal knows no package of a cluster ${client.clusterId}.`);
         printAs(options.output, listed, () => listLines(listed));
       });
     });

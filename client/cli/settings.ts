@@ -4,9 +4,13 @@ import type { Command } from 'commander';
 import { ConnectorError } from '../../domain/errors.ts';
 import { STATE_NAMESPACE } from '../../domain/names.ts';
 import type { ConnectorClient } from '../connector-client.ts';
+import { printable } from '../../domain/printable.ts';
 import { isSimulated } from '../../domain/simulation.ts';
 import type { Format } from './output.ts';
-import { BYOC, markSimulated } from './output.ts';
+import { BYOC, markSimulated, say } from './output.ts';
+
+/** After so long without an answer a command says what it waits for, ms. */
+export const ANSWERED_SOON_MS = 3_000;
 
 /** Options that several commands share. */
 export interface ClusterOptions {
@@ -75,10 +79,11 @@ export async function withClient<T>(
   const clusterId = clusterOf(options);
   // Loaded here, because whoever freezes a cluster must not wait for it.
   const { ConnectorClient } = await import('../connector-client.ts');
+  if (withKeys) await tellUnknownSettings();
   const isEncrypted = withKeys && !['', 'off'].includes(process.env['BYOC_PAYLOAD_CODEC'] ?? '');
   const keys = isEncrypted ? await openKeys(clusterId) : undefined;
   try {
-    const client = await ConnectorClient.connect(clusterId, process.env, keys?.converterFor);
+    const client = await connectedSoon(ConnectorClient.connect(clusterId, process.env, keys?.converterFor));
     try {
       return await work(client);
     } catch (error) {
@@ -88,6 +93,22 @@ export async function withClient<T>(
     }
   } finally {
     await keys?.close();
+  }
+}
+
+/** A misspelt BYOC_PAYLOAD_CODEC would send in clear what was to be encrypted. */
+async function tellUnknownSettings(): Promise<void> {
+  const { unknownSettings } = await import('../../worker/settings/unknown.ts');
+  unknownSettings(process.env).forEach((says) => say(printable(says)));
+}
+
+/** Temporal's client tries for 10 s before it gives up; nobody should look at nothing meanwhile. */
+async function connectedSoon(connecting: Promise<ConnectorClient>): Promise<ConnectorClient> {
+  const impatience = setTimeout(() => say('Temporal has not answered yet.'), ANSWERED_SOON_MS);
+  try {
+    return await connecting;
+  } finally {
+    clearTimeout(impatience);
   }
 }
 

@@ -82,7 +82,9 @@ export function registerStop(program: Command): void {
         await assertInstalled(records, clusterId);
         const data = { frozen: 'false', reason: options.reason, by: options.as };
         await writeFreeze(api, clusterId, data, BYOC_FIELD_MANAGER, stateNamespace());
-        print(before && !readFreeze(before).isFrozen ? 'It was not frozen.' : 'resumed');
+        if (before && !readFreeze(before).isFrozen) return print('It was not frozen.');
+        print('resumed');
+        say('Packages that waited go on by themselves; those that were stopped stay stopped.');
       });
     });
 }

@@ -228,6 +228,14 @@ describe('bad input', () => {
       });
     });
 
+    it('says that Temporal knows nothing of a cluster, and that a setting is misspelt', async () => {
+      const env = { BYOC_CLUSTER_ID: 'prod-eu-2', BYOC_PAYLOAD_CODEC: 'off', BYOC_PAYLOAD_CODEK: 'vault' };
+      const { code, stderr } = await connector.byocWith(env, 'list');
+      expect(code).toBe(0);
+      expect(stderr).toContain('BYOC_PAYLOAD_CODEK is no setting; did you mean BYOC_PAYLOAD_CODEC?');
+      expect(stderr).toContain('Temporal knows no package of a cluster prod-eu-2.');
+    });
+
     it.each([
       ['2 for a file that is not there', ['submit', 'nowhere.wpk.json'], 2, 'FILE_UNREADABLE'],
       ['2 for an option that does not exist', ['list', '--fast'], 2, 'unknown option'],
