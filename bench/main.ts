@@ -12,6 +12,7 @@ import { AUDIT_NOTES, benchAudit } from './audit.ts';
 import { APPLY_NOTES, benchApply } from './apply.ts';
 import type { BenchContext } from './compare.ts';
 import { benchPayloadCodec, PAYLOAD_CODEC_NOTES } from './payload-codec.ts';
+import { measurePackageCost, PACKAGE_COST_NOTES, renderPackageCost } from './package-cost.ts';
 import { benchPipeline, PIPELINE_NOTES } from './pipeline.ts';
 import { benchPlan, PLAN_NOTES } from './plan.ts';
 import { benchRedact, REDACT_NOTES } from './redact.ts';
@@ -87,6 +88,17 @@ const MEASURED: ReadonlyMap<
       run: async (stack: Stack) => {
         const results = await measureSchedules(stack, say);
         return { results, table: renderSchedules(results) };
+      },
+    },
+  ],
+  [
+    'package-cost',
+    {
+      about: 'what a package takes and leaves behind: CPU, Temporal, disk, bucket, cluster',
+      notes: PACKAGE_COST_NOTES,
+      run: async (stack: Stack) => {
+        const results = await measurePackageCost(stack, say);
+        return { results, table: renderPackageCost(results) };
       },
     },
   ],

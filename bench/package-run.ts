@@ -45,7 +45,7 @@ async function runOne({ client }: RunningConnector, signed: SignedWpk, approval:
 }
 
 /** The query is answered when a workflow task ends: when there is a plan, or after some seconds of planning. */
-async function planOf(client: ConnectorClient, wpkId: string): Promise<Plan> {
+export async function planOf(client: ConnectorClient, wpkId: string): Promise<Plan> {
   for (;;) {
     const plan = await client.plan(wpkId);
     if (plan) return plan;

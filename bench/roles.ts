@@ -9,6 +9,7 @@ import { Program, untilHealthy } from '../dev/process.ts';
 import type { Stack } from '../dev/stack.ts';
 import type { Role } from '../domain/names.ts';
 import { MetricsTarget } from './metrics-target.ts';
+import { cpuMsOf } from './process-cpu.ts';
 import { median } from './statistics.ts';
 
 /** What is measured of one role. */
@@ -16,6 +17,8 @@ export interface RoleFootprint {
   readonly role: Role;
   readonly readyMs: readonly number[];
   readonly memory: Memory;
+  /** Thousandths of a core, while idle. */
+  readonly cpuMillicores: number;
   readonly targetMib: number;
 }
 
@@ -56,6 +59,7 @@ export const RUNTIME: Readonly<Record<Role, Readonly<Record<string, string>>>> =
 export const ROLES_NOTES: readonly string[] = [
   'Each role is a process of its own from dist/, with its prebuilt bundle and the settings of the runtime in docs/roles.md.',
   `Ready: from the start of the process to its line "ready", ${STARTS} starts. Memory: after ${IDLE_MS / 1000} s without a package, schedules running.`,
+  `CPU: of those ${IDLE_MS / 1000} s, in thousandths of a core.`,
   'RSS is what the kernel counts for the process; PSS counts what it shares with others in parts.',
 ];
 
@@ -101,10 +105,12 @@ async function measure(
       await program.stop();
       continue;
     }
+    const before = await cpuMsOf(program);
     await sleep(IDLE_MS);
+    const cpuMillicores = ((await cpuMsOf(program)) - before) / (IDLE_MS / 1_000);
     const memory = memoryIn(await readFile(`/proc/${program.pid}/smaps`, 'utf8'));
     await program.stop();
-    return { role, readyMs, memory, targetMib: TARGETS_MIB[role] };
+    return { role, readyMs, memory, cpuMillicores, targetMib: TARGETS_MIB[role] };
   }
 }
 
@@ -172,7 +178,7 @@ export function renderRoles(found: readonly RoleFootprint[]): string[][] {
   const mib = (value: number) => `${value.toFixed(0)} MiB`;
   const names = Object.keys(found[0]?.memory.parts ?? {}) as MemoryPart[]; // the table's own keys
   return [
-    ['role', 'ready', 'target', 'RSS', 'target', 'PSS', ...names, 'met'],
+    ['role', 'ready', 'target', 'RSS', 'target', 'PSS', ...names, 'CPU', 'met'],
     ...found.map((one) => [
       one.role,
       `${(median(one.readyMs) / 1000).toFixed(2)} s`,
@@ -181,6 +187,7 @@ export function renderRoles(found: readonly RoleFootprint[]): string[][] {
       `≤ ${one.targetMib} MiB`,
       mib(one.memory.pss),
       ...names.map((name) => mib(one.memory.parts[name])),
+      `${one.cpuMillicores.toFixed(0)}m`,
       isSmall(one) ? 'yes' : 'no',
     ]),
   ];

@@ -52,7 +52,7 @@ export function registerAuditReading(audit: Command): void {
     .addHelpText(
       'after',
       '\nExamples:\n  byoc audit search --package 01JD0000000000000000000000 ./audit' +
-        `\n  byoc audit search --outcome refused --since 7d -o json s3://acme-audit/byoc/prod-eu-1${RECORDED}`,
+        `\n  byoc audit search --outcome refused --since 7d -o json s3://acme-byoc-audit/byoc/prod-eu-1${RECORDED}`,
     )
     .action(async (paths: string[], flags: Flags & FormatOptions) => {
       const sources = await openRecorded('search', paths, flags);
@@ -80,7 +80,7 @@ export function registerAuditReading(audit: Command): void {
     .addOption(untilOption())
     .addHelpText(
       'after',
-      `\nExample:\n  byoc audit report --key audit.pub --since 2026-01-01 --until 2026-02-01 s3://acme-audit/byoc/prod-eu-1 > january.md${RECORDED}`,
+      `\nExample:\n  byoc audit report --key audit.pub --since 2026-01-01 --until 2026-02-01 s3://acme-byoc-audit/byoc/prod-eu-1 > january.md${RECORDED}`,
     )
     .action(async (paths: string[], flags: Flags & EvidenceFlags) => {
       const sources = await openRecorded('report', paths, flags);

@@ -47,7 +47,7 @@ export function registerAuditVerify(audit: Command): void {
     .description('verify a log offline and name the first bad or missing entry')
     .addHelpText(
       'after',
-      '\nExamples:\n  byoc audit verify ./audit\n  byoc audit verify --key audit.pub -o json s3://acme-audit/byoc/prod-eu-1' +
+      '\nExamples:\n  byoc audit verify ./audit\n  byoc audit verify --key audit.pub -o json s3://acme-byoc-audit/byoc/prod-eu-1' +
         '\n\nS3 credentials are found as every AWS client finds them: AWS_ACCESS_KEY_ID, AWS_PROFILE, …' +
         '\nSigned heads show a tail that was cut off and a log that was rewritten; those that lie with the log (in the' +
         '\nbucket) are compared by themselves, and checked where --key gives the public key (byoc audit head --public-key).',

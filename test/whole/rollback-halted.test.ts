@@ -28,6 +28,8 @@ const HELD_MS = 300;
 const HALTED = CLOTHES === 'production' ? 'Its rollback was told to halt' : 'Its rollback halts where it is';
 /** Long enough that a command is started before all of them are undone. */
 const LONG_HELD_MS = 1_000;
+/** What is executed or undone begins with some 18 requests, each of which is held. */
+const HELD_UP_MS = 60_000;
 /** A dead worker's activity is given to another after 5 s, and its locks after its Lease has run out. */
 const RECOVERY_MS = 60_000;
 
@@ -100,7 +102,7 @@ async function beingRolledBack(name: string) {
   expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'failed' });
   await network.holdAnswers(LONG_HELD_MS);
   const rollback = connector.client.rollback(one.wpkId, { by: BOB });
-  await until('some objects to be gone', async () => (await written(name)) < OBJECTS - 10);
+  await until('some objects to be gone', async () => (await written(name)) < OBJECTS - 10, HELD_UP_MS);
   return { ...one, rollback };
 }
 
@@ -147,7 +149,7 @@ describe('a rollback that somebody has asked for', () => {
     expect({ code: again.code, left: await written(name) }).toEqual({ code: 0, left: 0 });
     expect((await connector.byoc('show', wpkId)).stdout).toContain('rolled back');
     await untilNothingIsLocked();
-  }, 90_000);
+  }, 150_000);
 
   it('halts when the cluster is frozen, is refused as long as it is, and goes on after that', async () => {
     const name = anotherName();
@@ -162,7 +164,7 @@ describe('a rollback that somebody has asked for', () => {
     await connector.byoc('resume', '--reason', 'test');
     expect(await connector.rollback(wpkId)).toMatchObject({ code: 0 });
     expect(await written(name)).toBe(0);
-  }, 90_000);
+  }, 150_000);
 });
 
 describe('a package that is to be undone when it fails', () => {
@@ -175,12 +177,16 @@ describe('a package that is to be undone when it fails', () => {
     await network.holdAnswers(LONG_HELD_MS);
     await approve(one);
     const claim = `wpk-${one.wpkId.toLowerCase()}`;
-    await until('it to have failed', async () => {
-      const ended = await connector.kubectl(
-        ...['get', 'configmap', claim, '-n', connector.stateNamespace, '-o', 'jsonpath={.data.ended}'],
-      );
-      return ended === 'failed:NOT_READY';
-    });
+    await until(
+      'it to have failed',
+      async () => {
+        const ended = await connector.kubectl(
+          ...['get', 'configmap', claim, '-n', connector.stateNamespace, '-o', 'jsonpath={.data.ended}'],
+        );
+        return ended === 'failed:NOT_READY';
+      },
+      HELD_UP_MS,
+    );
     await patchFreeze({ frozen: 'true', reason: 'leak' });
     expect(await connector.client.result(one.wpkId)).toMatchObject({
       ...{ phase: 'stopped', report: { undo: { objects: [], complete: false } } },
@@ -194,7 +200,7 @@ describe('a package that is to be undone when it fails', () => {
     await approve(next);
     expect(await connector.client.result(next.wpkId)).toMatchObject({ phase: 'succeeded' });
     await untilNothingIsLocked();
-  }, 90_000);
+  }, 150_000);
 
   it('keeps its objects until it is undone: another package waits, also between failure and undoing', async () => {
     const name = anotherName();
@@ -222,7 +228,7 @@ describe('a package that is to be undone when it fails', () => {
     );
     expect(undone && started && started.time >= undone.time).toBe(true);
     await untilNothingIsLocked();
-  }, 90_000);
+  }, 150_000);
 
   it('is undone once, also where the worker is killed in the middle of it', async () => {
     const name = anotherName();
@@ -301,5 +307,5 @@ describe('what was kept for undoing a package', () => {
     expect((await secrets.list(subjectOf(failed.wpkId))).size).toBeGreaterThan(0);
     expect(await connector.rollback(failed.wpkId)).toMatchObject({ code: 0 });
     expect((await secrets.list(subjectOf(failed.wpkId))).size).toBe(0);
-  }, 90_000);
+  }, 150_000);
 });

@@ -12,6 +12,8 @@ const BOB = 'bob@example.com';
 /** So many, and so slow, that a package is at work for ten seconds: 16 writes are under way at a time. */
 const OBJECTS = 500;
 const HELD_MS = 300;
+/** A package begins with some 18 requests, each of which is held. */
+const HELD_UP_MS = 60_000;
 /** Nobody may write who has not read the freeze within this time. */
 const STALE_MS = 2_000;
 
@@ -46,7 +48,7 @@ describe('when a cluster is stopped in the middle of a package', () => {
     const one = await connector.submitAndPlan({ steps: [applyStep(...manifests)] });
     await network.holdAnswers(HELD_MS);
     await connector.signalApproval(one.workflowId, { approver: BOB, planDigest: one.planDigest });
-    await until('some objects', async () => (await written(label)) > 20);
+    await until('some objects', async () => (await written(label)) > 20, HELD_UP_MS);
     return { ...one, label };
   }
   async function written(label: string): Promise<number> {
