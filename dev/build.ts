@@ -24,7 +24,14 @@ for (const [workflows, bundle] of [
     ...(workflows === 'index' && {
       failureConverterPath: join(dist, 'client', 'data-converter', 'failure-converter.js'),
     }),
+    // A worker holds the bundle in memory for as long as it runs: lines of a stack are found without the text of the sources.
+    webpackConfigHook: (config) => ({ ...config, devtool: 'inline-nosources-source-map' }),
     logger: new DefaultLogger('WARN'),
   });
-  await writeFile(join(dist, bundle), code);
+  await writeFile(join(dist, bundle), inAscii(code));
+}
+
+/** One character beyond Latin-1, and V8 keeps the whole text with two bytes for each. */
+function inAscii(code: string): string {
+  return code.replace(/[^\x00-\x7f]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
