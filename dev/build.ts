@@ -24,8 +24,8 @@ for (const [workflows, bundle] of [
     ...(workflows === 'index' && {
       failureConverterPath: join(dist, 'client', 'data-converter', 'failure-converter.js'),
     }),
-    // A worker holds the bundle in memory for as long as it runs: lines of a stack are found without the text of the sources.
-    webpackConfigHook: (config) => ({ ...config, devtool: 'inline-nosources-source-map' }),
+    // A worker holds bundle and map in memory for as long as it runs: file and line of a stack are enough to find it.
+    webpackConfigHook: (config) => ({ ...config, devtool: 'inline-nosources-cheap-module-source-map' }),
     logger: new DefaultLogger('WARN'),
   });
   await writeFile(join(dist, bundle), inAscii(code));

@@ -85,6 +85,18 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
     BUILD_TIMEOUT_MS,
   );
 
+  it.each(['workflow-bundle.js', 'scheduled-bundle.js'])(
+    'has in %s the lines of the workflows but not their text, in single bytes: each process holds all of it',
+    async (bundle) => {
+      const code = await readFile(join(image.root, 'app/dist', bundle));
+      expect(code.every((byte) => byte < 0x80)).toBe(true);
+      const [, map = ''] = code.toString().split('sourceMappingURL=data:application/json;charset=utf-8;base64,');
+      const { sources, ...rest } = JSON.parse(Buffer.from(map, 'base64').toString()) as { sources: string[] };
+      expect(sources.filter((source) => /\/workflows\/interceptors\.ts$/.test(source))).toHaveLength(1);
+      expect(rest).not.toHaveProperty('sourcesContent');
+    },
+  );
+
   it('may be read by the user that it runs as, whoever built it', async () => {
     for (const file of ['app/package.json', 'app/LICENSE', 'app/sbom.cdx.json', 'app/dist/worker/main.js']) {
       expect((await stat(join(image.root, file))).mode & 0o777).toBe(0o644);
