@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { glob, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { openBucket } from '../activities/s3/bucket.ts';
 import { ConnectorClient } from '../client/connector-client.ts';
@@ -29,14 +30,18 @@ export interface PackageCost {
 
 const CLUSTER = 'bench-cost';
 const OBJECTS = 4;
-/** Not counted: what a worker and its log begin with is no package's. */
-const FIRST = 10;
-const PACKAGES = 100;
+/** Timed one right after the other, in a worker that has carried out some. */
+const WARM_UP = 20;
+const TIMED = 100;
+/** What is left behind is counted of packages that come singly: what comes in a row shares uploads of the audit log. */
+const COUNTED = 30;
+/** The audit log is uploaded half a second after a package's end. */
+const APART_MS = 1_500;
 
 export const PACKAGE_COST_NOTES: readonly string[] = [
-  `${PACKAGES} packages, one after the other, of ${OBJECTS} ConfigMaps of about 450 bytes each, with one signed vote; a bucket with Object Lock; the chart's settings of the runtime.`,
-  `Counted with the worker stopped, before and after, and divided by ${PACKAGES}; Temporal's figures are medians. Payloads are not encrypted.`,
-  "CPU is all that the worker's process took from the first submission to the last end.",
+  `Packages of ${OBJECTS} ConfigMaps of about 450 bytes each, with one signed vote; a bucket with Object Lock; the chart's settings of the runtime. Payloads are not encrypted.`,
+  `CPU: all that the worker's process took for ${TIMED} packages, one right after the other, after ${WARM_UP} others.`,
+  `All else: of ${COUNTED} packages that came singly, less what a worker leaves that starts and ends without one. Temporal's figures are medians.`,
 ];
 
 /** What is counted while the worker is not running. */
@@ -60,30 +65,34 @@ export async function measurePackageCost(stack: Stack, onProgress: (what: string
   await kubectl(stack, 'create', 'namespace', CLUSTER);
   const signer = await openSigner(prepared.approverKeyPath, {});
   const client = await ConnectorClient.connect(CLUSTER, prepared.env);
+  const run = (worker: { first: number; count: number; apartMs?: number }) =>
+    runPackages({ client, signer, prepared, ...worker });
   try {
-    const work = { client, signer, prepared };
-    onProgress(`${FIRST} packages first`);
-    await withWorker(prepared, () => runPackages(work, 0, FIRST));
-    const before = await leftovers(stack, prepared);
-    onProgress(`${PACKAGES} packages`);
-    let cpuMs = 0;
-    const packages = await withWorker(prepared, async (worker) => {
+    onProgress(`${TIMED} packages in a row`);
+    const cpuMs = await withWorker(prepared, async (worker) => {
+      await run({ first: 0, count: WARM_UP });
       const start = await cpuMsOf(worker);
-      const done = await runPackages(work, FIRST, PACKAGES);
-      cpuMs = (await cpuMsOf(worker)) - start;
-      return done;
+      await run({ first: WARM_UP, count: TIMED });
+      return (await cpuMsOf(worker)) - start;
     });
+    onProgress(`${COUNTED} packages singly`);
+    const before = await leftovers(stack, prepared);
+    const packages = await withWorker(prepared, () =>
+      run({ first: WARM_UP + TIMED, count: COUNTED, apartMs: APART_MS }),
+    );
+    const between = await leftovers(stack, prepared);
+    await withWorker(prepared, () => sleep(APART_MS));
     const after = await leftovers(stack, prepared);
-    const each = (name: keyof Leftovers) => (after[name] - before[name]) / PACKAGES;
+    const each = (name: keyof Leftovers) => (2 * between[name] - before[name] - after[name]) / COUNTED;
     return [
-      { where: 'worker', what: 'ms of CPU', perPackage: cpuMs / PACKAGES },
+      { where: 'worker', what: 'ms of CPU', perPackage: cpuMs / TIMED },
       ...(await inTemporal(client, packages)),
       { where: 'audit log', what: 'entries', perPackage: each('entries') },
       { where: 'audit log', what: 'bytes on the disk', perPackage: each('auditBytes') },
       { where: 'bucket', what: 'objects', perPackage: each('objects') },
       { where: 'bucket', what: 'bytes', perPackage: each('objectBytes') },
       { where: 'cluster', what: 'ConfigMaps and Secrets', perPackage: each('records') },
-      { where: 'cluster', what: 'bytes of them', perPackage: each('recordBytes') },
+      { where: 'cluster', what: 'bytes of them, as JSON', perPackage: each('recordBytes') },
     ];
   } finally {
     await client.close();
@@ -110,27 +119,29 @@ interface Work {
   readonly client: ConnectorClient;
   readonly signer: Signer;
   readonly prepared: PreparedConnector;
+  /** The round of the change with which the first package comes. */
+  readonly first: number;
+  readonly count: number;
+  /** Between the end of one and the start of the next. */
+  readonly apartMs?: number;
 }
 
-async function runPackages({ client, signer, prepared }: Work, first: number, count: number) {
+async function runPackages({ client, signer, prepared, first, count, apartMs = 0 }: Work): Promise<SubmittedPackage[]> {
   const change = configMapChange(CLUSTER, OBJECTS);
   const packages: SubmittedPackage[] = [];
   for (let round = first; round < first + count; round++) {
-    const { namespace } = change;
     const wpk = buildWpk({
-      ...{ clusterId: CLUSTER, namespaces: [namespace], sequence: round + 1 },
+      ...{ clusterId: CLUSTER, namespaces: [change.namespace], sequence: round + 1 },
       steps: change.steps(round),
     });
     const one = await client.submit(sign(wpk, prepared.privateKeyPem));
     const { workflowId, runId, wpkId } = one;
-    const plan = await planOf(client, wpkId);
-    await client.approve(
-      wpkId,
-      await signApproval({ workflowId, runId, plan }, { approver: DEV_APPROVER.identity, signer }),
-    );
+    const about = { workflowId, runId, plan: await planOf(client, wpkId) };
+    await client.approve(wpkId, await signApproval(about, { approver: DEV_APPROVER.identity, signer }));
     const { phase, error } = await client.result(wpkId);
     if (phase !== 'succeeded') throw new Error(`a package ended as ${phase}: ${error?.message ?? 'no reason given'}`);
     packages.push(one);
+    await sleep(apartMs);
   }
   return packages;
 }
@@ -158,7 +169,16 @@ async function leftovers(stack: Stack, { auditDir }: PreparedConnector): Promise
     auditBytes += text.length;
     entries += text.toString().split('\n').length - 1;
   }
-  const records = await kubectl(stack, '-n', STATE_NAMESPACE, 'get', 'configmaps,secrets', '-o', 'json');
+  const records = await kubectl(
+    stack,
+    '-n',
+    STATE_NAMESPACE,
+    'get',
+    'configmaps,secrets',
+    '-o',
+    'json',
+    '--show-managed-fields',
+  );
   const { items } = JSON.parse(records) as { items: unknown[] }; // as kubectl answers
   return {
     ...{ entries, auditBytes, ...(await inBucket(stack)) },

@@ -89,7 +89,7 @@ export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   const checked = checkConfig(env);
   if ('config' in checked) return checked.config;
   const wrong = checked.problems.map(({ says }) => says).join('; ');
-  throw new ConnectorError('CONFIG_INVALID', [`${wrong}.`, ...unknownSettings(env)].join(' '));
+  throw new ConnectorError('CONFIG_INVALID', [`${wrong}.`, ...unknownSettings(env).map(({ says }) => says)].join(' '));
 }
 
 /** The same as `readConfig`, without refusing what would turn the check of certificates off: for whoever tells of it. */

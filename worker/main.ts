@@ -15,7 +15,7 @@ try {
     ...(config.simulated && { simulated: true }),
   });
   installTemporalLogger(logger);
-  for (const says of unknownSettings(process.env)) logger.warn(says);
+  for (const { says } of unknownSettings(process.env)) logger.warn(says);
   const connector = await createConnector(config, process.env, logger);
   forgetStart();
   // SIGTERM and SIGINT are heard by Temporal's runtime, which lets the worker drain.

@@ -13,7 +13,7 @@ if (isSmall) setFlagsFromString('--optimize-for-size');
 const START_IS_OVER_MS = 15_000;
 
 /**
- * Gives back what only the start has needed, 5 MiB: an idle process allocates too little for V8 to look by itself. As the
+ * Gives back what only the start has needed: an idle process allocates too little for V8 to look by itself. As the
  * last resort V8 also forgets code that was compiled for the start alone, and returns emptied pages. The way to `gc`
  * without a flag on the command line is that of Node's own documentation.
  * @see https://nodejs.org/api/v8.html#v8setflagsfromstringflags

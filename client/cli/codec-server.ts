@@ -40,7 +40,7 @@ export function registerCodecServer(program: Command): void {
         ...(port !== undefined && { BYOC_CODEC_PORT: port }),
       };
       const logger = createLogger('info', { cluster });
-      for (const says of unknownSettings(env)) logger.warn(says);
+      for (const { says } of unknownSettings(env)) logger.warn(says);
       const config = readCodecServerConfig(env);
       await Promise.all([usableTlsFiles(env, 'vault'), usableTlsFiles(env, 'reader-keys')]);
       const server = await openCodecServer(config, env, logger);

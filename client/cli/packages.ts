@@ -85,7 +85,8 @@ function listCommand(program: Command): void {
         const packages = await client.list({ limit: options.limit });
         const now = await client.listNow(packages);
         const listed = packages.map((one, index) => ({ ...one, ...now[index] }));
-        if (listed.length === 0) say(`Temporal knows no package of a cluster ${client.clusterId}.`);
+        if (listed.length === 0 && options.limit > 0)
+          say(`Temporal knows no package of a cluster ${client.clusterId}.`);
         printAs(options.output, listed, () => listLines(listed));
       });
     });

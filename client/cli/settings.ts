@@ -12,6 +12,9 @@ import { BYOC, markSimulated, say } from './output.ts';
 /** After so long without an answer a command says what it waits for, ms. */
 export const ANSWERED_SOON_MS = 3_000;
 
+/** What decides whether packages and votes are encrypted. */
+const CODEC_SETTING = 'BYOC_PAYLOAD_CODEC';
+
 /** Options that several commands share. */
 export interface ClusterOptions {
   readonly cluster?: string;
@@ -65,7 +68,7 @@ export function clusterOf({ cluster }: ClusterOptions): string {
 export interface ConnectOptions {
   /**
    * False for what must not wait for Vault: then what the command sends is not encrypted, and of what the cluster encrypts
-   * only what Temporal itself knows is told.
+   * only what Temporal itself knows is told. Misspelt settings go unmentioned.
    */
   readonly withKeys?: boolean;
 }
@@ -80,7 +83,7 @@ export async function withClient<T>(
   // Loaded here, because whoever freezes a cluster must not wait for it.
   const { ConnectorClient } = await import('../connector-client.ts');
   if (withKeys) await tellUnknownSettings();
-  const isEncrypted = withKeys && !['', 'off'].includes(process.env['BYOC_PAYLOAD_CODEC'] ?? '');
+  const isEncrypted = withKeys && !['', 'off'].includes(process.env[CODEC_SETTING] ?? '');
   const keys = isEncrypted ? await openKeys(clusterId) : undefined;
   try {
     const client = await connectedSoon(ConnectorClient.connect(clusterId, process.env, keys?.converterFor));
@@ -96,10 +99,13 @@ export async function withClient<T>(
   }
 }
 
-/** A misspelt BYOC_PAYLOAD_CODEC would send in clear what was to be encrypted. */
+/** @throws {ConnectorError} CONFIG_INVALID for what would send in clear what was to be encrypted */
 async function tellUnknownSettings(): Promise<void> {
   const { unknownSettings } = await import('../../worker/settings/unknown.ts');
-  unknownSettings(process.env).forEach((says) => say(printable(says)));
+  for (const { meant, says } of unknownSettings(process.env)) {
+    if (meant === CODEC_SETTING) throw new ConnectorError('CONFIG_INVALID', `${says} Nothing was sent.`);
+    say(printable(says));
+  }
 }
 
 /** Temporal's client tries for 10 s before it gives up; nobody should look at nothing meanwhile. */

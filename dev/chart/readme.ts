@@ -36,8 +36,7 @@ the last seconds of what is *not* about packages matter too, take the StatefulSe
 
 **The policy** is a ConfigMap; another one makes new pods, one by one. Each decision reads it anew besides.
 
-**Memory.** Requests are what a role was measured to take idle, rounded up (execution 216 MiB, registration 156, metrics 155:
-\`npm run bench -- roles\`, [docs/roles.md](../../docs/roles.md)); 128Mi, the first plan, was less than Node with Temporal's client takes. Limits are what it
+**Memory.** Requests are what a role was measured to take idle, with some more ([docs/roles.md](../../docs/roles.md#memory-and-start)); 128Mi, the first plan, was less than Node with Temporal's client takes. Limits are what it
 may have: Node collects garbage later than it could where there is room.
 
 ## Values

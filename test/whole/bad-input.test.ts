@@ -229,11 +229,21 @@ describe('bad input', () => {
     });
 
     it('says that Temporal knows nothing of a cluster, and that a setting is misspelt', async () => {
-      const env = { BYOC_CLUSTER_ID: 'prod-eu-2', BYOC_PAYLOAD_CODEC: 'off', BYOC_PAYLOAD_CODEK: 'vault' };
+      const env = { BYOC_CLUSTER_ID: 'prod-eu-2', BYOC_PAYLOAD_CODEC: 'off', BYOC_DATADIR: '/var' };
       const { code, stderr } = await connector.byocWith(env, 'list');
       expect(code).toBe(0);
-      expect(stderr).toContain('BYOC_PAYLOAD_CODEK is no setting; did you mean BYOC_PAYLOAD_CODEC?');
+      expect(stderr).toContain('BYOC_DATADIR is no setting; did you mean BYOC_DATA_DIR?');
       expect(stderr).toContain('Temporal knows no package of a cluster prod-eu-2.');
+    });
+
+    it('sends nothing where the setting that is misspelt would have had it encrypted', async () => {
+      const wpk = connector.wpk();
+      const file = await save('in-clear', sign(wpk, key()));
+      expect(await connector.byocWith({ BYOC_PAYLOAD_CODEK: 'vault' }, 'submit', file)).toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(/CONFIG_INVALID.*did you mean BYOC_PAYLOAD_CODEC\?/),
+      });
+      await expect(connector.client.get(wpk.metadata.id)).rejects.toMatchObject({ code: 'WPK_NOT_FOUND' });
     });
 
     it.each([

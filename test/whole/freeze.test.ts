@@ -103,7 +103,9 @@ describe('when the cluster is frozen', () => {
     expect(waiting?.failure).toMatch(/^FROZEN: .* by bob@example.com: checkout is down\.$/);
     expect((await connector.byoc('list')).stdout).toContain('executing (frozen)');
     expect(await connector.dataOf(name)).toBeUndefined();
-    expect(await resume('it is up again')).toMatchObject({ code: 0, stdout: 'resumed\n' });
+    expect(await resume('it is up again')).toMatchObject({
+      ...{ code: 0, stdout: 'resumed\n', stderr: expect.stringContaining('those that were stopped stay stopped') },
+    });
     expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });
     expect(await connector.dataOf(name)).toEqual({ colour: 'blue' });
     expect((await untilFreezeEvents(2)).at(-1)).toEqual({

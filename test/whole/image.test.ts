@@ -1,4 +1,6 @@
 import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { SourceMap } from 'node:module';
+import type { SourceMapPayload } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -91,9 +93,17 @@ described(`the image${isolated ? '' : ' (skipped: needs root, unshare and setpri
       const code = await readFile(join(image.root, 'app/dist', bundle));
       expect(code.every((byte) => byte < 0x80)).toBe(true);
       const [, map = ''] = code.toString().split('sourceMappingURL=data:application/json;charset=utf-8;base64,');
-      const { sources, ...rest } = JSON.parse(Buffer.from(map, 'base64').toString()) as { sources: string[] };
-      expect(sources.filter((source) => /\/workflows\/interceptors\.ts$/.test(source))).toHaveLength(1);
-      expect(rest).not.toHaveProperty('sourcesContent');
+      const payload = JSON.parse(Buffer.from(map, 'base64').toString()) as SourceMapPayload;
+      expect(payload).not.toHaveProperty('sourcesContent');
+      const lines = code.toString().split('\n');
+      const [line = -1] = lines.flatMap((text, index) => (/^async function auditUpload\(/.test(text) ? [index] : []));
+      const [source] = (await readFile(join(PROJECT, 'workflows/audit-upkeep.ts'), 'utf8')).split(
+        /async function auditUpload\(/,
+      );
+      expect(new SourceMap(payload).findEntry(line, 0)).toMatchObject({
+        originalSource: expect.stringMatching(/\/workflows\/audit-upkeep\.ts$/),
+        originalLine: (source ?? '').split('\n').length - 1, // from 0
+      });
     },
   );
 

@@ -139,7 +139,9 @@ describe('when a part is missing', () => {
     expect(await connector.byoc('list')).toEqual({
       code: 3,
       stdout: '',
-      stderr: expect.stringMatching(/TEMPORAL_UNAVAILABLE.*\n.*TEMPORAL_ADDRESS.*TEMPORAL_TLS_CLIENT_CERT_PATH/),
+      stderr: expect.stringMatching(
+        /^Temporal has not answered yet\.\n.*TEMPORAL_UNAVAILABLE.*\n.*TEMPORAL_ADDRESS.*TEMPORAL_TLS_CLIENT_CERT_PATH/,
+      ),
     });
   }, 60_000);
 });

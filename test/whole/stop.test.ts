@@ -28,7 +28,7 @@ describe('when a cluster is stopped in the middle of a package', () => {
     stack = await ownStack(['temporal', 'vault', 's3', 'kubernetes']);
     network = await SlowNetwork.start(stack.kubernetes);
     connector = await TestConnector.start({ services: stack, through: network });
-  }, 120_000);
+  }, 180_000);
   afterAll(async () => {
     await connector.stop();
     await network.stop();
@@ -77,7 +77,7 @@ describe('when a cluster is stopped in the middle of a package', () => {
     await network.letAnswersThrough();
     expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'stopped' });
     await recover();
-  }, 90_000);
+  }, 180_000);
 
   it('whose worker has not heard from the API server for two seconds, nothing is written, whatever the freeze says', async () => {
     const one = await startLongPackage();
@@ -87,7 +87,7 @@ describe('when a cluster is stopped in the middle of a package', () => {
     await expectNoMoreWrites(one.label);
     await network.letAnswersThrough();
     expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'succeeded' });
-  }, 120_000);
+  }, 180_000);
 
   it('whose worker is cut off, the command waits for its Lease to run out, and nothing is written once it is back', async () => {
     const one = await startLongPackage();
@@ -101,7 +101,7 @@ describe('when a cluster is stopped in the middle of a package', () => {
     await expectNoMoreWrites(one.label);
     expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'stopped' });
     await recover();
-  }, 120_000);
+  }, 180_000);
 
   it('by an executor that does not answer, the command says which, and that the freeze is set', async () => {
     const one = await startLongPackage();
@@ -116,7 +116,7 @@ describe('when a cluster is stopped in the middle of a package', () => {
     await network.letAnswersThrough();
     expect(await connector.client.result(one.wpkId)).toMatchObject({ phase: 'stopped' });
     await recover();
-  }, 120_000);
+  }, 180_000);
 
   it('while Temporal is down, halts it all the same, and says which part was done', async () => {
     const one = await startLongPackage();
@@ -139,5 +139,5 @@ describe('when a cluster is stopped in the middle of a package', () => {
       ],
     );
     expect(claim).toBe('stopped');
-  }, 120_000);
+  }, 180_000);
 });

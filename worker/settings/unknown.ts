@@ -4,26 +4,30 @@ import { knownSettings } from './catalogue.ts';
 const OURS = /^BYOC_/i;
 /** Other people's variables begin like ours here, so only what nearly is one of ours is told. */
 const SHARED_PREFIX = /^(VAULT|PROM|INSIGHT|S3|AWS|COSIGN|CONTROL_PLANE|TEMPORAL)_/i;
-/** AWS has an endpoint for each of its services, with names as near as this one's. */
-const OF_AWS = /^AWS_ENDPOINT_URL/;
+/** As near as a misspelling, and settings of theirs: AWS has an endpoint for each of its services. */
+const THEIRS = /^(AWS_ENDPOINT_URL|COSIGN_YES$)/;
 
 /** What Kubernetes puts into each pod for each Service of its namespace, such as one named `byoc-connector`. */
 const OF_SERVICES = /_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
 const SERVICE_ADDRESS = /^(tcp|udp|sctp):\/\/[\d.:[\]a-f]+$/;
 
-/**
- * Variables that are no settings, where somebody has most likely meant one: nothing reads them.
- * @returns a sentence each, with the setting that was meant where there is one near
- */
-export function unknownSettings(env: Readonly<Record<string, string | undefined>>): string[] {
+export interface UnknownSetting {
+  /** The setting that was meant, where there is one near. */
+  readonly meant: string | undefined;
+  /** As a sentence. */
+  readonly says: string;
+}
+
+/** Variables that are no settings, where somebody has most likely meant one: nothing reads them. */
+export function unknownSettings(env: Readonly<Record<string, string | undefined>>): UnknownSetting[] {
   const { names, families } = knownSettings();
   return Object.entries(env)
     .filter(([name]) => !names.includes(name) && !families.some((family) => family.test(name)))
     .flatMap(([name, value]) => {
       const meant = meantWord(name, names);
       const isOurs = OURS.test(name) && !isOfService(name, value);
-      if (!isOurs && !(SHARED_PREFIX.test(name) && !OF_AWS.test(name) && meant)) return [];
-      return [`${name} is no setting${meant ? `; did you mean ${meant}?` : '.'}`];
+      if (!isOurs && !(SHARED_PREFIX.test(name) && !THEIRS.test(name) && meant)) return [];
+      return [{ meant, says: `${name} is no setting${meant ? `; did you mean ${meant}?` : '.'}` }];
     });
 }
 
