@@ -16,7 +16,7 @@ import { problemLine } from './check.ts';
 import { bundleBeside, readInput } from './files.ts';
 import { BYOC, markSimulated, paint, print, printAs, say } from './output.ts';
 import type { FormatOptions } from './settings.ts';
-import { withFormat } from './settings.ts';
+import { tellUnknownSettings, withFormat } from './settings.ts';
 
 export interface StackChoice {
   readonly name?: string;
@@ -40,6 +40,7 @@ export function registerDev(program: Command): void {
     )
     .action(async (choice: UpChoice) => {
       const interrupted = new AbortController();
+      await tellUnknownSettings();
       process.removeAllListeners('SIGINT').once('SIGINT', () => interrupted.abort());
       try {
         await up(choice, interrupted.signal);

@@ -146,6 +146,7 @@ function watchCommand(program: Command): void {
 /** Tells every change on stderr and the end on stdout. */
 async function follow(client: ConnectorClient, id: string, { output }: FormatOptions): Promise<void> {
   let told = '';
+  let isAsked = false;
   let last: PackageView | undefined;
   const impatience = setTimeout(
     () => say(`No worker of ${client.clusterId} has answered for it yet.`),
@@ -157,6 +158,10 @@ async function follow(client: ConnectorClient, id: string, { output }: FormatOpt
     last = view;
     const now = lineOf(printableIn(view));
     if (now !== told) say(now);
+    if (view.phase === 'awaiting-approval' && !isAsked) {
+      isAsked = true;
+      say(`  Approve it with: ${BYOC} approve ${view.wpkId} --cluster ${client.clusterId}`);
+    }
     told = now;
   }
   if (!last) return;

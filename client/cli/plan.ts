@@ -38,6 +38,9 @@ export function registerPlan(program: Command): void {
         markSimulated(isSimulated(plan.clusterUid));
         const requirement = requirementFor(policy.policy, wpk, digestOfSteps(sha256, wpk), plan);
         const denials = policyDenials(policy.policy, wpk);
+        const { clusterId } = wpk.target;
+        const here = process.env['BYOC_CLUSTER_ID'];
+        if (here && here !== clusterId) say(`It is for the cluster ${clusterId}; BYOC_CLUSTER_ID says ${here}.`);
         printAs(options.output, { plan, requirement, denials }, () => [
           ...planLines(plan),
           denials.length > 0

@@ -99,11 +99,11 @@ export async function withClient<T>(
   }
 }
 
-/** @throws {ConnectorError} CONFIG_INVALID for what would send in clear what was to be encrypted */
-async function tellUnknownSettings(): Promise<void> {
+/** @throws {ConnectorError} CONFIG_INVALID for what would leave in clear what was to be encrypted */
+export async function tellUnknownSettings(): Promise<void> {
   const { unknownSettings } = await import('../../worker/settings/unknown.ts');
   for (const { meant, says } of unknownSettings(process.env)) {
-    if (meant === CODEC_SETTING) throw new ConnectorError('CONFIG_INVALID', `${says} Nothing was sent.`);
+    if (meant === CODEC_SETTING) throw new ConnectorError('CONFIG_INVALID', `${says} Nothing was done.`);
     say(printable(says));
   }
 }

@@ -173,7 +173,7 @@ async function stopAll(options: StopOptions): Promise<void> {
     return;
   }
   const { executors, installed } = freeze.done;
-  if ('failed' in installed) throw installed.failed;
+  if ('failed' in installed) throw withWayBack(installed.failed, clusterId);
   if ('failed' in executors) throw new ConnectorError('FREEZE_UNACKNOWLEDGED', unknownSentence(executors.failed));
   const silent = executors.done.filter(({ fate }) => fate === 'silent');
   if (silent.length > 0) throw new ConnectorError('FREEZE_UNACKNOWLEDGED', silentSentence(silent));
@@ -205,6 +205,12 @@ async function assertInstalled(records: StateRecords, clusterId: string): Promis
   throw new ConnectorError('CONFIG_INVALID', detail);
 }
 
+function withWayBack(error: ConnectorError, clusterId: string): ConnectorError {
+  if (error.code !== 'CONFIG_INVALID') return error;
+  const undo = `kubectl -n ${stateNamespace()} delete configmap ${freezeNameOf(clusterId)}`;
+  return new ConnectorError(error.code, `${error.detail} What was set for nobody goes with: ${undo}`, { cause: error });
+}
+
 async function half<T>(work: () => Promise<T>): Promise<Half<T>> {
   try {
     return { done: await work() };
@@ -216,7 +222,9 @@ async function half<T>(work: () => Promise<T>): Promise<Half<T>> {
 
 function freezeLines(freeze: Half<Freezing>): string[] {
   if ('failed' in freeze) return ['Kubernetes: NOT frozen, packages may go on'];
-  const { executors } = freeze.done;
+  const { executors, installed } = freeze.done;
+  if ('failed' in installed && installed.failed.code === 'CONFIG_INVALID')
+    return ['Kubernetes: a freeze is set that NOBODY looks at'];
   const head = 'Kubernetes: frozen, until byoc resume';
   if ('failed' in executors)
     return [head, `  executors: ${executors.failed.code}, nobody can tell whether they halted`];

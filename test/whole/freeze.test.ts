@@ -192,8 +192,12 @@ describe('when the cluster is frozen', () => {
   it('under an id that no connector has there, the command says so, and lifts nothing under one', async () => {
     const id = `mistyped-${connector.clusterId}`;
     const stopped = await connector.byoc('stop', '--all', '--reason', 'x', '--cluster', id);
-    expect(stopped).toMatchObject({ code: 2, stderr: expect.stringContaining(`No connector ever ran in this`) });
-    await connector.kubectl('delete', 'configmap', `byoc-freeze-${id}`, ...state());
+    expect(stopped).toMatchObject({
+      ...{ code: 2, stdout: expect.stringContaining('NOBODY looks at') },
+      stderr: expect.stringContaining('No connector ever ran in this Kubernetes cluster as'),
+    });
+    const [, undo = ''] = /goes with: kubectl (.*)$/m.exec(stopped.stderr) ?? [];
+    await connector.kubectl(...undo.split(' '));
     expect(await connector.byoc('resume', '--reason', 'x', '--cluster', id)).toMatchObject({ code: 2, stdout: '' });
     const made = await connector.kubectl('get', 'configmap', `byoc-freeze-${id}`, ...state(), '--ignore-not-found');
     expect(made).toBe('');
