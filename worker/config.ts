@@ -82,14 +82,15 @@ export interface MetricsSettings {
 
 /**
  * @throws {ConnectorError} CONFIG_INVALID, naming every setting that is wrong, and those that are none: one of them may be
- *   what was meant
+ *   what was meant; also where only those are, and one was to have payloads encrypted
  */
 export function readConfig(env: NodeJS.ProcessEnv): WorkerConfig {
   refuseUnverified(env);
   const checked = checkConfig(env);
-  if ('config' in checked) return checked.config;
-  const wrong = checked.problems.map(({ says }) => says).join('; ');
-  throw new ConnectorError('CONFIG_INVALID', [`${wrong}.`, ...unknownSettings(env).map(({ says }) => says)].join(' '));
+  const unknown = unknownSettings(env);
+  if ('config' in checked && !unknown.some(({ exposes }) => exposes)) return checked.config;
+  const wrong = 'config' in checked ? [] : [`${checked.problems.map(({ says }) => says).join('; ')}.`];
+  throw new ConnectorError('CONFIG_INVALID', [...wrong, ...unknown.map(({ says }) => says)].join(' '));
 }
 
 /** The same as `readConfig`, without refusing what would turn the check of certificates off: for whoever tells of it. */

@@ -12,9 +12,6 @@ import { BYOC, markSimulated, say } from './output.ts';
 /** After so long without an answer a command says what it waits for, ms. */
 export const ANSWERED_SOON_MS = 3_000;
 
-/** What decides whether packages and votes are encrypted. */
-const CODEC_SETTING = 'BYOC_PAYLOAD_CODEC';
-
 /** Options that several commands share. */
 export interface ClusterOptions {
   readonly cluster?: string;
@@ -83,7 +80,7 @@ export async function withClient<T>(
   // Loaded here, because whoever freezes a cluster must not wait for it.
   const { ConnectorClient } = await import('../connector-client.ts');
   if (withKeys) await tellUnknownSettings();
-  const isEncrypted = withKeys && !['', 'off'].includes(process.env[CODEC_SETTING] ?? '');
+  const isEncrypted = withKeys && !['', 'off'].includes(process.env['BYOC_PAYLOAD_CODEC'] ?? '');
   const keys = isEncrypted ? await openKeys(clusterId) : undefined;
   try {
     const client = await connectedSoon(ConnectorClient.connect(clusterId, process.env, keys?.converterFor));
@@ -102,8 +99,8 @@ export async function withClient<T>(
 /** @throws {ConnectorError} CONFIG_INVALID for what would leave in clear what was to be encrypted */
 export async function tellUnknownSettings(): Promise<void> {
   const { unknownSettings } = await import('../../worker/settings/unknown.ts');
-  for (const { meant, says } of unknownSettings(process.env)) {
-    if (meant === CODEC_SETTING) throw new ConnectorError('CONFIG_INVALID', `${says} Nothing was done.`);
+  for (const { says, exposes } of unknownSettings(process.env)) {
+    if (exposes) throw new ConnectorError('CONFIG_INVALID', `${says} Nothing was done.`);
     say(printable(says));
   }
 }

@@ -61,6 +61,7 @@ describe('the control plane', () => {
       { CONTROL_PLANE_URL: 'https://cp.example.com' },
       'CONTROL_PLANE_URL is set; VAULT_ADDR must be too, because the control plane knows a cluster by what its Vault says.',
     ],
+    [{ BYOC_PAYLOAD_CODEK: 'vault' }, 'BYOC_PAYLOAD_CODEK is no setting; did you mean BYOC_PAYLOAD_CODEC?'],
     [{ BYOC_LABELS: 'team' }, 'BYOC_LABELS holds "team"; labels are name=value, with commas between.'],
   ])('is refused with %j', (env, detail) => {
     expect(errorOf(() => read(env))).toMatchObject({ code: 'CONFIG_INVALID', detail });

@@ -11,11 +11,14 @@ const THEIRS = /^(AWS_ENDPOINT_URL|COSIGN_YES$)/;
 const OF_SERVICES = /_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$/;
 const SERVICE_ADDRESS = /^(tcp|udp|sctp):\/\/[\d.:[\]a-f]+$/;
 
+/** Without it everything is in clear: nobody who meant to set it may go on. */
+const PROTECTS = 'BYOC_PAYLOAD_CODEC';
+
 export interface UnknownSetting {
-  /** The setting that was meant, where there is one near. */
-  readonly meant: string | undefined;
-  /** As a sentence. */
+  /** A sentence, with the setting that was meant where there is one near. */
   readonly says: string;
+  /** Whether what was meant would have protected something, so that a warning is not enough. */
+  readonly exposes: boolean;
 }
 
 /** Variables that are no settings, where somebody has most likely meant one: nothing reads them. */
@@ -27,7 +30,8 @@ export function unknownSettings(env: Readonly<Record<string, string | undefined>
       const meant = meantWord(name, names);
       const isOurs = OURS.test(name) && !isOfService(name, value);
       if (!isOurs && !(SHARED_PREFIX.test(name) && !THEIRS.test(name) && meant)) return [];
-      return [{ meant, says: `${name} is no setting${meant ? `; did you mean ${meant}?` : '.'}` }];
+      const says = `${name} is no setting${meant ? `; did you mean ${meant}?` : '.'}`;
+      return [{ says, exposes: meant === PROTECTS }];
     });
 }
 
