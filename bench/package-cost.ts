@@ -18,6 +18,8 @@ import { buildWpk, sign } from '../test/support/packages.ts';
 import { configMapChange } from './changes.ts';
 import { planOf } from './package-run.ts';
 import { cpuMsOf } from './process-cpu.ts';
+import type { RunCost } from './run-cost.ts';
+import { runCostOf } from './run-cost.ts';
 import { RUNTIME } from './roles.ts';
 import { median } from './statistics.ts';
 
@@ -65,8 +67,7 @@ export async function measurePackageCost(stack: Stack, onProgress: (what: string
   await kubectl(stack, 'create', 'namespace', CLUSTER);
   const signer = await openSigner(prepared.approverKeyPath, {});
   const client = await ConnectorClient.connect(CLUSTER, prepared.env);
-  const run = (worker: { first: number; count: number; apartMs?: number }) =>
-    runPackages({ client, signer, prepared, ...worker });
+  const run = (which: Pick<Work, 'first' | 'count' | 'apartMs'>) => runPackages({ client, signer, prepared, ...which });
   try {
     onProgress(`${TIMED} packages in a row`);
     const cpuMs = await withWorker(prepared, async (worker) => {
@@ -147,12 +148,9 @@ async function runPackages({ client, signer, prepared, first, count, apartMs = 0
 }
 
 async function inTemporal({ client }: ConnectorClient, packages: readonly SubmittedPackage[]): Promise<PackageCost[]> {
-  const runs: { readonly events: number; readonly bytes: number; readonly transitions: number }[] = [];
-  for (const { workflowId, runId } of packages) {
-    const { historyLength, historySize, raw } = await client.workflow.getHandle(workflowId, runId).describe();
-    const transitions = Number(raw.workflowExecutionInfo?.stateTransitionCount ?? 0);
-    runs.push({ events: historyLength, bytes: historySize ?? 0, transitions });
-  }
+  const runs: RunCost[] = [];
+  for (const { workflowId, runId } of packages)
+    runs.push(await runCostOf(client.workflow.getHandle(workflowId, runId)));
   const where = 'Temporal';
   return [
     { where, what: 'events', perPackage: median(runs.map(({ events }) => events)) },

@@ -4,15 +4,13 @@ import { prepareConnector, startWorker } from '../dev/connector.ts';
 import type { Stack } from '../dev/stack.ts';
 import { scheduleIdOf } from '../domain/names.ts';
 import { MetricsTarget } from './metrics-target.ts';
+import type { RunCost } from './run-cost.ts';
+import { runCostOf } from './run-cost.ts';
 
-/** What one run of a schedule leaves in Temporal, and how often that is. */
-export interface ScheduleCost {
+/** What one run of a schedule leaves in Temporal, medians over those that were looked at, and how often that is. */
+export interface ScheduleCost extends RunCost {
   readonly schedule: string;
   readonly everySeconds: number;
-  /** Medians over the runs that were looked at. */
-  readonly events: number;
-  readonly transitions: number;
-  readonly bytes: number;
   readonly activities: number;
   readonly runs: number;
 }
@@ -60,16 +58,14 @@ async function costOf({ client }: ConnectorClient, id: string, schedule: string)
     await sleep(BETWEEN_MS);
   }
   const { spec, info } = await handle.describe();
-  const costs: Pick<ScheduleCost, 'events' | 'bytes' | 'activities' | 'transitions'>[] = [];
+  const costs: (RunCost & Pick<ScheduleCost, 'activities'>)[] = [];
   for (const { action } of info.recentActions.slice(-RUNS)) {
     const { workflowId, firstExecutionRunId } = action.workflow;
     const run = client.workflow.getHandle(workflowId, firstExecutionRunId);
     await run.result();
-    const { historyLength, historySize, raw } = await run.describe();
     const { events } = await run.fetchHistory();
     const activities = (events ?? []).filter((event) => event.activityTaskScheduledEventAttributes).length;
-    const transitions = Number(raw.workflowExecutionInfo?.stateTransitionCount ?? 0);
-    costs.push({ events: historyLength, bytes: historySize ?? 0, activities, transitions });
+    costs.push({ ...(await runCostOf(run)), activities });
   }
   const middle = (pick: (cost: (typeof costs)[number]) => number) =>
     costs.map(pick).sort((a, b) => a - b)[Math.floor(costs.length / 2)] ?? 0;

@@ -24,6 +24,16 @@ export function say(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
+/** After so long without an answer a command says what it waits for, ms. */
+const ANSWERED_SOON_MS = 3_000;
+
+/** Says what is waited for, unless the function that it returns is called in time. */
+export function sayUnlessSoon(what: string, withinMs = ANSWERED_SOON_MS): () => void {
+  const patience = setTimeout(() => say(what), withinMs);
+  patience.unref();
+  return () => clearTimeout(patience);
+}
+
 let simulated = false;
 
 /** To be called as soon as it is known that what is told of is made up: people read it at once, and data says so too. */

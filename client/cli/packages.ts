@@ -12,10 +12,10 @@ import type { PackageView } from '../package-view.ts';
 import { toInteger } from './arguments.ts';
 import { problemLine } from './check.ts';
 import { bundleBeside, readInput } from './files.ts';
-import { BYOC, columns, printAs, say } from './output.ts';
+import { BYOC, columns, printAs, say, sayUnlessSoon } from './output.ts';
 import { approvedText, packageLines, phaseText, planLines, rollbackText, workText } from './render.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
-import { ANSWERED_SOON_MS, clusterOf, withClient, withCluster, withFormat } from './settings.ts';
+import { clusterOf, withClient, withCluster, withFormat } from './settings.ts';
 
 type Options = ClusterOptions & FormatOptions;
 
@@ -148,13 +148,9 @@ async function follow(client: ConnectorClient, id: string, { output }: FormatOpt
   let told = '';
   let isAsked = false;
   let last: PackageView | undefined;
-  const impatience = setTimeout(
-    () => say(`No worker of ${client.clusterId} has answered for it yet.`),
-    ANSWERED_SOON_MS,
-  );
-  impatience.unref();
+  const answered = sayUnlessSoon(`No worker of ${client.clusterId} has answered for it yet.`);
   for await (const view of client.watch(id)) {
-    clearTimeout(impatience);
+    answered();
     last = view;
     const now = lineOf(printableIn(view));
     if (now !== told) say(now);

@@ -7,10 +7,7 @@ import type { ConnectorClient } from '../connector-client.ts';
 import { printable } from '../../domain/printable.ts';
 import { isSimulated } from '../../domain/simulation.ts';
 import type { Format } from './output.ts';
-import { BYOC, markSimulated, say } from './output.ts';
-
-/** After so long without an answer a command says what it waits for, ms. */
-export const ANSWERED_SOON_MS = 3_000;
+import { BYOC, markSimulated, say, sayUnlessSoon } from './output.ts';
 
 /** Options that several commands share. */
 export interface ClusterOptions {
@@ -107,11 +104,11 @@ export async function tellUnknownSettings(): Promise<void> {
 
 /** Temporal's client tries for 10 s before it gives up; nobody should look at nothing meanwhile. */
 async function connectedSoon(connecting: Promise<ConnectorClient>): Promise<ConnectorClient> {
-  const impatience = setTimeout(() => say('Temporal has not answered yet.'), ANSWERED_SOON_MS);
+  const answered = sayUnlessSoon('Temporal has not answered yet.');
   try {
     return await connecting;
   } finally {
-    clearTimeout(impatience);
+    answered();
   }
 }
 

@@ -13,7 +13,7 @@ import type { ConnectorClient, StoppedPackage } from '../connector-client.ts';
 import type { ExecutorFate } from '../acknowledgements.ts';
 import { acknowledgements } from '../acknowledgements.ts';
 import { toInteger } from './arguments.ts';
-import { print, printAs, reportError, say } from './output.ts';
+import { print, printAs, reportError, say, sayUnlessSoon } from './output.ts';
 import type { ClusterOptions, FormatOptions } from './settings.ts';
 import { clusterOf, defaultIdentity, stateNamespace, withClient, withCluster, withFormat } from './settings.ts';
 
@@ -90,15 +90,15 @@ export function registerStop(program: Command): void {
 }
 
 async function stopOne(client: ConnectorClient, id: string, options: StopOptions): Promise<StoppedPackage> {
-  let patience: NodeJS.Timeout | undefined;
+  let acknowledged: (() => void) | undefined;
   const onRecorded = () => {
     const what = 'The stop is recorded; waiting for a worker to acknowledge it.';
-    patience = setTimeout(() => say(what), ACKNOWLEDGED_SOON_MS);
+    acknowledged = sayUnlessSoon(what, ACKNOWLEDGED_SOON_MS);
   };
   try {
     return await client.stop(id, stopRequestOf(options), { onRecorded });
   } finally {
-    clearTimeout(patience);
+    acknowledged?.();
   }
 }
 
@@ -173,7 +173,11 @@ async function stopAll(options: StopOptions): Promise<void> {
     return;
   }
   const { executors, installed } = freeze.done;
-  if ('failed' in installed) throw withWayBack(installed.failed, clusterId);
+  if ('failed' in installed) {
+    const undo = `kubectl -n ${stateNamespace()} delete configmap ${freezeNameOf(clusterId)}`;
+    if (installed.failed instanceof NotInstalled) say(`What was set for nobody goes with: ${undo}`);
+    throw installed.failed;
+  }
   if ('failed' in executors) throw new ConnectorError('FREEZE_UNACKNOWLEDGED', unknownSentence(executors.failed));
   const silent = executors.done.filter(({ fate }) => fate === 'silent');
   if (silent.length > 0) throw new ConnectorError('FREEZE_UNACKNOWLEDGED', silentSentence(silent));
@@ -195,20 +199,17 @@ function alreadySentence({ by, reason }: FreezeData): string {
   return `It was frozen already${whose}. That stays in place; waiting for the executors.`;
 }
 
-/**
- * The name of the freeze holds the cluster id: with a wrong one, something is frozen that nobody looks at.
- * @throws {ConnectorError} CONFIG_INVALID
- */
-async function assertInstalled(records: StateRecords, clusterId: string): Promise<void> {
-  if (await records.read(freezeRecordNameOf(clusterId))) return;
-  const detail = `No connector ever ran in this Kubernetes cluster as ${clusterId}. Check --cluster and --context.`;
-  throw new ConnectorError('CONFIG_INVALID', detail);
+/** The name of the freeze holds the cluster id: with a wrong one, something is frozen that nobody looks at. */
+class NotInstalled extends ConnectorError {
+  constructor(clusterId: string) {
+    const what = `No connector ever ran in this Kubernetes cluster as ${clusterId}.`;
+    super('CONFIG_INVALID', `${what} Check --cluster and --context.`);
+  }
 }
 
-function withWayBack(error: ConnectorError, clusterId: string): ConnectorError {
-  if (error.code !== 'CONFIG_INVALID') return error;
-  const undo = `kubectl -n ${stateNamespace()} delete configmap ${freezeNameOf(clusterId)}`;
-  return new ConnectorError(error.code, `${error.detail} What was set for nobody goes with: ${undo}`, { cause: error });
+/** @throws {NotInstalled} */
+async function assertInstalled(records: StateRecords, clusterId: string): Promise<void> {
+  if (!(await records.read(freezeRecordNameOf(clusterId)))) throw new NotInstalled(clusterId);
 }
 
 async function half<T>(work: () => Promise<T>): Promise<Half<T>> {
@@ -223,7 +224,7 @@ async function half<T>(work: () => Promise<T>): Promise<Half<T>> {
 function freezeLines(freeze: Half<Freezing>): string[] {
   if ('failed' in freeze) return ['Kubernetes: NOT frozen, packages may go on'];
   const { executors, installed } = freeze.done;
-  if ('failed' in installed && installed.failed.code === 'CONFIG_INVALID')
+  if ('failed' in installed && installed.failed instanceof NotInstalled)
     return ['Kubernetes: a freeze is set that NOBODY looks at'];
   const head = 'Kubernetes: frozen, until byoc resume';
   if ('failed' in executors)

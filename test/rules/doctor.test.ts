@@ -181,6 +181,13 @@ describe('settings', () => {
     else expect(saysOf(findings)).toBe(`${name} is no setting; did you mean ${meant}?`);
   });
 
+  it('that are misspelt and were to have payloads encrypted are wrong: the worker does not start with them', async () => {
+    const env = { ...GOOD, BYOC_PAYLOAD_CODEK: 'vault' };
+    const findings = (await look(env)).filter(({ check }) => check === 'settings.unknown');
+    expect(codesOf(findings)).toEqual(['SETTING_WRONG']);
+    expect(errorOf(() => readConfig(env)).detail).toContain(saysOf(findings));
+  });
+
   it.each(['BYOC_CONNECTOR_SERVICE_HOST', 'BYOC_CONNECTOR_PORT_8005_TCP_ADDR', 'BYOC_KUBECTL_BIN', 'VAULT_FORMAT'])(
     'of others are none of ours: %s',
     async (name) => {

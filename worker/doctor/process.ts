@@ -34,7 +34,7 @@ export function processChecks(options: ProcessOptions): CheckGroup {
       ),
       now('settings.unknown', () =>
         orOk(
-          unknownSettings(env).map(({ says }) => found('SETTING_UNKNOWN', says)),
+          unknownSettings(env).map(({ says, exposes }) => found(exposes ? 'SETTING_WRONG' : 'SETTING_UNKNOWN', says)),
           'None is misspelt.',
         ),
       ),
